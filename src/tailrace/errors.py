@@ -1,0 +1,62 @@
+"""Every error that tailrace raises on purpose, split by what the reader should do.
+
+    TailraceError
+    ├── BadRequest        the caller's request or command is wrong: correct it
+    ├── Transient         try the same again later
+    │   ├── ClockStepped  the log does not take time from a clock that jumped
+    │   └── DiskReserve   too little disk is left to take this on
+    ├── NeedsCustomer     the owner of a bucket has to change something
+    ├── NeedsOperator     whoever runs tailrace has to change something
+    │   ├── BadSetting    a setting is unknown or has a bad value
+    │   ├── InUse         another process holds this folder
+    │   └── NewerFormat   the data were written by a newer release
+    └── Corrupt           stored data are not what was written: stop, change nothing
+
+A message says what failed, on which thing, why, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class TailraceError(Exception):
+    """The root of tailrace's own errors."""
+
+
+class BadRequest(TailraceError):
+    """What the caller sent can't be accepted, now or later."""
+
+
+class Transient(TailraceError):
+    """The same call may succeed later; nothing was changed."""
+
+
+class ClockStepped(Transient):
+    """The machine's clock jumped forward; appends stop until the new time is accepted."""
+
+
+class DiskReserve(Transient):
+    """Free space fell under the reserve that this work may not touch."""
+
+
+class NeedsCustomer(TailraceError):
+    """The owner of the bucket has to change something."""
+
+
+class NeedsOperator(TailraceError):
+    """Whoever runs tailrace has to change something."""
+
+
+class BadSetting(NeedsOperator):
+    """A setting is unknown or its value breaks a rule."""
+
+
+class InUse(NeedsOperator):
+    """Another process holds the lock."""
+
+
+class NewerFormat(NeedsOperator):
+    """The data were written by a newer release than this one."""
+
+
+class Corrupt(TailraceError):
+    """Stored data are not what was written; going on could lose or double events."""
