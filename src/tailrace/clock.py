@@ -12,7 +12,7 @@ from typing import Protocol
 MICROS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Linux counts a suspended machine's time only in CLOCK_BOOTTIME; elsewhere the monotonic clock does.
+# Linux counts suspended time only in CLOCK_BOOTTIME; elsewhere the monotonic clock counts it.
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

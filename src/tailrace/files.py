@@ -114,7 +114,7 @@ class Files:
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename within one folder; durable only after the folder's sync."""
-        os.replace(source, target)
+        source.replace(target)
 
     def remove(self, path: Path) -> None:
         """Remove a file if it is there; a crash may bring it back."""

@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """How far a reader is in one partition: the next position, and the stamp of the entry before."""
+    """How far a reader is: the next position, and the stamp of the entry before it."""
 
     partition: int
     position: int
