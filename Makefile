@@ -1,0 +1,41 @@
+# Needs git, make and Python 3.11 or newer with venv; everything else comes from requirements/all.txt.
+
+.POSIX:
+.SUFFIXES:
+
+SHELL = /bin/sh
+BIN = .venv/bin
+DATA = $${TAILRACE_DATA:-tailrace-data}
+TESTS = tests
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: environment ## show the whole journey, from an SDK to a file in a bucket, in under a minute
+	@$(BIN)/python -m tailrace.demo
+
+run: environment ## start tailrace on ./tailrace-data, which is made on the first start
+	@test -e "$(DATA)/format.json" || $(BIN)/tailrace init --data "$(DATA)"
+	@exec $(BIN)/tailrace serve --data "$(DATA)"
+
+test: environment ## run all tests, or those of TESTS=tests/log
+	@sh scripts/debian-packages
+	@$(BIN)/pytest -n auto -q $(TESTS)
+
+check: environment ## check style, types and the layers of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: environment ## measure ingest and processing; results go to bench-results
+	@$(BIN)/python -m benchmarks
+
+environment:
+	@sh scripts/environment
+
+clean: ## remove the environment, caches and results; data folders stay
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench-results
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help demo run test check bench environment clean
