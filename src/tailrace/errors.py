@@ -4,7 +4,8 @@
     ├── BadRequest        the caller's request or command is wrong: correct it
     ├── Transient         try the same again later
     │   ├── ClockStepped  the log does not take time from a clock that jumped
-    │   └── DiskReserve   too little disk is left to take this on
+    │   ├── DiskReserve   too little disk is left to take this on
+    │   └── LeaseLost     another worker holds this delivery now: drop it
     ├── NeedsCustomer     the owner of a bucket has to change something
     ├── NeedsOperator     whoever runs tailrace has to change something
     │   ├── BadSetting    a setting is unknown or has a bad value
@@ -36,6 +37,10 @@ class ClockStepped(Transient):
 
 class DiskReserve(Transient):
     """Free space fell under the reserve that this work may not touch."""
+
+
+class LeaseLost(Transient):
+    """Another worker has taken this delivery over; write nothing more for it."""
 
 
 class NeedsCustomer(TailraceError):

@@ -1,0 +1,131 @@
+"""The words of delivery: `Destination`, `Delivery`, `Cause`, and the states that a run goes through.
+
+Written by the ledger, read by `export`, the command line and every page that shows a run.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tailrace.hours import Hour
+
+DataType = Literal["events", "merged-ids"]
+RunState = Literal["pending", "running", "retrying", "failed", "conflict", "success", "cancelled"]
+DestinationState = Literal["setting_up", "active", "paused"]
+CauseKind = Literal["access", "temporary", "operator", "conflict", "unknown"]
+DeliveredHow = Literal["put", "found"]
+
+RUN_STATES: tuple[RunState, ...] = (
+    "pending",
+    "running",
+    "retrying",
+    "failed",
+    "conflict",
+    "success",
+    "cancelled",
+)
+
+# Every change of a run's state that may happen; the ledger's statements are built from this table.
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    "pending": frozenset({"running", "cancelled"}),
+    # running to running: the lease ran out and the next holder took the row over.
+    "running": frozenset(
+        {"running", "pending", "retrying", "failed", "conflict", "success", "cancelled"}
+    ),
+    "retrying": frozenset({"running", "cancelled"}),
+    # A returning access or a person sends them out again.
+    "failed": frozenset({"retrying", "cancelled"}),
+    "conflict": frozenset({"retrying", "cancelled"}),
+    "success": frozenset(),
+    "cancelled": frozenset(),
+}
+
+# A run is owed until it is one of these (section "States" of the design: nothing is dropped).
+SETTLED_STATES: tuple[RunState, ...] = ("success", "cancelled")
+OWED_STATES: tuple[RunState, ...] = tuple(s for s in RUN_STATES if s not in SETTLED_STATES)
+
+
+def states_before(state: RunState) -> tuple[RunState, ...]:
+    """Return the states from which `state` may be reached."""
+    return tuple(before for before in RUN_STATES if state in TRANSITIONS[before])
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """Why a run did not succeed, as every page, mail and command prints it.
+
+    `permission` is the missing action (`s3:PutObject`), if one is. `call`, `key`, `status` and
+    `request_id` name the request that was refused.
+    """
+
+    kind: CauseKind
+    code: str
+    sentence: str
+    fix: str
+    permission: str | None = None
+    call: str | None = None
+    key: str | None = None
+    status: int | None = None
+    request_id: str | None = None
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a bucket's store was seen to do when the destination was set up."""
+
+    conditional_put: bool
+    conditional_complete: bool
+    checksums: bool
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """A bucket that receives one project's hours.
+
+    `endpoint_url` None means Amazon S3 itself. Hours in `[from_hour, until_hour)` are owed while
+    the destination is active; None means not yet chosen, and without end. `include_events` owes
+    the hours of scope `project`, `include_merged_ids` those of scope `-organization`.
+    `outage_since_micros` is set while access is refused; nothing is tried then but a probe at
+    `next_probe_micros` (the machine's time).
+    """
+
+    id: int
+    organization: int
+    project: int
+    kind: Literal["amazon-s3"]
+    bucket: str
+    region: str | None
+    prefix: str
+    endpoint_url: str | None
+    access_key_id: str | None
+    secret_encrypted: bytes | None
+    role_arn: str | None
+    external_id: str | None
+    include_events: bool
+    include_merged_ids: bool
+    manifest: bool
+    marker: bool
+    state: DestinationState
+    from_hour: Hour | None
+    until_hour: Hour | None
+    capabilities: Capabilities | None
+    created_micros: int
+    outage_since_micros: int | None = None
+    outage_cause: Cause | None = None
+    next_probe_micros: int | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One run in a worker's hands: this hour, to this destination, under this lease.
+
+    `attempts` counts this one, since the last time that all went well. `upload_key` and
+    `upload_id` name a multipart upload that an earlier holder began and did not end: abort it.
+    """
+
+    destination_id: int
+    data_type: DataType
+    scope: int
+    hour: Hour
+    lease: int
+    attempts: int
+    upload_key: str | None
+    upload_id: str | None
