@@ -1,0 +1,135 @@
+"""The supervisor: starts the parts as processes, restarts a died one, stops them in order.
+
+Called by `tailrace serve`. Each part holds the read end of a pipe whose write end only the
+supervisor has, so a part learns that the supervisor is gone even if that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import msgspec
+import structlog
+
+log = structlog.get_logger()
+
+DEATHS_MAX = 5
+DEATHS_WINDOW_SECONDS = 60.0
+BACKOFF_FIRST_SECONDS = 0.2
+BACKOFF_MAX_SECONDS = 5.0
+POLL_SECONDS = 0.1
+
+# Parts stop one after the other; all of them together must fit in the promised 10 seconds.
+STOP_TOTAL_SECONDS = 9.0
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One process: its name, its command line, the descriptors it inherits.
+
+    `stop_seconds` is how long it may take to stop before it is killed.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    descriptors: tuple[int, ...] = ()
+    stop_seconds: float = 3.0
+
+
+class _Running:
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start_at = 0.0
+        self.failures = 0
+        self.started_at = 0.0
+
+
+class Supervisor:
+    """Keeps the parts running until it is told to stop or a part can't be kept up."""
+
+    def __init__(self, parts: Sequence[Part], *, on_tick: Callable[[], None]) -> None:
+        self._parts = [_Running(part) for part in parts]
+        self._on_tick = on_tick
+        self._deaths: deque[float] = deque(maxlen=DEATHS_MAX)
+        self._stop = False
+        self._pipe_read, self._pipe_write = os.pipe()
+
+    @property
+    def pipe(self) -> int:
+        """The descriptor whose end of file tells a part that the supervisor is gone."""
+        return self._pipe_read
+
+    def run(self) -> int:
+        """Run until SIGTERM, SIGINT or SIGHUP (0), or until parts died too often (1)."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        try:
+            while not self._stop:
+                if not self._look_after():
+                    return 1
+                self._on_tick()
+                time.sleep(POLL_SECONDS)
+        finally:
+            self._stop_all()
+        return 0
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop = True
+
+    def _look_after(self) -> bool:
+        now = time.monotonic()
+        for running in self._parts:
+            process = running.process
+            if process is None:
+                if now >= running.start_at:
+                    self._start(running, now)
+                continue
+            code = process.poll()
+            if code is None:
+                continue
+            running.process = None
+            if now - running.started_at > DEATHS_WINDOW_SECONDS:
+                running.failures = 0
+            running.failures += 1
+            pause = BACKOFF_FIRST_SECONDS * 2 ** (running.failures - 1)
+            running.start_at = now + min(pause, BACKOFF_MAX_SECONDS)
+            self._deaths.append(now)
+            log.error("part_died", died=running.part.name, exit_code=code)
+            if len(self._deaths) == DEATHS_MAX and now - self._deaths[0] <= DEATHS_WINDOW_SECONDS:
+                log.error("parts_die_too_often", deaths=DEATHS_MAX, within_seconds=60)
+                return False
+        return True
+
+    def _start(self, running: _Running, now: float) -> None:
+        environment = dict(os.environ)
+        if running.failures:
+            # A kill point is armed for one life only; the next one shows the recovery.
+            environment.pop("TAILRACE_KILL_AT", None)
+        running.process = subprocess.Popen(  # noqa: S603 - our own command line
+            running.part.command,
+            pass_fds=(*running.part.descriptors, self._pipe_read),
+            stdin=subprocess.DEVNULL,
+            env=environment,
+        )
+        running.started_at = now
+
+    def _stop_all(self) -> None:
+        deadline = time.monotonic() + STOP_TOTAL_SECONDS
+        for running in self._parts:
+            process = running.process
+            if process is None:
+                continue
+            process.terminate()
+            patience = min(running.part.stop_seconds, max(0.2, deadline - time.monotonic()))
+            try:
+                process.wait(patience)
+            except subprocess.TimeoutExpired:
+                log.error("part_killed", killed=running.part.name, after_seconds=patience)
+                process.kill()
+                process.wait()

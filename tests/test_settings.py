@@ -1,0 +1,74 @@
+"""Settings: file, environment, origins, and the sentences for bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tailrace.errors import BadSetting
+from tailrace.settings import load
+
+
+def _write(folder: Path, text: str) -> None:
+    (folder / "tailrace.toml").write_text(text)
+
+
+def test_every_setting_has_a_meaning_and_a_default(tmp_path: Path) -> None:
+    listing = load(tmp_path, {}).listing
+    assert all(setting.meaning for setting in listing)
+    assert {setting.origin for setting in listing} == {"default"}
+    keys = {setting.key for setting in listing}
+    assert {
+        "public_url",
+        "trusted_proxies",
+        "aws.principal_arn",
+        "smtp.host",
+        "seal.partition_bytes",
+        "disk.first_bytes",
+        "log.keep_hours",
+        "archive.keep_days",
+    } <= keys
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    _write(tmp_path, "[seal]\npartition_bytes = 4096\n[log]\nkeep_hours = 5\n")
+    loaded = load(tmp_path, {"TAILRACE_SEAL_PARTITION_BYTES": "8192", "HOME": "/root"})
+    assert loaded.settings.seal.partition_bytes == 8192
+    assert loaded.settings.log.keep_hours == 5
+    origins = {setting.key: setting.origin for setting in loaded.listing}
+    assert origins["seal.partition_bytes"] == "environment TAILRACE_SEAL_PARTITION_BYTES"
+    assert origins["log.keep_hours"] == "tailrace.toml"
+
+
+def test_a_list_in_the_environment_is_split_at_commas(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"TAILRACE_TRUSTED_PROXIES": "10.0.0.0/8, ::1/128"})
+    assert loaded.settings.trusted_proxies == ("10.0.0.0/8", "::1/128")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[seal]\npartition_byte = 4096\n", "seal.partition_byte"),
+        ("[seal]\npartition_bytes = 'big'\n", "seal.partition_bytes"),
+        ("[seal]\npartition_bytes = 1\n", "seal.partition_bytes"),
+        ("nonsense", "TOML"),
+        ("trusted_proxies = ['300.1.1.1/8']\n", "300.1.1.1/8"),
+        ("public_url = 'example'\n", "public_url"),
+        ("[disk]\nfirst_bytes = 1\n", "disk.first_bytes"),
+        ("[smtp]\nsecurity = 'maybe'\n", "smtp.security"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    _write(tmp_path, text)
+    with pytest.raises(BadSetting, match=named):
+        load(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TAILRACE_SEAL_PARTITION_BYTE", "1"), ("TAILRACE_LOG_KEEP_HOURS", "soon")],
+)
+def test_a_bad_variable_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(BadSetting, match=name):
+        load(tmp_path, {name: value})
