@@ -1,0 +1,136 @@
+"""The archive on the machine's own disk: packs of chunks, and sealed files for good.
+
+`process` puts packs, `seal` reads them and puts sealed files, `export` reads sealed files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from tailrace.errors import Corrupt, NewerFormat
+from tailrace.files import Buffer, Files
+from tailrace.hours import Hour
+
+# Every pack begins with this header, its last byte is the format's version. Offsets of chunks count
+# from the file's first byte, so the first chunk of a pack lies at `len(PACK_HEADER)`.
+PACK_FORMAT = 1
+_PACK_MAGIC = b"tr-pack"
+PACK_HEADER = _PACK_MAGIC + bytes([PACK_FORMAT])
+
+_PACK_NAME = re.compile(r"[0-9]{8,}-[0-9]{8,}\.pack")
+
+
+def pack_name(epoch: int, sequence: int) -> str:
+    """Return the name of a pack; the epoch is drawn at each start, so no name is used twice."""
+    return f"{epoch:08d}-{sequence:08d}.pack"
+
+
+def pack_epoch(name: str) -> int:
+    """Return the epoch in which a pack was made."""
+    return int(name.partition("-")[0])
+
+
+class FolderArchive:
+    """Packs in one folder, sealed files in `{archive}/{scope}/{yyyy-MM-dd}/{file}`.
+
+    Whatever a `put_…` returned for is on disk, whole; a crash can't lose it. Any thread may call.
+    """
+
+    def __init__(self, packs: Path, archive: Path, files: Files) -> None:
+        self._packs = packs
+        self._archive = archive
+        self._files = files
+
+    def put_pack(self, name: str, chunks: Iterable[Buffer]) -> int:
+        """Write the header and `chunks` as a whole pack; return its size in bytes.
+
+        The kill points are `pack.written`, `pack.renamed` and `pack.durable`.
+        """
+        self._files.make_folder(self._packs)
+        return self._files.put_whole(self._packs / name, _with_header(chunks), point="pack")
+
+    def read_pack(self, name: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset` of the file; raise `Corrupt` where it is too short.
+
+        Raises `NewerFormat` for a pack of a later release.
+        """
+        path = self._packs / name
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise Corrupt(
+                f"Cannot read the pack {path}: it is gone, though its lines are still needed. "
+                "Restore the data folder from a backup."
+            ) from error
+        try:
+            _check_header(path, os.pread(descriptor, len(PACK_HEADER), 0))
+            data = os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+        if len(data) != length:
+            raise Corrupt(
+                f"Cannot read the pack {path}: it ends {length - len(data)} bytes before the end "
+                f"of a chunk at {offset}. Restore the data folder from a backup."
+            )
+        return data
+
+    def pack_names(self) -> list[str]:
+        """Return the names of all whole packs, oldest epoch first."""
+        if not self._packs.exists():
+            return []
+        names = (path.name for path in self._packs.iterdir())
+        return sorted(name for name in names if _PACK_NAME.fullmatch(name))
+
+    def remove_pack(self, name: str) -> None:
+        """Remove a pack that no chunk row names; one that is gone is fine."""
+        self._files.remove(self._packs / name)
+
+    def put_file(self, scope: int, hour: Hour, name: str, chunks: Iterable[Buffer]) -> int:
+        """Write a sealed file whole, replacing a crash's left-over; return its size in bytes.
+
+        The kill points are `seal.file.written`, `seal.file.renamed` and `seal.file.durable`.
+        """
+        path = self.file_path(scope, hour, name)
+        self._files.make_folder(path.parent)
+        return self._files.put_whole(path, chunks, point="seal.file")
+
+    def file_path(self, scope: int, hour: Hour, name: str) -> Path:
+        """Return where a sealed file of this name lies, whether or not it is there."""
+        return self._archive / str(scope) / hour.date / name
+
+    def open_file(self, scope: int, hour: Hour, name: str) -> BinaryIO:
+        """Open a sealed file for reading; raise `FileNotFoundError` if the archive dropped it."""
+        return self.file_path(scope, hour, name).open("rb")
+
+    def remove_file(self, scope: int, hour: Hour, name: str) -> None:
+        """Remove a sealed file, and its day's folder with the last one; absent is fine."""
+        path = self.file_path(scope, hour, name)
+        self._files.remove(path)
+        try:
+            path.parent.rmdir()
+        except OSError:
+            # Other files of the day are still there, or the folder went with an earlier call.
+            return
+
+
+def _with_header(chunks: Iterable[Buffer]) -> Iterator[Buffer]:
+    yield PACK_HEADER
+    yield from chunks
+
+
+def _check_header(path: Path, header: bytes) -> None:
+    if header == PACK_HEADER:
+        return
+    if header[:-1] == _PACK_MAGIC and header[-1] > PACK_FORMAT:
+        raise NewerFormat(
+            f"Cannot read the pack {path}: its format is {header[-1]}, this release knows "
+            f"{PACK_FORMAT}. Start the newer release that wrote it."
+        )
+    raise Corrupt(
+        f"Cannot read the pack {path}: it does not begin as a pack does. "
+        "Restore the data folder from a backup."
+    )
