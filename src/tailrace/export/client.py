@@ -1,0 +1,233 @@
+"""S3 clients: with the operator's credentials, an assumed role, or a destination's own key.
+
+One client a destination; it takes nothing from the environment that the operator did not mean.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+import msgspec
+from botocore.client import Config
+from botocore.credentials import (
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+
+from tailrace.errors import NeedsOperator
+from tailrace.export.endpoints import check_endpoint
+from tailrace.state.delivery import Destination
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+DEFAULT_REGION = "us-east-1"
+
+# A client holds about 3 MB of service model; more destinations than this take turns.
+CLIENTS_MAX = 64
+# AWS allows 15 minutes to 12 hours; one hour is what every role allows.
+ROLE_SECONDS = 3600
+ROLE_SESSION_NAME = "tailrace-export"
+
+Decrypt = Callable[[bytes], str]
+
+
+class ClientSettings(msgspec.Struct, frozen=True):
+    """How clients connect. `proxies` maps `http` and `https` to a proxy's URL."""
+
+    private_endpoints: bool
+    connect_timeout_seconds: float = 5.0
+    # S3 may think for long about a Complete of many parts.
+    read_timeout_seconds: float = 60.0
+    connections_max: int = 16
+    proxies: tuple[tuple[str, str], ...] = ()
+    ca_bundle: str | None = None
+    sts_endpoint_url: str | None = None
+
+
+class Clients:
+    """Make clients and keep the most recently used; any thread may ask."""
+
+    def __init__(self, settings: ClientSettings, decrypt: Decrypt) -> None:
+        self._settings = settings
+        self._decrypt = decrypt
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[msgspec.Struct, S3Client] = OrderedDict()
+
+    def of(self, destination: Destination) -> S3Client:
+        """Return a client with the destination's access; raise `BadRequest` for its endpoint."""
+        access = _access_of(destination)
+        with self._lock:
+            client = self._kept.get(access)
+        if client is None:
+            # Outside the lock, for it looks names up; two made at once do no harm.
+            client = self._open(access)
+        with self._lock:
+            self._kept[access] = client
+            self._kept.move_to_end(access)
+            while len(self._kept) > CLIENTS_MAX:
+                self._kept.popitem(last=False)
+        return client
+
+    def open_in(self, destination: Destination, region: str) -> S3Client:
+        """Return a new client for another region than the destination's, for its probes."""
+        return self._open(msgspec.structs.replace(_access_of(destination), region=region))
+
+    def _open(self, access: _Access) -> S3Client:
+        settings = self._settings
+        endpoint_url = access.endpoint_url
+        if endpoint_url is not None:
+            endpoint_url = check_endpoint(endpoint_url, private_allowed=settings.private_endpoints)
+        session = _session_of(access, settings, self._decrypt)
+        client: S3Client = session.client(
+            "s3",
+            region_name=access.region,
+            endpoint_url=endpoint_url,
+            verify=settings.ca_bundle or True,
+            config=_config(access, settings),
+        )
+        client.meta.events.register("before-call.s3", _keep_to_the_region)
+        return client
+
+
+class _Access(msgspec.Struct, frozen=True):
+    """What makes two destinations need different clients."""
+
+    region: str
+    endpoint_url: str | None
+    access_key_id: str | None
+    secret_encrypted: bytes | None
+    role_arn: str | None
+    external_id: str | None
+    checksums: bool
+
+
+def _access_of(destination: Destination) -> _Access:
+    capabilities = destination.capabilities
+    return _Access(
+        region=destination.region or DEFAULT_REGION,
+        endpoint_url=destination.endpoint_url,
+        access_key_id=destination.access_key_id,
+        secret_encrypted=destination.secret_encrypted,
+        role_arn=destination.role_arn,
+        external_id=destination.external_id,
+        checksums=capabilities is not None and capabilities.checksums,
+    )
+
+
+def _config(access: _Access, settings: ClientSettings) -> Config:
+    s3: Any = {"us_east_1_regional_endpoint": "regional"}
+    if access.endpoint_url is not None:
+        s3["addressing_style"] = "path"
+    if access.checksums and not (access.endpoint_url or "https:").startswith("http:"):
+        # Under TLS the CRC32, known from sealing, is enough: the bytes are not hashed once more.
+        s3["payload_signing_enabled"] = False
+    return Config(
+        **_connection(settings),
+        signature_version="s3v4",
+        max_pool_connections=settings.connections_max,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3=s3,
+    )
+
+
+def _connection(settings: ClientSettings) -> dict[str, Any]:
+    return {
+        "connect_timeout": settings.connect_timeout_seconds,
+        "read_timeout": settings.read_timeout_seconds,
+        # The ledger alone decides when something is tried again.
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        # An empty mapping, unlike none at all, keeps the environment's proxies out.
+        "proxies": dict(settings.proxies),
+        "ignore_configured_endpoint_urls": True,
+    }
+
+
+def _keep_to_the_region(params: dict[str, Any], **_: Any) -> None:
+    # Without this botocore follows S3 to the bucket's true region and nobody learns of it.
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _session_of(access: _Access, settings: ClientSettings, decrypt: Decrypt) -> boto3.Session:
+    if access.access_key_id is not None:
+        if access.secret_encrypted is None:
+            raise NeedsOperator(
+                f"Cannot use the access key {access.access_key_id}: its secret is not stored. "
+                "Add the destination again."
+            )
+        session = sealed_session()
+        session.set_credentials(access.access_key_id, decrypt(access.secret_encrypted))
+        return boto3.Session(botocore_session=session)
+    operator = botocore.session.Session()
+    if access.role_arn is None:
+        return boto3.Session(botocore_session=operator)
+    session = sealed_session()
+    role = _AssumedRole(_role_refresher(access, settings, operator))
+    session.register_component("credential_provider", CredentialResolver(providers=[role]))
+    return boto3.Session(botocore_session=session)
+
+
+class _AssumedRole(CredentialProvider):
+    """Credentials of a role, asked for with the first request and again before they end."""
+
+    METHOD = "tailrace-assume-role"
+    CANONICAL_NAME = None
+
+    def __init__(self, refresh: Callable[[], dict[str, str]]) -> None:
+        super().__init__()
+        self._refresh = refresh
+
+    def load(self) -> DeferredRefreshableCredentials:
+        """Return credentials that refresh themselves."""
+        return DeferredRefreshableCredentials(refresh_using=self._refresh, method=self.METHOD)
+
+
+def sealed_session() -> botocore.session.Session:
+    """Return a session that reads no environment variable, no file and no metadata service."""
+    variables = {
+        name: (in_file, None, default, convert)
+        for name, (in_file, _, default, convert) in (
+            botocore.session.Session.SESSION_VARIABLES.items()
+        )
+    }
+    for name in ("config_file", "credentials_file"):
+        variables[name] = (None, None, os.devnull, None)
+    return botocore.session.Session(session_vars=variables)
+
+
+def _role_refresher(
+    access: _Access, settings: ClientSettings, operator: botocore.session.Session
+) -> Callable[[], dict[str, str]]:
+    sts: Any = operator.create_client(
+        "sts",
+        region_name=access.region,
+        endpoint_url=settings.sts_endpoint_url,
+        verify=settings.ca_bundle or True,
+        config=Config(**_connection(settings)),
+    )
+    request: dict[str, Any] = {
+        "RoleArn": access.role_arn,
+        "RoleSessionName": ROLE_SESSION_NAME,
+        "DurationSeconds": ROLE_SECONDS,
+    }
+    if access.external_id is not None:
+        request["ExternalId"] = access.external_id
+
+    def refresh() -> dict[str, str]:
+        given = sts.assume_role(**request)["Credentials"]
+        return {
+            "access_key": given["AccessKeyId"],
+            "secret_key": given["SecretAccessKey"],
+            "token": given["SessionToken"],
+            "expiry_time": given["Expiration"].isoformat(),
+        }
+
+    return refresh
