@@ -1,0 +1,150 @@
+"""An object to put, the bucket it goes to, and how ours is told from another's.
+
+Shared by the single put (`bucket.py`) and the upload in parts (`multipart.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from tailrace.errors import Corrupt, NeedsCustomer
+from tailrace.export.parts import FilePart, crc32_of
+from tailrace.state.delivery import Capabilities, DeliveredHow
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+SHA256_KEY = "tailrace-sha256"
+
+_BUSY = {"ConditionalRequestConflict", "OperationAborted"}
+
+
+class ObjectConflict(NeedsCustomer):
+    """An object of this name holds something else; it is left as it is."""
+
+    def __init__(self, bucket: str, key: str, found: str) -> None:
+        super().__init__(
+            f"Cannot put s3://{bucket}/{key}: an object with other content is there ({found}). "
+            "Move it away, or export the hour by hand with overwriting."
+        )
+        self.key = key
+
+
+class Item(msgspec.Struct, frozen=True):
+    """An object to put: its key and what its bytes are known to be."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+    crc32: int
+    open: Callable[[], BinaryIO]
+    content_type: str = "application/json"
+
+
+class Store(msgspec.Struct, frozen=True):
+    """A bucket as one destination reaches it."""
+
+    client: S3Client
+    bucket: str
+    capabilities: Capabilities
+
+
+class Hold(Protocol):
+    """The right to work on a run, which another may take over when it lapses."""
+
+    def check(self) -> None:
+        """Extend the lease; raise `LeaseLost` if another holds it, `Stopped` at a shutdown."""
+        ...
+
+    def go_on(self) -> None:
+        """Raise `Stopped` at a shutdown; costs nothing."""
+        ...
+
+    def upload_started(self, key: str, upload_id: str) -> None:
+        """Write down a multipart upload before its first part; raise `LeaseLost`."""
+        ...
+
+    def upload_ended(self) -> None:
+        """Forget the upload: it was completed or aborted."""
+        ...
+
+
+def item_of_bytes(key: str, body: bytes, sha256: str, crc32: int, content_type: str) -> Item:
+    """Return an item for bytes that are in memory."""
+    return Item(key, len(body), sha256, crc32, lambda: io.BytesIO(body), content_type)
+
+
+def look(store: Store, item: Item) -> DeliveredHow | None:
+    """Return `found` if the object is there and ours, None if it is absent.
+
+    Ours means the size and the SHA-256 in its metadata. Raise `ObjectConflict` otherwise.
+    """
+    try:
+        head = store.client.head_object(Bucket=store.bucket, Key=item.key)
+    except ClientError as error:
+        if status_of(error) == 404 and code_of(error) in {"404", "NoSuchKey", "NotFound"}:
+            return None
+        raise
+    metadata = {name.lower(): value for name, value in head["Metadata"].items()}
+    size, sha256 = head["ContentLength"], metadata.get(SHA256_KEY)
+    if size == item.size_bytes and sha256 == item.sha256:
+        return "found"
+    raise ObjectConflict(
+        store.bucket, item.key, f"{size} bytes, SHA-256 {sha256 or 'not written by tailrace'}"
+    )
+
+
+def checked_body(store: Store, item: Item, file: BinaryIO, hold: Hold) -> FilePart:
+    """Return the item's bytes as a body, known to be what was sealed.
+
+    The store checks the CRC32 on the way; where it can't, the file is read once more for it here.
+    """
+    body = FilePart(file, range(item.size_bytes), hold.go_on)
+    size = file.seek(0, os.SEEK_END)
+    if size != item.size_bytes or (
+        not store.capabilities.checksums and crc32_of(body) != item.crc32
+    ):
+        raise Corrupt(
+            f"Cannot put s3://{store.bucket}/{item.key}: the archive's file has {size} bytes that "
+            f"are not the {item.size_bytes} bytes that were sealed. Restore it from a backup."
+        )
+    return body
+
+
+def object_options(item: Item) -> dict[str, Any]:
+    """Return what Put and CreateMultipartUpload say alike about an object.
+
+    No ACL, encryption or Content-Encoding: the bucket's own defaults hold, and the file is the
+    gzip file itself (D8).
+    """
+    return {
+        "Key": item.key,
+        "ContentType": item.content_type,
+        "Metadata": {SHA256_KEY: item.sha256},
+    }
+
+
+def is_precondition(error: ClientError) -> bool:
+    """Say whether S3 refused because the object exists."""
+    return status_of(error) == 412 or code_of(error) == "PreconditionFailed"
+
+
+def is_busy(error: ClientError) -> bool:
+    """Say whether S3 refused because another write to the key is under way (409)."""
+    return code_of(error) in _BUSY
+
+
+def code_of(error: ClientError) -> str:
+    """Return S3's error code; an answer without a body has its status as text."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status_of(error: ClientError) -> int:
+    """Return the answer's HTTP status, 0 if unknown."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
