@@ -1,4 +1,4 @@
-"""The words of delivery: `Destination`, `Delivery`, `Cause`, and the states that a run goes through.
+"""The words of delivery: `Destination`, `Delivery`, `Cause`, and the states a run goes through.
 
 Written by the ledger, read by `export`, the command line and every page that shows a run.
 """

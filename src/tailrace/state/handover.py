@@ -1,0 +1,216 @@
+"""What sealing hands to the ledger: files as they become ready, then the sealed hour.
+
+Called by `seal` as step 4 of its order of commits, and again after a crash; repeating is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tailrace import killpoints
+from tailrace.errors import Corrupt
+from tailrace.hours import Hour
+from tailrace.state.book import Book
+from tailrace.state.database import one_change_at_a_time, reading, writing
+from tailrace.state.derive import derive, missing
+from tailrace.state.rows import file_of, values_of_file
+from tailrace.state.sealed import SealedFile, SealedHour
+from tailrace.state.tables import delivery, sealed_file, sealed_hour
+
+# Keys compared in one statement; sealing hands over at most this many hours in one transaction.
+KEYS_MAX = 500
+
+_Key = tuple[int, int]
+
+
+class HandOver(Book):
+    """The ledger as `seal` sees it."""
+
+    def add_files(self, files: Sequence[SealedFile], organization: int) -> None:
+        """Record files whose rows are committed, and owe them to every destination of theirs.
+
+        Raise `Corrupt`, and change nothing, if one is known with other content or belongs to an
+        hour that is sealed without it.
+        """
+        if not files:
+            return
+        with self._one_hand_over() as connection:
+            new = _insert_files(connection, files, organization, self.clock.now_micros())
+            sealed = _digests(connection, {_key(file) for file in new})
+            for file in new:
+                if _key(file) in sealed:
+                    raise Corrupt(
+                        f"Cannot take over {file.name}: hour {file.hour} of {file.scope} is "
+                        "sealed without it. Stop, and restore both databases from one backup."
+                    )
+            self._owe(connection, {_key(file) for file in new})
+
+    def add_hours(self, hours: Sequence[SealedHour]) -> None:
+        """Record sealed hours with their files, and owe them to every destination of theirs.
+
+        Raise `Corrupt`, and change nothing, if one is known with another record or other files.
+        """
+        if not hours:
+            return
+        with self._one_hand_over() as connection:
+            keys = {_key(hour) for hour in hours}
+            known = _digests(connection, keys)
+            new = [hour for hour in hours if _is_new(hour, known)]
+            for hour in hours:
+                _insert_files(connection, hour.files, hour.organization, self.clock.now_micros())
+            _compare_files(connection, hours)
+            if new:
+                connection.execute(sealed_hour.insert(), [self._values(hour) for hour in new])
+            self._owe(connection, {_key(hour) for hour in new})
+
+    def newest_sealed(self) -> dict[int, tuple[Hour, str]]:
+        """Return each scope's newest sealed hour and its digest, to recognize a restored backup."""
+        newest = (
+            sa.select(sealed_hour.c.scope, sa.func.max(sealed_hour.c.hour).label("hour"))
+            .group_by(sealed_hour.c.scope)
+            .subquery()
+        )
+        statement = sa.select(sealed_hour.c.scope, sealed_hour.c.hour, sealed_hour.c.digest).join(
+            newest,
+            sa.and_(sealed_hour.c.scope == newest.c.scope, sealed_hour.c.hour == newest.c.hour),
+        )
+        with reading(self.engine) as connection:
+            rows = connection.execute(statement)
+            return {row.scope: (Hour(row.hour), row.digest) for row in rows}
+
+    def sealed_hour(self, scope: int, hour: Hour) -> SealedHour | None:
+        """Return the hour with all its files, or None while it is open."""
+        with reading(self.engine) as connection:
+            row = connection.execute(
+                sa.select(sealed_hour).where(
+                    sealed_hour.c.scope == scope, sealed_hour.c.hour == hour.number
+                )
+            ).one_or_none()
+            if row is None:
+                return None
+            files = files_of(connection, scope, hour)
+        return SealedHour(scope, row.organization, hour, row.record, row.digest, tuple(files))
+
+    def check_derived(self) -> int:
+        """Return how many owed runs have no row; anything but 0 is a defect to be alarmed."""
+        with reading(self.engine) as connection:
+            return missing(connection)
+
+    @contextmanager
+    def _one_hand_over(self) -> Iterator[Connection]:
+        with writing(self.engine) as connection:
+            one_change_at_a_time(connection)
+            yield connection
+            killpoints.reached("ledger.before_commit")
+        killpoints.reached("ledger.handed_over")
+
+    def _owe(self, connection: Connection, keys: set[_Key]) -> None:
+        if not keys:
+            return
+        oldest = Hour(min(hour for _, hour in keys))
+        derive(connection, now_micros=self.clock.now_micros(), since=oldest)
+        for part in _parts(keys):
+            # A run that waited for its hour to bring something may be taken again. A holder at
+            # work needs no word: it looks at the files once more before it lets go.
+            connection.execute(
+                delivery.update()
+                .where(
+                    sa.tuple_(delivery.c.scope, delivery.c.hour).in_(part),
+                    delivery.c.state == "pending",
+                )
+                .values(due_micros=0)
+            )
+
+    def _values(self, hour: SealedHour) -> dict[str, Any]:
+        return {
+            "scope": hour.scope,
+            "hour": hour.hour.number,
+            "organization": hour.organization,
+            "record": hour.record,
+            "digest": hour.digest,
+            "files": len(hour.files),
+            "handed_over_micros": self.clock.now_micros(),
+        }
+
+
+def files_of(connection: Connection, scope: int, hour: Hour) -> list[SealedFile]:
+    """Return the files that are known of an hour, by number."""
+    rows = connection.execute(
+        sa.select(sealed_file)
+        .where(sealed_file.c.scope == scope, sealed_file.c.hour == hour.number)
+        .order_by(sealed_file.c.number)
+    )
+    return [file_of(row) for row in rows]
+
+
+def _insert_files(
+    connection: Connection, files: Sequence[SealedFile], organization: int, now_micros: int
+) -> list[SealedFile]:
+    """Insert the files that are not known and return them; raise if a known one differs."""
+    known: dict[tuple[int, int, int], SealedFile] = {}
+    for row in _rows(connection, sealed_file, {_key(file) for file in files}):
+        known[row.scope, row.hour, row.number] = file_of(row)
+    new = []
+    for file in files:
+        before = known.get((file.scope, file.hour.number, file.number))
+        if before is None:
+            new.append(file)
+        elif before != file:
+            raise Corrupt(
+                f"Cannot take over {file.name}: the ledger knows it with SHA-256 {before.sha256} "
+                f"and {before.size_bytes} bytes, not {file.sha256} and {file.size_bytes}. "
+                "Stop, and restore both databases and the archive from one backup."
+            )
+    if new:
+        more = {"organization": organization, "handed_over_micros": now_micros}
+        connection.execute(sealed_file.insert(), [values_of_file(file) | more for file in new])
+    return new
+
+
+def _is_new(hour: SealedHour, known: dict[_Key, str]) -> bool:
+    digest = known.get(_key(hour))
+    if digest is not None and digest != hour.digest:
+        raise Corrupt(
+            f"Cannot take over hour {hour.hour} of {hour.scope}: the ledger knows its seal record "
+            f"with digest {digest}, not {hour.digest}. "
+            "Stop, and restore both databases from one backup."
+        )
+    return digest is None
+
+
+def _compare_files(connection: Connection, hours: Sequence[SealedHour]) -> None:
+    """Raise if the ledger knows a file of a sealed hour that its record does not name."""
+    named = {(hour.scope, hour.hour.number, file.number) for hour in hours for file in hour.files}
+    for row in _rows(connection, sealed_file, {_key(hour) for hour in hours}):
+        if (row.scope, row.hour, row.number) not in named:
+            raise Corrupt(
+                f"Cannot take over hour {Hour(row.hour)} of {row.scope}: its seal record does not "
+                f"name {row.name}, which was handed over before. "
+                "Stop, and restore both databases from one backup."
+            )
+
+
+def _digests(connection: Connection, keys: set[_Key]) -> dict[_Key, str]:
+    rows = _rows(connection, sealed_hour, keys)
+    return {(row.scope, row.hour): row.digest for row in rows}
+
+
+def _rows(connection: Connection, table: sa.Table, keys: set[_Key]) -> Iterator[Row[Any]]:
+    for part in _parts(keys):
+        statement = sa.select(table).where(sa.tuple_(table.c.scope, table.c.hour).in_(part))
+        yield from connection.execute(statement)
+
+
+def _parts(keys: Iterable[_Key]) -> Iterator[list[_Key]]:
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), KEYS_MAX):
+        yield ordered[start : start + KEYS_MAX]
+
+
+def _key(of: SealedFile | SealedHour) -> _Key:
+    return of.scope, of.hour.number

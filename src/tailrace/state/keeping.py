@@ -1,0 +1,71 @@
+"""What the archive may drop: files that every destination has, and no run still needs."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from tailrace.hours import Hour
+from tailrace.state.book import Book
+from tailrace.state.database import one_change_at_a_time, reading, writing
+from tailrace.state.delivery import OWED_STATES
+from tailrace.state.rows import file_of
+from tailrace.state.sealed import SealedFile
+from tailrace.state.tables import delivery, sealed_file, sealed_hour
+
+
+class Keeping(Book):
+    """The ledger as whoever frees disk space sees it."""
+
+    def file_is_owed(self, scope: int, hour: Hour) -> bool:
+        """Tell whether a run of the hour is neither delivered nor cancelled."""
+        with reading(self.engine) as connection:
+            statement = sa.select(_run_of(sa.literal(scope), sa.literal(hour.number), OWED_STATES))
+            return bool(connection.execute(statement).scalar_one())
+
+    def removable_files(self, limit: int) -> list[SealedFile]:
+        """Return delivered files whose archive copies may go, oldest first."""
+        statement = (
+            sa.select(sealed_file)
+            .where(_may_go())
+            .order_by(sealed_file.c.hour, sealed_file.c.scope, sealed_file.c.number)
+            .limit(limit)
+        )
+        with reading(self.engine) as connection:
+            return [file_of(row) for row in connection.execute(statement)]
+
+    def mark_removed(self, file: SealedFile) -> bool:
+        """Note that the archive's copy goes; call it before the copy is removed.
+
+        Return False, and change nothing, if the file is owed, was never delivered, or is marked.
+        """
+        with writing(self.engine) as connection:
+            one_change_at_a_time(connection)
+            changed = connection.execute(
+                sealed_file.update()
+                .where(
+                    sealed_file.c.scope == file.scope,
+                    sealed_file.c.hour == file.hour.number,
+                    sealed_file.c.number == file.number,
+                    _may_go(),
+                )
+                .values(removed_micros=self.clock.now_micros())
+            )
+            return changed.rowcount == 1
+
+
+def _may_go() -> sa.ColumnElement[bool]:
+    scope, hour = sealed_file.c.scope, sealed_file.c.hour
+    return sa.and_(
+        sealed_file.c.removed_micros.is_(None),
+        sa.exists().where(sealed_hour.c.scope == scope, sealed_hour.c.hour == hour),
+        _run_of(scope, hour, ("success",)),
+        ~_run_of(scope, hour, OWED_STATES),
+    )
+
+
+def _run_of(
+    scope: sa.ColumnElement[int], hour: sa.ColumnElement[int], states: tuple[str, ...]
+) -> sa.Exists:
+    return sa.exists().where(
+        delivery.c.scope == scope, delivery.c.hour == hour, delivery.c.state.in_(states)
+    )

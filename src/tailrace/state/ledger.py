@@ -1,0 +1,20 @@
+"""`Ledger`: the one book of what is sealed, what is owed, and what was delivered.
+
+The ledger is the queue: `seal` hands over, `export` claims, and pages read, the same rows.
+"""
+
+from __future__ import annotations
+
+from tailrace.state.deliveries import Deliveries
+from tailrace.state.handover import HandOver
+from tailrace.state.keeping import Keeping
+from tailrace.state.outages import Outages
+from tailrace.state.reports import Reports
+
+
+class Ledger(HandOver, Deliveries, Outages, Keeping, Reports):
+    """All parts of the ledger over one database.
+
+    Safe to use from several threads and processes at once: each call is one transaction, and what
+    it wrote is durable when it returns.
+    """

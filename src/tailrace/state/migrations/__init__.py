@@ -1,0 +1,6 @@
+"""The revisions of the tables, oldest first; each is a file in `versions/`."""
+
+from __future__ import annotations
+
+# Kept here so that a start with nothing to do needs no Alembic; a test compares it with the files.
+REVISIONS: tuple[str, ...] = ("0001",)

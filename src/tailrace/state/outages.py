@@ -1,0 +1,97 @@
+"""A destination whose access is refused: one probe decides for all its hours.
+
+While an outage lasts no run of the destination may be taken; hours sealed meanwhile wait.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tailrace.state.book import Book
+from tailrace.state.database import reading, writing
+from tailrace.state.delivery import Cause
+from tailrace.state.rows import text_of
+from tailrace.state.tables import delivery, destination
+
+
+class Outages(Book):
+    """Begin, probe and end outages. Probe times are the machine's, in microseconds."""
+
+    def begin_outage(self, destination_id: int, cause: Cause, next_probe_micros: int) -> bool:
+        """Stop all tries of a destination; return False if they were stopped already."""
+        with writing(self.engine) as connection:
+            since = self.clock.now_micros()
+            return note_outage(connection, destination_id, cause, since, next_probe_micros)
+
+    def probe_due(self, now_micros: int) -> list[int]:
+        """Return the destinations whose access is to be probed now, longest due first."""
+        statement = (
+            sa.select(destination.c.id)
+            .where(
+                destination.c.state == "active",
+                destination.c.outage_since_micros.is_not(None),
+                destination.c.next_probe_micros <= now_micros,
+            )
+            .order_by(destination.c.next_probe_micros, destination.c.id)
+        )
+        with reading(self.engine) as connection:
+            return list(connection.execute(statement).scalars())
+
+    def probe_failed(self, destination_id: int, cause: Cause, next_probe_micros: int) -> None:
+        """Go on with the outage, under the newest cause."""
+        with writing(self.engine) as connection:
+            connection.execute(
+                destination.update()
+                .where(
+                    destination.c.id == destination_id,
+                    destination.c.outage_since_micros.is_not(None),
+                )
+                .values(outage_cause=text_of(cause), next_probe_micros=next_probe_micros)
+            )
+
+    def end_outage(self, destination_id: int) -> bool:
+        """Make every owed hour due at once; return False if there was no outage."""
+        with writing(self.engine) as connection:
+            return clear_outage(connection, destination_id)
+
+
+def note_outage(
+    connection: Connection,
+    destination_id: int,
+    cause: Cause,
+    since_micros: int,
+    next_probe_micros: int,
+) -> bool:
+    """Begin an outage inside the caller's transaction; return False if one lasts already."""
+    changed = connection.execute(
+        destination.update()
+        .where(destination.c.id == destination_id, destination.c.outage_since_micros.is_(None))
+        .values(
+            outage_since_micros=since_micros,
+            outage_cause=text_of(cause),
+            next_probe_micros=next_probe_micros,
+        )
+    )
+    return changed.rowcount == 1
+
+
+def clear_outage(connection: Connection, destination_id: int) -> bool:
+    """End an outage inside the caller's transaction; return False if there was none."""
+    changed = connection.execute(
+        destination.update()
+        .where(destination.c.id == destination_id, destination.c.outage_since_micros.is_not(None))
+        .values(outage_since_micros=None, outage_cause=None, next_probe_micros=None)
+    )
+    if changed.rowcount != 1:
+        return False
+    # The schedule of tries begins anew: those made against a closed door say nothing now.
+    connection.execute(
+        delivery.update()
+        .where(
+            delivery.c.destination_id == destination_id,
+            delivery.c.state.in_(("failed", "retrying")),
+        )
+        .values(state="retrying", due_micros=0, attempts=0)
+    )
+    return True

@@ -1,0 +1,109 @@
+"""Turn the tables' rows into the types of `sealed` and `delivery`, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy.engine import Row
+
+from tailrace.hours import Hour
+from tailrace.state.delivery import Capabilities, Cause, Delivery, Destination
+from tailrace.state.sealed import SealedFile
+
+_cause_decoder = msgspec.json.Decoder(Cause)
+_capabilities_decoder = msgspec.json.Decoder(Capabilities)
+
+
+def file_of(row: Row[Any]) -> SealedFile:
+    """Return a row of `sealed_file`."""
+    return SealedFile(
+        scope=row.scope,
+        hour=Hour(row.hour),
+        number=row.number,
+        name=row.name,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        crc32=row.crc32,
+        lines=row.lines,
+        raw_bytes=row.raw_bytes,
+    )
+
+
+def values_of_file(file: SealedFile) -> dict[str, Any]:
+    """Return what a row of `sealed_file` says of the file itself."""
+    return {
+        "scope": file.scope,
+        "hour": file.hour.number,
+        "number": file.number,
+        "name": file.name,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "crc32": file.crc32,
+        "lines": file.lines,
+        "raw_bytes": file.raw_bytes,
+    }
+
+
+def delivery_of(row: Row[Any]) -> Delivery:
+    """Return a row of `delivery` as a worker holds it."""
+    return Delivery(
+        destination_id=row.destination_id,
+        data_type=row.data_type,
+        scope=row.scope,
+        hour=Hour(row.hour),
+        lease=row.lease,
+        attempts=row.attempts,
+        upload_key=row.upload_key,
+        upload_id=row.upload_id,
+    )
+
+
+def destination_of(row: Row[Any]) -> Destination:
+    """Return a row of `destination`."""
+    return Destination(
+        id=row.id,
+        organization=row.organization,
+        project=row.project,
+        kind=row.kind,
+        bucket=row.bucket,
+        region=row.region,
+        prefix=row.prefix,
+        endpoint_url=row.endpoint_url,
+        access_key_id=row.access_key_id,
+        secret_encrypted=row.secret_encrypted,
+        role_arn=row.role_arn,
+        external_id=row.external_id,
+        include_events=row.include_events,
+        include_merged_ids=row.include_merged_ids,
+        manifest=row.manifest,
+        marker=row.marker,
+        state=row.state,
+        from_hour=hour_of(row.from_hour),
+        until_hour=hour_of(row.until_hour),
+        capabilities=capabilities_of(row.capabilities),
+        created_micros=row.created_micros,
+        outage_since_micros=row.outage_since_micros,
+        outage_cause=cause_of(row.outage_cause),
+        next_probe_micros=row.next_probe_micros,
+    )
+
+
+def hour_of(number: int | None) -> Hour | None:
+    """Return the hour of a column that may be empty."""
+    return None if number is None else Hour(number)
+
+
+def cause_of(text: str | None) -> Cause | None:
+    """Return the cause of a column that may be empty."""
+    return None if text is None else _cause_decoder.decode(text)
+
+
+def capabilities_of(text: str | None) -> Capabilities | None:
+    """Return the capabilities of a column that may be empty."""
+    return None if text is None else _capabilities_decoder.decode(text)
+
+
+def text_of(value: Cause | Capabilities) -> str:
+    """Return the JSON text under which a value is stored."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,189 @@
+"""The tables of accounts, destinations and the ledger, for SQLite and PostgreSQL alike.
+
+Every time is a BIGINT of microseconds since the epoch, every hour a BIGINT of whole hours since
+1970. `migrations/` makes them; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+# SQLite numbers rows by itself only where the key's type is INTEGER.
+_RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+# Numbers that only grow and are never used twice, also after a row is gone. Rows, made by the
+# first revision: organization, project, destination, accounts_version.
+counter = sa.Table(
+    "counter",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+organization = sa.Table(
+    "organization",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+)
+
+project = sa.Table(
+    "project",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("organization", sa.BigInteger, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("secret_key_sha256", sa.Text, nullable=False),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.Index("project_by_organization", "organization"),
+)
+
+api_key = sa.Table(
+    "api_key",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("project", sa.BigInteger, sa.ForeignKey("project.id"), nullable=False),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.Column("revoked_micros", sa.BigInteger),
+    sa.Index("api_key_by_project", "project"),
+)
+
+destination = sa.Table(
+    "destination",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("organization", sa.BigInteger, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("project", sa.BigInteger, sa.ForeignKey("project.id"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("region", sa.Text),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("endpoint_url", sa.Text),
+    sa.Column("access_key_id", sa.Text),
+    sa.Column("secret_encrypted", sa.LargeBinary),
+    sa.Column("role_arn", sa.Text),
+    sa.Column("external_id", sa.Text),
+    sa.Column("include_events", sa.Boolean, nullable=False),
+    sa.Column("include_merged_ids", sa.Boolean, nullable=False),
+    sa.Column("manifest", sa.Boolean, nullable=False),
+    sa.Column("marker", sa.Boolean, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("from_hour", sa.BigInteger),
+    sa.Column("until_hour", sa.BigInteger),
+    sa.Column("capabilities", sa.Text),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.Column("outage_since_micros", sa.BigInteger),
+    sa.Column("outage_cause", sa.Text),
+    sa.Column("next_probe_micros", sa.BigInteger),
+    sa.Index("destination_by_bucket", "bucket"),
+    sa.Index("destination_by_project", "project"),
+)
+
+sealed_hour = sa.Table(
+    "sealed_hour",
+    metadata,
+    sa.Column("scope", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("organization", sa.BigInteger, nullable=False),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("files", sa.BigInteger, nullable=False),
+    sa.Column("handed_over_micros", sa.BigInteger, nullable=False),
+    sa.Index("sealed_hour_by_hour", "hour", "scope"),
+)
+
+sealed_file = sa.Table(
+    "sealed_file",
+    metadata,
+    sa.Column("scope", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("organization", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sa.Column("lines", sa.BigInteger, nullable=False),
+    sa.Column("raw_bytes", sa.BigInteger, nullable=False),
+    sa.Column("handed_over_micros", sa.BigInteger, nullable=False),
+    # When the archive was told that it may drop its copy; everything owed had been delivered.
+    sa.Column("removed_micros", sa.BigInteger),
+    sa.Index("sealed_file_by_hour", "hour", "scope"),
+)
+
+delivery = sa.Table(
+    "delivery",
+    metadata,
+    sa.Column(
+        "destination_id",
+        sa.BigInteger,
+        sa.ForeignKey("destination.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("data_type", sa.Text, primary_key=True),
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("scope", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    # The machine's time from which a worker may take the row: at once (0), at the next try, or
+    # when the present holder's lease has run out. Null: nobody may take it.
+    sa.Column("due_micros", sa.BigInteger),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("lease", sa.BigInteger, nullable=False),
+    sa.Column("upload_key", sa.Text),
+    sa.Column("upload_id", sa.Text),
+    sa.Column("cause", sa.Text),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.Column("finished_micros", sa.BigInteger),
+    sa.Index("delivery_by_scope", "scope", "hour"),
+    sa.Index("delivery_by_state", "state", "destination_id", "due_micros"),
+    # Holds only the rows that can be taken, so that claiming costs the same whatever lies behind.
+    sa.Index(
+        "delivery_to_claim",
+        "destination_id",
+        "hour",
+        "due_micros",
+        sqlite_where=sa.text("due_micros IS NOT NULL"),
+        postgresql_where=sa.text("due_micros IS NOT NULL"),
+    ),
+    # The same for "the oldest hour that is owed".
+    sa.Index(
+        "delivery_owed",
+        "destination_id",
+        "hour",
+        sqlite_where=sa.text("finished_micros IS NULL"),
+        postgresql_where=sa.text("finished_micros IS NULL"),
+    ),
+)
+
+delivery_file = sa.Table(
+    "delivery_file",
+    metadata,
+    sa.Column("destination_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("data_type", sa.Text, primary_key=True),
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.Text, nullable=False),
+    # "put", or "found" where our bytes already lay in the bucket.
+    sa.Column("how", sa.Text, nullable=False),
+    sa.Column("delivered_micros", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["destination_id", "data_type", "hour"],
+        ["delivery.destination_id", "delivery.data_type", "delivery.hour"],
+    ),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _RowNumber, primary_key=True),
+    sa.Column("at_micros", sa.BigInteger, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Index("audit_by_object", "object"),
+)
