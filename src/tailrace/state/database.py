@@ -6,8 +6,6 @@ write lock at its beginning, so that a transaction never fails half-way because 
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from tailrace.errors import NeedsOperator, NewerFormat
 from tailrace.state.migrations import REVISIONS
+from tailrace.state.turns import in_turn
 
 # Write transactions take milliseconds, but SQLite's waiting is not first come, first served: a
 # writer among many may be passed over often. A minute means that something hangs.
@@ -41,7 +40,7 @@ def open_database(path: Path) -> Engine:
     same time wait for one another here.
     """
     engine = _engine(path)
-    with _start_lock(path):
+    with in_turn(path):
         try:
             _use_write_ahead_log(engine, path)
             _migrate(engine, path)
@@ -110,19 +109,6 @@ def _prepare_connection(connection: DBAPIConnection, _entry: ConnectionPoolEntry
 def _begin(connection: Connection) -> None:
     write = connection.get_execution_options().get(_WRITE, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-@contextmanager
-def _start_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file beside the database; wait for another start, which takes a moment."""
-    descriptor = os.open(
-        path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640
-    )
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _use_write_ahead_log(engine: Engine, path: Path) -> None:
