@@ -1,0 +1,138 @@
+"""Realistic events, the same in every run of one seed: what all measures send and process.
+
+An event is about 754 bytes in a body of 100: 90 event types, 5 to 15 event properties, insert IDs
+and device IDs as UUIDs, a user ID for two thirds of the users.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from typing import Any
+
+import msgspec
+
+USERS = range(50_000)
+EVENT_TYPES = 90
+_DEVICE_STEP = 0x9E3779B97F4A7C15F39CC0605CEDC835  # spreads user numbers over device IDs
+_SESSION_MILLIS = 1_800_000
+_KNOWN_OF_THREE = 2  # so many users of three have a user ID
+
+_VERBS = (
+    "Viewed",
+    "Clicked",
+    "Opened",
+    "Added",
+    "Removed",
+    "Started",
+    "Completed",
+    "Shared",
+    "Ran",
+)
+_THINGS = (
+    "Product", "Checkout", "Search Result", "Report", "Playlist",
+    "Message", "Profile", "Invoice", "Settings Page", "Campaign Banner",
+)  # fmt: skip
+_KEYS = (
+    "source", "category", "position", "list_name", "price", "currency", "is_first_time",
+    "experiment_variant", "load_time_ms", "page_path", "referrer_domain", "item_count",
+    "search_term",
+    "screen_name", "component", "plan_tier", "discount_percent", "share_channel", "has_coupon",
+    "scroll_depth", "content_id", "tab", "error_code", "duration_seconds",
+)  # fmt: skip
+_WORDS = (
+    "organic", "newsletter", "home_feed", "recommended", "spring_campaign", "kitchen and dining",
+    "premium", "free_trial", "control", "variant_b", "/products/enamel-mug-350-ml",
+    "top_navigation",
+    "checkout_sidebar", "www.example.com", "search_overlay", "reading lamp with dimmer", "annual",
+    "monthly", "email", "push_notification",
+)  # fmt: skip
+_PLACES = (
+    ("Netherlands", "Utrecht", "Utrecht", "Dutch"),
+    ("Germany", "Berlin", "Berlin", "German"),
+    ("France", "Occitanie", "Toulouse", "French"),
+    ("Japan", "Osaka", "Osaka", "Japanese"),
+    ("United States", "California", "San Francisco", "English"),
+    ("Brazil", "Sao Paulo", "Campinas", "Portuguese"),
+)
+_DEVICES = (
+    ("iOS", "ios", "18.1.1", "Apple", "iPhone 15 Pro"),
+    ("iOS", "ios", "17.6", "Apple", "iPad Air"),
+    ("Android", "android", "15", "Samsung", "Galaxy S24"),
+    ("Android", "android", "14", "Google", "Pixel 8"),
+    ("Web", "Chrome", "131.0.0.0", "Apple", "Mac"),
+)
+
+
+class Generator:
+    """A stream of events; each call goes on where the last one ended."""
+
+    def __init__(self, seed: int, now_micros: int) -> None:
+        self._chance = random.Random(seed)
+        self._now_millis = now_micros // 1000
+        self._types = [f"{thing} {verb}" for thing in _THINGS for verb in _VERBS]
+        self._keys = [self._chance.sample(_KEYS, 5 + number % 11) for number in range(EVENT_TYPES)]
+        self._encode = msgspec.json.Encoder().encode
+
+    def events(self, count: int, users: range = USERS) -> list[bytes]:
+        """Return `count` events as JSON, each by a user drawn from `users`."""
+        return [self._encode(self._event(user)) for user in self._chance.choices(users, k=count)]
+
+    def one_each(self, users: range) -> list[bytes]:
+        """Return one event of each user, in the order given."""
+        return [self._encode(self._event(user)) for user in users]
+
+    def _event(self, user: int) -> dict[str, Any]:
+        chance = self._chance
+        kind = chance.randrange(EVENT_TYPES)
+        country, region, city, language = _PLACES[user % len(_PLACES)]
+        platform, os_name, os_version, brand, model = _DEVICES[user % len(_DEVICES)]
+        event: dict[str, Any] = {
+            "device_id": _uuid((user + 1) * _DEVICE_STEP),
+            "session_id": self._now_millis - user % _SESSION_MILLIS,
+            "time": self._now_millis - chance.randrange(60_000),
+            "platform": platform,
+            "os_name": os_name,
+            "os_version": os_version,
+            "device_manufacturer": brand,
+            "device_model": model,
+            "app_version": f"5.{user % 4}.{user % 3}",
+            "country": country,
+            "region": region,
+            "city": city,
+            "language": language,
+            "ip": f"203.0.113.{user % 250 + 1}",
+            "library": "amplitude-ts/2.11.9",
+            "insert_id": _uuid(chance.getrandbits(128)),
+            "event_type": self._types[kind],
+            "event_properties": {key: self._value(key) for key in self._keys[kind]},
+        }
+        if user % 3 < _KNOWN_OF_THREE:
+            event["user_id"] = f"user-{user:08d}@example.com"
+        if user % 5 == 0:
+            event["user_properties"] = {"plan": _WORDS[user % 20], "seats": user % 40}
+        return event
+
+    def _value(self, key: str) -> str | int | float | bool:
+        chance = self._chance
+        if key.endswith(("ms", "seconds", "count", "position", "percent", "depth")):
+            return chance.randrange(5_000)
+        if key.startswith(("is_", "has_")):
+            return chance.random() < 0.5
+        if key == "price":
+            return chance.randrange(100, 20_000) / 100
+        return chance.choice(_WORDS)
+
+
+def body(api_key: str, events: list[bytes]) -> bytes:
+    """Return the body of one upload request."""
+    return b'{"api_key":"%s","events":[%s]}' % (api_key.encode(), b",".join(events))
+
+
+def bodies(api_key: str, events: list[bytes], each: int) -> list[bytes]:
+    """Return request bodies of `each` events; the last may hold fewer."""
+    return [body(api_key, events[at : at + each]) for at in range(0, len(events), each)]
+
+
+def _uuid(number: int) -> str:
+    return str(uuid.UUID(int=number & (2**128 - 1), version=4))

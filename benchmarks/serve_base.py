@@ -1,0 +1,44 @@
+"""The least a collector could do: read the body, decode it into types, answer 200; keeps nothing.
+
+Run as a process by `benchmarks.ingest`, to be compared with the whole collector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from benchmarks.served import serve
+from tailrace.upload import Upload
+
+Message = dict[str, Any]
+
+_decode = msgspec.json.Decoder(Upload).decode
+
+
+async def application(
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """Answer every request with the number of its events."""
+    parts = []
+    more = True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    upload = _decode(b"".join(parts))
+    answer = b'{"code":200,"events_ingested":%d}' % len(upload.events)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(answer)),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+if __name__ == "__main__":
+    serve(application)
