@@ -1,0 +1,120 @@
+"""The one object that the probes write, read and remove, and the requests made for it.
+
+Called by `verify.py`, which says in what order and what the answers mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tailrace.errors import NeedsCustomer
+from tailrace.export.objects import SHA256_KEY, code_of
+from tailrace.export.parts import crc32_text
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+_BODY = b"tailrace wrote this to check its access, and removes it again.\n"
+_METADATA = {SHA256_KEY: hashlib.sha256(_BODY).hexdigest()}
+_CRC32 = crc32_text(zlib.crc32(_BODY))
+_WRONG_CRC32 = crc32_text(zlib.crc32(_BODY) ^ 1)
+
+
+class KeepsNothing(NeedsCustomer):
+    """The store does not give back what was put, so that nothing in it could be told as ours."""
+
+
+class ProbeObject:
+    """Requests on one key. An object left there by an earlier probe is overwritten."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        self.key = key
+        self.url = f"s3://{bucket}/{key}"
+        self._target: dict[str, Any] = {"Bucket": bucket, "Key": key}
+
+    def put(self, client: S3Client) -> object:
+        """Put with none of the optional headers, so that a refusal can only mean the permission."""
+        return self._put(client)
+
+    def get(self, client: S3Client) -> object:
+        """Read it back; raise `KeepsNothing` unless bytes and metadata are those that were put."""
+        answer = client.get_object(**self._target)
+        with answer["Body"] as stream:
+            body = stream.read(len(_BODY) + 1)
+        metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
+        if body != _BODY or metadata.get(SHA256_KEY) != _METADATA[SHA256_KEY]:
+            raise KeepsNothing(
+                f"Cannot use {self.url}: the store gives back other bytes or metadata than were "
+                "put. Use a store that keeps both."
+            )
+        return answer
+
+    def delete(self, client: S3Client) -> object:
+        """Remove it."""
+        return client.delete_object(**self._target)
+
+    def create(self, client: S3Client, **options: Any) -> str:
+        """Begin an upload in parts and return its ID."""
+        answer = client.create_multipart_upload(**self._target, Metadata=_METADATA, **options)
+        return answer["UploadId"]
+
+    def part(self, client: S3Client, upload_id: str, **options: Any) -> str:
+        """Put the upload's only part and return its ETag."""
+        answer = client.upload_part(
+            **self._target, UploadId=upload_id, PartNumber=1, Body=_BODY, **options
+        )
+        return answer["ETag"]
+
+    def abort(self, client: S3Client, upload_id: str) -> object:
+        """Give the upload up."""
+        return client.abort_multipart_upload(**self._target, UploadId=upload_id)
+
+    def put_if_absent(self, client: S3Client) -> object:
+        """Put it where it is already."""
+        return self._put(client, IfNoneMatch="*")
+
+    def complete_if_absent(self, client: S3Client) -> object:
+        """Complete an upload where the object is already."""
+        return self._upload(client, {}, {}, {"IfNoneMatch": "*"})
+
+    def put_wrongly_summed(self, client: S3Client) -> object:
+        """Put it with the CRC32 of other bytes."""
+        return self._put(client, ChecksumCRC32=_WRONG_CRC32)
+
+    def complete_wrongly_summed(self, client: S3Client) -> object:
+        """Complete an upload with a right CRC32 of its part and a wrong one of the object."""
+        return self._upload(
+            client,
+            {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"},
+            {"ChecksumCRC32": _CRC32},
+            {"ChecksumType": "FULL_OBJECT", "ChecksumCRC32": _WRONG_CRC32},
+        )
+
+    def _put(self, client: S3Client, **options: Any) -> object:
+        return client.put_object(**self._target, Body=_BODY, Metadata=_METADATA, **options)
+
+    def _upload(
+        self,
+        client: S3Client,
+        create: dict[str, Any],
+        part: dict[str, Any],
+        complete: dict[str, Any],
+    ) -> object:
+        upload_id = self.create(client, **create)
+        try:
+            etag = self.part(client, upload_id, **part)
+            done: Any = {"PartNumber": 1, "ETag": etag, **part}
+            return client.complete_multipart_upload(
+                **self._target, UploadId=upload_id, MultipartUpload={"Parts": [done]}, **complete
+            )
+        except (ClientError, BotoCoreError):
+            try:
+                self.abort(client, upload_id)
+            except ClientError as error:
+                if code_of(error) != "NoSuchUpload":
+                    raise
+            raise
