@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest
 from tailrace.ids import Ids
-from tailrace.state.audit import note
+from tailrace.state.audit import SERVICE, note
 from tailrace.state.database import next_number, reading, writing
 from tailrace.state.tables import api_key, organization, project
 
@@ -32,6 +32,7 @@ class Organization(msgspec.Struct, frozen=True):
 
     id: int
     name: str
+    admin_email: str | None
     created_micros: int
 
 
@@ -56,123 +57,157 @@ class NewProject(msgspec.Struct, frozen=True):
         return f"NewProject(project_id={self.project_id}, api_key=..., secret_key=...)"
 
 
-class Accounts:
-    """Add and find organizations, projects and keys. `by` names who does so in the audit trail.
+def add_organization(
+    engine: Engine, name: str, *, clock: Clock, admin_email: str = "", by: str = SERVICE
+) -> int:
+    """Add an organization and return its ID; IDs begin with 100001 and are never reused.
 
-    A running collector sees each change within 2 s.
+    `admin_email` is where its first admin is reached; empty for none. `by` names who does this in
+    the audit trail, here and below.
     """
-
-    def __init__(self, engine: Engine, clock: Clock, ids: Ids, *, by: str) -> None:
-        self.engine = engine
-        self.clock = clock
-        self.ids = ids
-        self.by = by
-
-    def add_organization(self, name: str) -> int:
-        """Add an organization and return its ID; IDs begin with 100001 and are never reused."""
-        name = _checked_name(name, "organization")
-        with writing(self.engine) as connection:
-            number = next_number(connection, "organization")
-            now = self.clock.now_micros()
-            connection.execute(
-                organization.insert().values(id=number, name=name, created_micros=now)
+    name = _checked_name(name, "organization")
+    with writing(engine) as connection:
+        number = next_number(connection, "organization")
+        connection.execute(
+            organization.insert().values(
+                id=number,
+                name=name,
+                admin_email=admin_email or None,
+                created_micros=clock.now_micros(),
             )
-            self._note(connection, "added", f"organization {number}", {"name": name})
-        return number
+        )
+        trail = _Trail(connection, clock.now_micros(), by)
+        trail.note("added", f"organization {number}", {"name": name, "admin_email": admin_email})
+    return number
 
-    def add_project(self, organization_id: int, name: str) -> NewProject:
-        """Add a project with its first keys; IDs begin with 300001 and are never reused.
 
-        Raise `BadRequest` for an unknown organization.
-        """
-        name = _checked_name(name, "project")
-        secret_key = self._new_key()
-        with writing(self.engine) as connection:
-            _require_organization(connection, organization_id)
-            number = next_number(connection, "project")
-            connection.execute(
-                project.insert().values(
-                    id=number,
-                    organization=organization_id,
-                    name=name,
-                    secret_key_sha256=_hash_of(secret_key),
-                    created_micros=self.clock.now_micros(),
-                )
+def add_project(
+    engine: Engine,
+    organization_id: int,
+    name: str,
+    *,
+    ids: Ids,
+    clock: Clock,
+    by: str = SERVICE,
+) -> NewProject:
+    """Add a project with its first keys; IDs begin with 300001 and are never reused.
+
+    Raise `BadRequest` for an unknown organization. A running collector accepts the API key within
+    2 s.
+    """
+    name = _checked_name(name, "project")
+    first_key, secret_key = _new_key(ids), _new_key(ids)
+    with writing(engine) as connection:
+        trail = _Trail(connection, clock.now_micros(), by)
+        _require_organization(connection, organization_id)
+        number = next_number(connection, "project")
+        connection.execute(
+            project.insert().values(
+                id=number,
+                organization=organization_id,
+                name=name,
+                secret_key_sha256=_hash_of(secret_key),
+                created_micros=trail.at_micros,
             )
-            self._note(connection, "added", f"project {number}", {"name": name})
-            first_key = self._insert_key(connection, number)
-        return NewProject(project_id=number, api_key=first_key, secret_key=secret_key)
+        )
+        trail.note("added", f"project {number}", {"name": name, "organization": organization_id})
+        _insert_key(trail, number, first_key)
+    return NewProject(project_id=number, api_key=first_key, secret_key=secret_key)
 
-    def add_key(self, project_id: int) -> str:
-        """Add one more API key to a project and return it; the others stay accepted."""
-        with writing(self.engine) as connection:
-            _require_project(connection, project_id)
-            return self._insert_key(connection, project_id)
 
-    def revoke_key(self, key: str) -> None:
-        """Accept an API key no longer; raise `BadRequest` if it is not accepted now."""
-        with writing(self.engine) as connection:
-            changed = connection.execute(
-                api_key.update()
-                .where(api_key.c.key == key, api_key.c.revoked_micros.is_(None))
-                .values(revoked_micros=self.clock.now_micros())
+def add_key(engine: Engine, project_id: int, *, ids: Ids, clock: Clock, by: str = SERVICE) -> str:
+    """Add one more API key to a project and return it; the others stay accepted."""
+    key = _new_key(ids)
+    with writing(engine) as connection:
+        _require_project(connection, project_id)
+        _insert_key(_Trail(connection, clock.now_micros(), by), project_id, key)
+    return key
+
+
+def revoke_key(engine: Engine, key: str, *, clock: Clock, by: str = SERVICE) -> None:
+    """Accept an API key no longer; a running collector obeys within 2 s.
+
+    Raise `BadRequest` if it is not accepted now.
+    """
+    with writing(engine) as connection:
+        trail = _Trail(connection, clock.now_micros(), by)
+        changed = connection.execute(
+            api_key.update()
+            .where(api_key.c.key == key, api_key.c.revoked_micros.is_(None))
+            .values(revoked_micros=trail.at_micros)
+        )
+        if changed.rowcount != 1:
+            raise BadRequest(
+                f"Cannot revoke API key {_shown(key)}: there is no such key, or it was "
+                "revoked before. List the project's keys first."
             )
-            if changed.rowcount != 1:
-                raise BadRequest(
-                    f"Cannot revoke API key {_shown(key)}: there is no such key, or it was "
-                    "revoked before. List the project's keys first."
-                )
-            next_number(connection, "accounts_version")
-            self._note(connection, "revoked", f"api key {_shown(key)}", {})
-
-    def secret_key_is(self, project_id: int, secret_key: str) -> bool:
-        """Tell whether this is the project's secret key."""
-        with reading(self.engine) as connection:
-            stored = connection.execute(
-                sa.select(project.c.secret_key_sha256).where(project.c.id == project_id)
-            ).scalar_one_or_none()
-        return stored is not None and hmac.compare_digest(stored, _hash_of(secret_key))
-
-    def organizations(self) -> list[Organization]:
-        """Return all organizations, oldest first."""
-        with reading(self.engine) as connection:
-            rows = connection.execute(sa.select(organization).order_by(organization.c.id))
-            return [Organization(row.id, row.name, row.created_micros) for row in rows]
-
-    def projects(self, *, organization_id: int | None = None) -> list[Project]:
-        """Return the projects of one organization, or all, oldest first."""
-        statement = sa.select(project).order_by(project.c.id)
-        if organization_id is not None:
-            statement = statement.where(project.c.organization == organization_id)
-        with reading(self.engine) as connection:
-            keys = _accepted_keys(connection)
-            return [
-                Project(
-                    id=row.id,
-                    organization=row.organization,
-                    name=row.name,
-                    created_micros=row.created_micros,
-                    api_keys=tuple(keys.get(row.id, ())),
-                )
-                for row in connection.execute(statement)
-            ]
-
-    def _insert_key(self, connection: Connection, project_id: int) -> str:
-        key = self._new_key()
-        now = self.clock.now_micros()
-        connection.execute(api_key.insert().values(key=key, project=project_id, created_micros=now))
         next_number(connection, "accounts_version")
-        self._note(connection, "added", f"api key {_shown(key)}", {"project": project_id})
-        return key
+        trail.note("revoked", f"api key {_shown(key)}", {})
 
-    def _new_key(self) -> str:
-        return self.ids.random_bytes(_KEY_BYTES).hex()
 
-    def _note(
-        self, connection: Connection, what: str, changed: str, detail: dict[str, Any]
-    ) -> None:
-        at = self.clock.now_micros()
-        note(connection, at_micros=at, who=self.by, what=what, changed=changed, detail=detail)
+def secret_key_is(engine: Engine, project_id: int, secret_key: str) -> bool:
+    """Tell whether this is the project's secret key."""
+    with reading(engine) as connection:
+        stored = connection.execute(
+            sa.select(project.c.secret_key_sha256).where(project.c.id == project_id)
+        ).scalar_one_or_none()
+    return stored is not None and hmac.compare_digest(stored, _hash_of(secret_key))
+
+
+def organizations(engine: Engine) -> list[Organization]:
+    """Return all organizations, oldest first."""
+    with reading(engine) as connection:
+        rows = connection.execute(sa.select(organization).order_by(organization.c.id))
+        return [Organization(row.id, row.name, row.admin_email, row.created_micros) for row in rows]
+
+
+def projects(engine: Engine, *, organization_id: int | None = None) -> list[Project]:
+    """Return the projects of one organization, or all, oldest first."""
+    statement = sa.select(project).order_by(project.c.id)
+    if organization_id is not None:
+        statement = statement.where(project.c.organization == organization_id)
+    with reading(engine) as connection:
+        keys = _accepted_keys(connection)
+        return [
+            Project(
+                id=row.id,
+                organization=row.organization,
+                name=row.name,
+                created_micros=row.created_micros,
+                api_keys=tuple(keys.get(row.id, ())),
+            )
+            for row in connection.execute(statement)
+        ]
+
+
+class _Trail(msgspec.Struct, frozen=True):
+    """A change in the making: its transaction, its time, and who makes it."""
+
+    connection: Connection
+    at_micros: int
+    by: str
+
+    def note(self, what: str, changed: str, detail: dict[str, Any]) -> None:
+        note(
+            self.connection,
+            at_micros=self.at_micros,
+            who=self.by,
+            what=what,
+            changed=changed,
+            detail=detail,
+        )
+
+
+def _insert_key(trail: _Trail, project_id: int, key: str) -> None:
+    trail.connection.execute(
+        api_key.insert().values(key=key, project=project_id, created_micros=trail.at_micros)
+    )
+    next_number(trail.connection, "accounts_version")
+    trail.note("added", f"api key {_shown(key)}", {"project": project_id})
+
+
+def _new_key(ids: Ids) -> str:
+    return ids.random_bytes(_KEY_BYTES).hex()
 
 
 def _checked_name(name: str, of: str) -> str:

@@ -12,6 +12,9 @@ from sqlalchemy.engine import Connection, Engine
 from tailrace.state.database import reading
 from tailrace.state.tables import audit
 
+# Who made a change that no person was named for.
+SERVICE = "tailrace"
+
 # A page shows no more at once.
 ENTRIES_MAX = 1000
 

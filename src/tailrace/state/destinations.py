@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest
 from tailrace.hours import Hour
-from tailrace.state.audit import note
+from tailrace.state.audit import SERVICE, note
 from tailrace.state.database import next_number, one_change_at_a_time, reading, writing
 from tailrace.state.delivery import Capabilities, Destination
 from tailrace.state.derive import derive
@@ -49,7 +49,7 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
 class Destinations:
     """Add, find and change destinations. `by` names who does so in the audit trail."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, by: str) -> None:
+    def __init__(self, engine: Engine, clock: Clock, *, by: str = SERVICE) -> None:
         self.engine = engine
         self.clock = clock
         self.by = by
@@ -155,6 +155,15 @@ class Destinations:
             detail = {"from_hour": str(from_hour), "until_hour": until_hour and str(until_hour)}
             self._note(connection, destination_id, "interval set", detail)
             return _get(connection, destination_id)
+
+    def start_all_from(self, first: Hour) -> None:
+        """Let every active destination cover the hours from `first`, without an end.
+
+        For a folder whose clock is fixed at its first start: until then "today" was another day.
+        """
+        for found in self.list():
+            if found.state == "active" and found.from_hour != first:
+                self.set_interval(found.id, first, None)
 
     def set_capabilities(self, destination_id: int, capabilities: Capabilities) -> Destination:
         """Store what the bucket's store was last seen to do."""

@@ -23,6 +23,7 @@ def upgrade() -> None:
         "organization",
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("name", sa.Text, nullable=False),
+        sa.Column("admin_email", sa.Text),
         sa.Column("created_micros", sa.BigInteger, nullable=False),
     )
     op.create_table(
