@@ -96,7 +96,12 @@ class FolderArchive:
         """
         path = self.file_path(scope, hour, name)
         self._files.make_folder(path.parent)
-        return self._files.put_whole(path, chunks, point="seal.file")
+        try:
+            return self._files.put_whole(path, chunks, point="seal.file")
+        except FileNotFoundError:
+            # Meanwhile the day's folder went with its last old file; nothing of `chunks` was taken.
+            self._files.make_folder(path.parent)
+            return self._files.put_whole(path, chunks, point="seal.file")
 
     def file_path(self, scope: int, hour: Hour, name: str) -> Path:
         """Return where a sealed file of this name lies, whether or not it is there."""

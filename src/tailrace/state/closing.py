@@ -34,8 +34,8 @@ class ProjectHourRow(msgspec.Struct, frozen=True):
     identifies: int
     filtered: int
     held: int
-    first_stamp: int | None
-    last_stamp: int | None
+    first_stamp: int
+    last_stamp: int
 
 
 class DueScope(msgspec.Struct, frozen=True):
@@ -105,6 +105,21 @@ def due_scopes(connection: sqlite3.Connection, hour: int, limit: int) -> list[Du
         DueScope(scope, organization, bool(with_events), last_hour, last_digest)
         for scope, organization, with_events, last_hour, last_digest in rows
     ]
+
+
+def any_scope_awake(connection: sqlite3.Connection, hour: int) -> bool:
+    """Say whether a scope had events so lately that `hour` is sealed for it without any."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM scope_activity WHERE last_event_hour >= ?)",
+        (hour - QUIET_AFTER_HOURS,),
+    ).fetchone()
+    return bool(row[0])
+
+
+def newest_links(connection: sqlite3.Connection) -> dict[int, tuple[Hour, str]]:
+    """Return each scope's newest sealed hour and its digest."""
+    rows = connection.execute("SELECT scope, last_sealed_hour, last_digest FROM scope_activity")
+    return {scope: (Hour(hour), digest) for scope, hour, digest in rows}
 
 
 def add_hour(connection: sqlite3.Connection, sealed: SealedHour, due: DueScope) -> None:

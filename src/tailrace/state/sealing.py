@@ -11,10 +11,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from tailrace.errors import Corrupt
 from tailrace.hours import Hour
+from tailrace.state.processing_rows import ChunkRow
 from tailrace.state.sealed import SealedFile
 
 # Run after the processing tables are there: the indexes at the end are on one of them.
@@ -31,11 +30,9 @@ CREATE TABLE IF NOT EXISTS file (
     lines INTEGER NOT NULL,
     raw_bytes INTEGER NOT NULL,
     handed_over INTEGER NOT NULL DEFAULT 0,
-    in_archive INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (scope, hour, number)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS file_not_handed_over ON file (hour) WHERE handed_over = 0;
-CREATE INDEX IF NOT EXISTS file_in_archive ON file (hour, scope, number) WHERE in_archive = 1;
 CREATE TABLE IF NOT EXISTS sealed_hour (
     scope INTEGER NOT NULL,
     hour INTEGER NOT NULL,
@@ -68,32 +65,6 @@ CREATE INDEX IF NOT EXISTS chunk_by_pack ON chunk (pack);
 
 _FILE = "scope, hour, number, name, size_bytes, sha256, crc32, lines, raw_bytes"
 BLOCKED = "EXISTS (SELECT 1 FROM alarm WHERE alarm.scope = {scope} AND alarm.blocking = 1)"
-
-
-class ChunkRow(msgspec.Struct, frozen=True, gc=False):
-    """A committed run of one project-hour's lines: a raw deflate stream inside a pack.
-
-    `crc` is the CRC32 of the raw lines. Chunks in the order of `sequence` are the hour's lines.
-    """
-
-    id: int
-    project: int
-    hour: int
-    pack: str
-    offset: int
-    length: int
-    crc: int
-    raw_length: int
-    lines: int
-
-
-class FileKey(msgspec.Struct, frozen=True):
-    """One sealed file in the archive, and where it lies."""
-
-    scope: int
-    hour: int
-    number: int
-    name: str
 
 
 def read_number(connection: sqlite3.Connection, name: str) -> int | None:
@@ -145,18 +116,13 @@ def _chunks(
     connection: sqlite3.Connection, where: str, values: tuple[int, ...]
 ) -> Iterator[ChunkRow]:
     rows = connection.execute(
-        "SELECT id, project, hour, pack, offset, length, crc, raw_length, lines FROM chunk "
+        "SELECT project, hour, sequence, pack, offset, length, crc, raw_length, lines, id "
+        "FROM chunk "
         f"WHERE {where} ORDER BY hour, project, sequence",
         values,
     )
     for row in rows:
         yield ChunkRow(*row)
-
-
-def packs_in_use(connection: sqlite3.Connection, packs: Iterable[str]) -> set[str]:
-    """Return those of `packs` that a chunk row still names."""
-    asked = "SELECT 1 FROM chunk WHERE pack = ? LIMIT 1"
-    return {pack for pack in packs if connection.execute(asked, (pack,)).fetchone()}
 
 
 def file_number_max(connection: sqlite3.Connection, scope: int, hour: int) -> int:
@@ -214,6 +180,18 @@ def files_to_hand_over(connection: sqlite3.Connection, limit: int) -> list[tuple
     return [(row[-1], _sealed_file(row[:-1])) for row in rows]
 
 
+def hand_over_again(connection: sqlite3.Connection, scope: int, after_hour: int) -> None:
+    """Take back the marks of a scope's files and hours after `after_hour`.
+
+    For a ledger that is older than this database: what it lost is handed over once more.
+    """
+    for table in ("file", "sealed_hour"):
+        connection.execute(
+            f"UPDATE {table} SET handed_over = 0 WHERE scope = ? AND hour > ? AND handed_over = 1",
+            (scope, after_hour),
+        )
+
+
 def mark_files(connection: sqlite3.Connection, files: Iterable[SealedFile]) -> None:
     """Note that the ledger holds these files."""
     connection.executemany(
@@ -239,27 +217,3 @@ def _file_values(file: SealedFile) -> tuple[int | str, ...]:
 def _sealed_file(row: tuple[Any, ...]) -> SealedFile:
     scope, hour, *rest = row
     return SealedFile(scope, Hour(hour), *rest)
-
-
-def archived_files(
-    connection: sqlite3.Connection, after: FileKey | None, until_hour: int, limit: int
-) -> list[FileKey]:
-    """Return files of handed-over hours before `until_hour` in the archive, oldest first."""
-    position = (-1, 0, 0) if after is None else (after.hour, after.scope, after.number)
-    rows = connection.execute(
-        "SELECT file.scope, file.hour, number, name FROM file "
-        "JOIN sealed_hour USING (scope, hour) "
-        "WHERE in_archive = 1 AND sealed_hour.handed_over = 1 "
-        "AND (file.hour, file.scope, number) > (?, ?, ?) AND file.hour < ? "
-        "ORDER BY file.hour, file.scope, number LIMIT ?",
-        (*position, until_hour, limit),
-    )
-    return [FileKey(*row) for row in rows]
-
-
-def mark_dropped(connection: sqlite3.Connection, files: Iterable[FileKey]) -> None:
-    """Note that the archive no longer holds these files."""
-    connection.executemany(
-        "UPDATE file SET in_archive = 0 WHERE scope = ? AND hour = ? AND number = ?",
-        ((file.scope, file.hour, file.number) for file in files),
-    )

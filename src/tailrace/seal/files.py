@@ -1,0 +1,85 @@
+"""Make one file of an hour from committed chunks: planned on the main thread, joined beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from tailrace.archive.folder import FolderArchive
+from tailrace.errors import Corrupt
+from tailrace.hours import Hour
+from tailrace.seal.gzip import GzipJoin
+from tailrace.seal.names import file_name
+from tailrace.state.processing_rows import ChunkRow
+from tailrace.state.sealed import SealedFile
+
+# Packs are copied in blocks of this size: large enough to cost no time, small beside the bar for
+# memory.
+BLOCK_BYTES = 1024 * 1024
+
+
+class FilePlan(msgspec.Struct, frozen=True):
+    """A file to be made: which chunks, in which order, under which number."""
+
+    project: int
+    organization: int
+    hour: Hour
+    number: int
+    chunks: tuple[ChunkRow, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name, which depends on the plan alone."""
+        return file_name(self.project, self.hour, self.number)
+
+
+class Damaged(msgspec.Struct, frozen=True):
+    """A file that could not be made because its chunks are not what was committed."""
+
+    plan: FilePlan
+    sentence: str
+
+
+def make_file(archive: FolderArchive, plan: FilePlan) -> SealedFile | Damaged:
+    """Join the plan's chunks into the archive; on return the file is on disk, whole.
+
+    Changes nothing but the archive, where the same plan makes the same bytes. Any thread may call.
+    """
+    join = GzipJoin()
+    blocks = join.blocks((chunk, _read(archive, chunk)) for chunk in plan.chunks)
+    try:
+        archive.put_file(plan.project, plan.hour, plan.name, blocks)
+    except Corrupt as error:
+        return Damaged(
+            plan, f"Cannot make {plan.name}: {error}. Restore the data folder from a backup."
+        )
+    return SealedFile(
+        scope=plan.project,
+        hour=plan.hour,
+        number=plan.number,
+        name=plan.name,
+        size_bytes=join.size_bytes,
+        sha256=join.sha256,
+        crc32=join.crc32,
+        lines=join.lines,
+        raw_bytes=join.raw_bytes,
+    )
+
+
+def first_file(chunks: Iterable[ChunkRow], partition_bytes: int) -> tuple[ChunkRow, ...]:
+    """Return the chunks of the next file: the fewest that reach `partition_bytes`, or all."""
+    taken = []
+    size = 0
+    for chunk in chunks:
+        taken.append(chunk)
+        size += chunk.length
+        if size >= partition_bytes:
+            break
+    return tuple(taken)
+
+
+def _read(archive: FolderArchive, chunk: ChunkRow) -> Iterator[bytes]:
+    end = chunk.offset + chunk.length
+    for offset in range(chunk.offset, end, BLOCK_BYTES):
+        yield archive.read_pack(chunk.pack, offset, min(BLOCK_BYTES, end - offset))

@@ -1,0 +1,101 @@
+"""`Handing`: gives committed files and sealed hours to the ledger, at least once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Protocol
+
+from tailrace import killpoints
+from tailrace.errors import Corrupt, NeedsOperator
+from tailrace.hours import Hour
+from tailrace.state import closing, sealing
+from tailrace.state.processing import ProcessingStore
+from tailrace.state.sealed import SealedFile, SealedHour
+
+# Files or hours given to the ledger in one transaction.
+HANDED_PER_COMMIT = 500
+
+
+class HandOver(Protocol):
+    """The ledger as sealing sees it. Giving the same twice is free; a difference is `Corrupt`.
+
+    On return what was given is durable.
+    """
+
+    def add_files(self, files: Sequence[SealedFile], organization: int) -> None:
+        """Take files over, possibly while their hour is open."""
+        ...
+
+    def add_hours(self, hours: Sequence[SealedHour]) -> None:
+        """Take sealed hours over, with all their files."""
+        ...
+
+    def newest_sealed(self) -> dict[int, tuple[Hour, str]]:
+        """Return each scope's newest hour that was taken over, and its digest."""
+        ...
+
+
+class Handing:
+    """Steps 4 and 5 of the order of commits, over whatever is not marked yet."""
+
+    def __init__(self, store: ProcessingStore, ledger: HandOver, epoch: int) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._epoch = epoch
+
+    def compare(self) -> None:
+        """Check that the ledger knows no sealed hour that the processing database does not.
+
+        Where the ledger is the older one, what it lost is marked to be handed over again.
+        """
+        known = self._ledger.newest_sealed()
+        own = closing.newest_links(self._store.connection)
+        for scope, (hour, digest) in known.items():
+            self._compare_scope(scope, hour, digest, own.get(scope))
+        with self._store.owned_transaction(self._epoch) as connection:
+            for scope, (hour, _) in own.items():
+                handed_over = known[scope][0].number if scope in known else -1
+                if handed_over < hour.number:
+                    sealing.hand_over_again(connection, scope, handed_over)
+
+    def files(self) -> None:
+        """Hand over every file that is recorded and not marked."""
+        while files := sealing.files_to_hand_over(self._store.connection, HANDED_PER_COMMIT):
+            for organization, group in groupby(sorted(files, key=_owner), key=_owner):
+                self._ledger.add_files([file for _, file in group], organization)
+            killpoints.reached("seal.handed_over")
+            with self._store.owned_transaction(self._epoch) as connection:
+                sealing.mark_files(connection, [file for _, file in files])
+            killpoints.reached("seal.cleared")
+
+    def hours(self) -> None:
+        """Hand over every hour that is sealed and not marked, oldest first."""
+        while hours := closing.hours_to_hand_over(self._store.connection, HANDED_PER_COMMIT):
+            self._ledger.add_hours(hours)
+            killpoints.reached("seal.handed_over")
+            with self._store.owned_transaction(self._epoch) as connection:
+                closing.mark_hours(connection, hours)
+                sealing.mark_files(connection, [file for sealed in hours for file in sealed.files])
+            killpoints.reached("seal.cleared")
+
+    def _compare_scope(
+        self, scope: int, hour: Hour, digest: str, own: tuple[Hour, str] | None
+    ) -> None:
+        if own is None or own[0] < hour:
+            newest = "none of it" if own is None else f"it only up to {own[0]}"
+            raise NeedsOperator(
+                f"Cannot start the processor: the ledger holds hour {hour} of {scope}, but the "
+                f"processing database knows {newest}. It was restored from an older backup; "
+                "restore the whole data folder from one backup."
+            )
+        if closing.sealed_digest(self._store.connection, scope, hour.number) != digest:
+            raise Corrupt(
+                f"Cannot start the processor: hour {hour} of {scope} has another seal record in "
+                "the ledger than in the processing database. They are of different histories; "
+                "restore the whole data folder from one backup."
+            )
+
+
+def _owner(entry: tuple[int, SealedFile]) -> int:
+    return entry[0]
