@@ -1,0 +1,300 @@
+"""One batch: look-ups for all of its keys, then event by event in memory alone.
+
+Per event, in order: dedupe, identity, enrich, render. Nothing here writes; nothing is awaited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from tailrace.log.record import Entry, Record
+from tailrace.process.chunks import OpenHour, Tally
+from tailrace.process.dedupe import Dedupe
+from tailrace.process.enrich import (
+    DEFAULT_LIBRARY,
+    attribution_ids,
+    group_lists,
+    ip_address,
+    is_empty,
+    without_operations,
+)
+from tailrace.process.event import (
+    Portion,
+    event_id_of,
+    held_row,
+    portion_of,
+    single_portions,
+    uuid_texts,
+)
+from tailrace.process.identity import Identity, Moment
+from tailrace.process.memory import Journal, undo
+from tailrace.process.persons import Key, PersonNeeded, Persons
+from tailrace.process.render import EMPTY, Line, data_objects, encode
+from tailrace.process.times import clamped, micros_text, millis_text, skew_shift
+from tailrace.state.processing_rows import HeldRow
+from tailrace.upload import EMPTY_OBJECT
+
+NO_SESSION = -1
+
+# Endpoints are few; more of them than this are made up, and remembering those has no use.
+_ENDPOINTS_MAX = 64
+
+
+class Outcome(msgspec.Struct):
+    """What a portion came to: its lines as bytes, their dates, the counts, and held events."""
+
+    lines: bytes
+    dates: list[str]
+    tally: Tally
+    held: list[HeldRow]
+
+
+class Batch:
+    """Turns records into lines, with the state that one processor keeps."""
+
+    def __init__(
+        self, dedupe: Dedupe, identity: Identity, persons: Persons, uuid_key: bytes
+    ) -> None:
+        self._dedupe = dedupe
+        self._identity = identity
+        self._persons = persons
+        self._uuid_key = uuid_key
+        self._data: dict[str, tuple[msgspec.Raw, ...]] = {}
+
+    def prepare(self, entry: Entry, record: Record, hour: int) -> list[Portion | HeldRow]:
+        """Decode a record: one portion, or one for each event if the whole can't be decoded."""
+        try:
+            return [portion_of(entry, record, hour, self._dedupe.key)]
+        except MemoryError:
+            raise
+        except Exception:
+            return list(single_portions(entry, record, hour, self._dedupe.key))
+
+    def look_up(self, portions: Sequence[Portion]) -> None:
+        """Bring everything that the batch may need into memory; only this reads the database."""
+        self._dedupe.look_up({key for portion in portions for key in portion.keys if key})
+        devices = {key for portion in portions for key in portion.devices if key}
+        users = {key for portion in portions for key in portion.users if key}
+        self._identity.look_up(devices, users)
+        self._persons.begin_batch(self._identity.next_amplitude_id)
+        wanted: set[Key] = set()
+        for portion in portions:
+            wanted.update(self._persons_of(portion.record.project, [portion]))
+        self._persons.look_up(sorted(wanted))
+
+    def apply(
+        self, portion: Portion, batch: Sequence[Portion], hour: OpenHour, now: int
+    ) -> Outcome:
+        """Process a portion, or else its events one by one, holding those that raise.
+
+        A failed attempt leaves nothing behind. `now` is the processed time in microseconds.
+        """
+        try:
+            return self._attempt(portion, hour, now)
+        except PersonNeeded:
+            pass
+        except MemoryError:
+            raise
+        except Exception as error:
+            return self._apart(portion, batch, hour, now, error)
+        # An event of another project in this batch moved a device to an id that this project was
+        # not asked for. Ask for all ids of the organization, outside of what holds events.
+        organization = portion.record.organization
+        relatives = [one for one in batch if one.record.organization == organization]
+        self._persons.look_up(self._persons_of(portion.record.project, relatives))
+        try:
+            return self._attempt(portion, hour, now)
+        except MemoryError:
+            raise
+        except Exception as error:
+            return self._apart(portion, batch, hour, now, error)
+
+    def _attempt(self, portion: Portion, hour: OpenHour, now: int) -> Outcome:
+        journal: Journal = []
+        try:
+            return self._run(portion, hour, now, journal)
+        except BaseException:
+            undo(journal)
+            raise
+
+    def _apart(
+        self,
+        portion: Portion,
+        batch: Sequence[Portion],
+        hour: OpenHour,
+        now: int,
+        error: Exception,
+    ) -> Outcome:
+        """Hold an event that raised; of more than one, process each for itself."""
+        if len(portion.events) == 1:
+            held = held_row(portion.entry, portion.record, hour.hour, portion.first, error)
+            return Outcome(b"", [], Tally(held=1), [held])
+        whole = Outcome(b"", [], Tally(), [])
+        lines: list[bytes] = []
+        for single in single_portions(
+            portion.entry, portion.record, portion.hour, self._dedupe.key
+        ):
+            if isinstance(single, HeldRow):
+                whole.held.append(single)
+                whole.tally.held += single.events
+                continue
+            part = self.apply(single, batch, hour, now)
+            lines.append(part.lines)
+            whole.dates += part.dates
+            whole.tally.add(part.tally)
+            whole.held += part.held
+        whole.lines = b"".join(lines)
+        return whole
+
+    def _persons_of(self, project: int, portions: Iterable[Portion]) -> set[Key]:
+        found: set[int] = set()
+        for portion in portions:
+            devices = [key for key in portion.devices if key]
+            users = [key for key in portion.users if key]
+            found |= self._identity.known(devices, users)
+        return {(project, amplitude_id) for amplitude_id in found}
+
+    def _run(self, portion: Portion, hour: OpenHour, now: int, journal: Journal) -> Outcome:
+        entry, record, first = portion.entry, portion.record, portion.first
+        times = _RecordTimes.of(entry, record, now)
+        moment = Moment(hour.hour, entry.stamp, times.upload_millis)
+        uuids = uuid_texts(self._uuid_key, entry, first, len(portion.events))
+        data = self._data_of(record.endpoint)
+        library = DEFAULT_LIBRARY.get(record.endpoint, DEFAULT_LIBRARY["/2/httpapi"])
+        has_operations = b'"$' in record.body or b"\\u0024" in record.body
+        lines: list[Line] = []
+        tally = Tally()
+        for offset, event in enumerate(portion.events):
+            key = portion.keys[offset]
+            if key is not None and self._dedupe.is_duplicate(
+                key, (entry.stamp, entry.partition, entry.position, first + offset), journal
+            ):
+                tally.duplicates += 1
+                continue
+            event_type = event.event_type
+            if event_type == "$groupidentify":
+                tally.identifies += 1
+                continue
+            device = portion.devices[offset]
+            if device is None:
+                raise ValueError("the event has neither device_id nor user_id")
+            user = portion.users[offset]
+            if event_type == "$identify":
+                self._identity.resolve(device, user, times.upload_millis, moment, journal)
+                tally.identifies += 1
+                continue
+            client_millis = times.client_upload_millis if event.time is None else event.time
+            event_millis = clamped(client_millis + times.shift)
+            amplitude_id = self._identity.resolve(device, user, event_millis, moment, journal)
+            event_text = millis_text(event_millis)
+            version = event.app_version or event.version_name
+            person_key = (record.project, amplitude_id)
+            person = self._persons.get(person_key)
+            kind = 0
+            if person is None:
+                person = (event_millis, event_text, version, None)
+                self._persons.set(person_key, person, journal)
+                kind = 2
+            elif version is not None and person[2] is None:
+                person = (person[0], person[1], version, person[3])
+                self._persons.set(person_key, person, journal)
+            properties = event.user_properties
+            if properties is not EMPTY_OBJECT:
+                if has_operations:
+                    properties = without_operations(properties)
+                if not event.skip_user_properties_sync and not is_empty(properties):
+                    kind += 1
+            uuid = uuids[offset]
+            lines.append(
+                Line(
+                    times.received_text,
+                    record.project,
+                    event.carrier,
+                    hour.schema,
+                    event.city,
+                    event.user_id,
+                    uuid,
+                    event_text,
+                    event.platform,
+                    event.os_version,
+                    amplitude_id,
+                    times.processed_text,
+                    person[1],
+                    version,
+                    ip_address(event.ip, record.client_address),
+                    person[3],
+                    event.dma,
+                    EMPTY,
+                    properties,
+                    times.client_upload_text,
+                    event.insert_id,
+                    event_type,
+                    event.library or library,
+                    attribution_ids(event),
+                    None,
+                    event.device_manufacturer,
+                    person[2],
+                    event.location_lng,
+                    times.upload_text,
+                    event_id_of(uuid) if event.event_id is None else event.event_id,
+                    event.location_lat,
+                    event.os_name,
+                    None,
+                    event.device_brand,
+                    EMPTY if event.groups is EMPTY_OBJECT else group_lists(event.groups),
+                    event.event_properties,
+                    data[kind],
+                    device[1],
+                    event.language,
+                    event.device_model,
+                    event.country,
+                    event.region,
+                    None,
+                    None,
+                    NO_SESSION if event.session_id is None else event.session_id,
+                    None,
+                    None,
+                    None,
+                    millis_text(client_millis),
+                )
+            )
+        tally.exported = len(lines)
+        return Outcome(encode(lines), [line.event_time[:10] for line in lines], tally, [])
+
+    def _data_of(self, endpoint: str) -> tuple[msgspec.Raw, ...]:
+        data = self._data.get(endpoint)
+        if data is None:
+            data = data_objects(endpoint)
+            if len(self._data) < _ENDPOINTS_MAX:
+                self._data[endpoint] = data
+        return data
+
+
+class _RecordTimes(msgspec.Struct, frozen=True, gc=False):
+    """The times that all events of a record share; milliseconds, as they are printed (4.2)."""
+
+    upload_millis: int
+    client_upload_millis: int
+    shift: int
+    received_text: str
+    client_upload_text: str
+    upload_text: str
+    processed_text: str
+
+    @classmethod
+    def of(cls, entry: Entry, record: Record, now: int) -> _RecordTimes:
+        received = record.received_micros // 1000
+        sent = record.client_upload_micros
+        client_upload = received if sent is None else sent // 1000
+        upload = entry.stamp // 1000
+        return cls(
+            upload,
+            client_upload,
+            skew_shift(received, client_upload),
+            millis_text(received),
+            millis_text(client_upload),
+            millis_text(upload),
+            micros_text(now),
+        )

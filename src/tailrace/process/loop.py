@@ -1,0 +1,297 @@
+"""`Processor`: reads the log in rounds, and commits at checkpoints; it owns its domain's state.
+
+The main loop calls `run_round`, then `checkpoint` when one is due. Any error ends the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from tailrace.clock import MICROS, Clock
+from tailrace.errors import InUse
+from tailrace.files import Files
+from tailrace.hours import HOUR_MICROS
+from tailrace.log.record import Entry, Position
+from tailrace.process.batch import Batch, Outcome
+from tailrace.process.checkpoint import Changes, Checkpoints, PackArchive
+from tailrace.process.chunks import SMALL_RAW_BYTES, OpenHour, open_hour
+from tailrace.process.dedupe import Dedupe
+from tailrace.process.event import Portion
+from tailrace.process.identity import Identity
+from tailrace.process.memory import ENTRY_BYTES
+from tailrace.process.persons import Persons
+from tailrace.state import processing_rows as rows
+from tailrace.state.processing import HourSettings, Move, ProcessingStore
+from tailrace.state.processing_rows import HeldRow
+
+# A round is decoded as a whole; with Python's objects it takes several times its bytes.
+ROUND_BYTES = 8 * 1024 * 1024
+# Look-ups are made per batch: enough keys to sort, few enough to stay in the processor's caches.
+BATCH_EVENTS = 8_000
+# Open lines, and changes that the database does not have: what a checkpoint bounds (memory bar).
+OPEN_BYTES_MAX = 64 * 1024 * 1024
+# The log is durable, so this only bounds what a restart repeats.
+CHECKPOINT_MICROS = 30 * MICROS
+# Read caches for devices and users, and for persons; what they drop is read again.
+IDENTITY_CACHE_BYTES = 48 * 1024 * 1024
+PERSON_CACHE_BYTES = 24 * 1024 * 1024
+
+
+class Rounds(Protocol):
+    """The log, as the processor reads it."""
+
+    def read_round(self, positions: Mapping[int, Position], limit_bytes: int) -> Sequence[Entry]:
+        """Return the next durable entries of all partitions, ordered by (stamp, partition).
+
+        `positions` holds where each partition was left; one that is absent is read from its start.
+        Raises `Corrupt` if a position lies beyond its partition's end.
+        """
+        ...
+
+
+class Processor:
+    """One domain's processor. One thread calls; after an error it refuses to go on."""
+
+    def __init__(
+        self,
+        rounds: Rounds,
+        store: ProcessingStore,
+        archive: PackArchive,
+        clock: Clock,
+        files: Files,
+        settings_of: Callable[[int], HourSettings],
+        lock_file: Path,
+    ) -> None:
+        self._lock = files.lock(lock_file, "the processor")
+        try:
+            self._rounds = rounds
+            self._store = store
+            self._clock = clock
+            self._settings_of = settings_of
+            self._epoch = store.draw_epoch()
+            self._checkpoints = Checkpoints(store, archive, self._epoch)
+            connection = store.connection
+            self._dedupe = Dedupe(
+                connection, store.meta_bytes("dedupe_key"), store.meta_bytes("dedupe_swept")
+            )
+            self._identity = Identity(
+                connection, store.meta_number("next_amplitude_id"), IDENTITY_CACHE_BYTES
+            )
+            self._persons = Persons(connection, PERSON_CACHE_BYTES)
+            self._batch = Batch(
+                self._dedupe, self._identity, self._persons, store.meta_bytes("uuid_key")
+            )
+            self._committed = {
+                place.partition: Position(place.partition, place.position, place.stamp)
+                for place in store.positions().values()
+            }
+            self._positions = dict(self._committed)
+            self._small_bytes = rows.small_chunk_bytes(connection, SMALL_RAW_BYTES)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._hours: dict[tuple[int, int], OpenHour] = {}
+        self._held: list[HeldRow] = []
+        self._last_stamp = max((place.stamp for place in self._positions.values()), default=0)
+        self._open_bytes = 0
+        self._unsaved_since: int | None = None
+        self._hour_left = False
+        self._failed = False
+
+    @property
+    def epoch(self) -> int:
+        """The number under which this processor commits."""
+        return self._epoch
+
+    @property
+    def positions(self) -> Mapping[int, Position]:
+        """How far each partition was read, committed or not."""
+        return self._positions
+
+    def run_round(self) -> int:
+        """Process what the log holds, up to a round's size; return the number of entries.
+
+        Raises whatever the log or the database raises; then this processor is of no more use.
+        """
+        with self._or_fail():
+            entries = self._rounds.read_round(self._positions, ROUND_BYTES)
+            for batch in _batches(entries):
+                self._run_batch(batch)
+            return len(entries)
+
+    def checkpoint_due(self) -> bool:
+        """Say whether to commit now: much is open, an hour ended, or 30 s went by."""
+        if self._unsaved_since is None:
+            return False
+        if self._hour_left or self._open_size() >= OPEN_BYTES_MAX:
+            return True
+        return self._clock.steady_micros() - self._unsaved_since >= CHECKPOINT_MICROS
+
+    def checkpoint(self) -> None:
+        """Commit everything since the last checkpoint; nothing was read means nothing is written.
+
+        On return output, position and state are on disk together. Any error means that none of it
+        counts, and that this processor is of no more use.
+        """
+        with self._or_fail():
+            if self._unsaved_since is None:
+                return
+            changes = Changes(
+                moves=list(self._moves()),
+                hours=[hour for _, hour in sorted(self._hours.items()) if hour.tally.accepted],
+                held=self._held,
+                last_stamp=self._last_stamp,
+            )
+            self._checkpoints.commit(changes, self._dedupe, self._identity, self._persons)
+            self._committed = dict(self._positions)
+            self._held = []
+            self._open_bytes = 0
+            self._unsaved_since = None
+            self._hour_left = False
+            self._forget_past_hours()
+
+    def close(self) -> None:
+        """Give the lock back; what is not committed is read from the log again."""
+        self._failed = True
+        self._lock.release()
+
+    def _run_batch(self, entries: Sequence[Entry]) -> None:
+        if self._unsaved_since is None:
+            self._unsaved_since = self._clock.steady_micros()
+        self._open_hours(entries)
+        prepared = [(entry, list(self._prepare(entry))) for entry in entries]
+        portions = [one for _, parts in prepared for one in parts if isinstance(one, Portion)]
+        self._batch.look_up(portions)
+        now = self._clock.now_micros()
+        for entry, parts in prepared:
+            for part in parts:
+                hour = self._hours[_hour_key(entry, part)]
+                if isinstance(part, HeldRow):
+                    hour.tally.held += part.events
+                    self._hold(part)
+                else:
+                    self._take(self._batch.apply(part, portions, hour, now), hour)
+            self._pass(entry)
+
+    def _prepare(self, entry: Entry) -> Iterator[Portion | HeldRow]:
+        if entry.record is None:
+            return
+        number = entry.stamp // HOUR_MICROS
+        hour = self._hours[entry.record.project, number]
+        hour.accept(entry.record.events, entry.stamp)
+        yield from self._batch.prepare(entry, entry.record, number)
+
+    def _take(self, outcome: Outcome, hour: OpenHour) -> None:
+        hour.tally.add(outcome.tally)
+        for row in outcome.held:
+            self._hold(row)
+        if outcome.lines:
+            hour.lines.append(outcome.lines)
+            hour.raw_bytes += len(outcome.lines)
+            hour.dates.update(outcome.dates)
+            self._open_bytes += len(outcome.lines)
+
+    def _hold(self, row: HeldRow) -> None:
+        self._held.append(row)
+        self._open_bytes += len(row.event) + ENTRY_BYTES
+
+    def _pass(self, entry: Entry) -> None:
+        before = self._committed.get(entry.partition)
+        if before is not None and entry.stamp // HOUR_MICROS > before.stamp // HOUR_MICROS:
+            self._hour_left = True
+        self._positions[entry.partition] = Position(
+            entry.partition, entry.next_position, entry.stamp
+        )
+        self._last_stamp = max(self._last_stamp, entry.stamp)
+
+    def _open_hours(self, entries: Sequence[Entry]) -> None:
+        """Store the settings of project-hours before their first record is processed."""
+        new: list[tuple[object, ...]] = []
+        for entry in entries:
+            record = entry.record
+            if record is None:
+                continue
+            key = (record.project, entry.stamp // HOUR_MICROS)
+            if key in self._hours:
+                continue
+            stored = rows.find_project_hour(self._store.connection, *key)
+            if stored is None:
+                settings = self._settings_of(record.project)
+                text = msgspec.json.encode(settings).decode()
+                new.append((*key, record.organization, text, entry.stamp, entry.stamp))
+            else:
+                settings = msgspec.json.decode(stored, type=HourSettings)
+            self._hours[key] = open_hour(
+                *key, record.organization, settings, self._small_bytes.pop(key, 0)
+            )
+        if new:
+            with self._store.owned_transaction(self._epoch) as connection:
+                rows.add_project_hours(connection, new)
+
+    def _moves(self) -> Iterator[Move]:
+        for partition, place in sorted(self._positions.items()):
+            before = self._committed.get(partition)
+            read_from = 0 if before is None else before.position
+            if place.position != read_from:
+                yield Move(partition, read_from, place.position, place.stamp)
+
+    def _open_size(self) -> int:
+        return (
+            self._open_bytes
+            + self._dedupe.changed_bytes()
+            + self._identity.changed_bytes()
+            + self._persons.changed_bytes()
+        )
+
+    def _forget_past_hours(self) -> None:
+        # A partition may still come with a record for one of these; it is opened again then.
+        current = self._last_stamp // HOUR_MICROS
+        self._hours = {key: hour for key, hour in self._hours.items() if key[1] >= current}
+
+    def _or_fail(self) -> _Guard:
+        if self._failed:
+            raise InUse(
+                "This processor failed before or was closed, so its memory and its database may "
+                "differ. Start a new one."
+            )
+        return _Guard(self)
+
+    def _fail(self) -> None:
+        self._failed = True
+
+
+class _Guard:
+    """Marks the processor as failed when the block raises."""
+
+    def __init__(self, processor: Processor) -> None:
+        self._processor = processor
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._processor._fail()
+
+
+def _hour_key(entry: Entry, part: Portion | HeldRow) -> tuple[int, int]:
+    project = part.project if isinstance(part, HeldRow) else part.record.project
+    return project, entry.stamp // HOUR_MICROS
+
+
+def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Cut a round where its events are many enough for one batch of look-ups."""
+    batch: list[Entry] = []
+    events = 0
+    for entry in entries:
+        batch.append(entry)
+        events += 1 if entry.record is None else entry.record.events
+        if events >= BATCH_EVENTS:
+            yield batch
+            batch, events = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,78 @@
+"""What the processor keeps in memory: read caches bounded by bytes, and changes that can be undone.
+
+Only this module decides how a failed attempt is taken back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+# What a dictionary entry with its key tuple, strings and value takes beside the strings' text.
+ENTRY_BYTES = 250
+
+
+class Absent:
+    """The place of a value that was not there."""
+
+
+ABSENT: Final = Absent()
+
+# (mapping, key, what it held before), in the order of the changes.
+Journal = list[tuple[dict[Any, Any], Any, Any]]
+
+
+def put(journal: Journal, mapping: dict[K, V], key: K, value: V) -> None:
+    """Set `mapping[key]` so that `undo` can take it back."""
+    journal.append((mapping, key, mapping.get(key, ABSENT)))
+    mapping[key] = value
+
+
+def undo(journal: Journal) -> None:
+    """Take back every change, newest first."""
+    for mapping, key, before in reversed(journal):
+        if before is ABSENT:
+            del mapping[key]
+        else:
+            mapping[key] = before
+    journal.clear()
+
+
+class Recent(Generic[K, V]):
+    """A cache of the values used last, in two generations of half the size each.
+
+    A value used again moves to the young generation; when that is full the old one is dropped and
+    the young one grows old. That is nearly "least recently used" at one dictionary look-up a use.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self.young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+        self._young_bytes = 0
+        self._half = bytes_max // 2
+
+    def wanted(self, key: K) -> bool:
+        """Bring `key` into `young` if it is kept; say whether it must be looked up elsewhere."""
+        if key in self.young:
+            return False
+        value = self._old.pop(key, ABSENT)
+        if isinstance(value, Absent):
+            return True
+        self.young[key] = value
+        self._young_bytes += ENTRY_BYTES
+        return False
+
+    def reserve(self, text_bytes: int) -> None:
+        """Count an entry that is about to come, with this much text in it."""
+        self._young_bytes += ENTRY_BYTES + text_bytes
+
+    def age(self) -> None:
+        """Drop the old generation if the young one is full; only between batches."""
+        if self._young_bytes >= self._half:
+            self._old, self.young, self._young_bytes = self.young, {}, 0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.young, self._old, self._young_bytes = {}, {}, 0

@@ -1,0 +1,216 @@
+"""`ProcessingStore`: the processing database, written by the processor's main thread alone.
+
+`process` commits checkpoints to it; `seal` records files and sealed hours on the same connection.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from tailrace.errors import InUse, NewerFormat
+from tailrace.hours import Hour
+from tailrace.ids import Ids
+from tailrace.state import sealing
+from tailrace.state.processing_schema import FORMAT, SCHEMA
+
+# A reader of status holds its read lock for milliseconds; half a minute is a stuck disk.
+BUSY_SECONDS = 30.0
+# SQLite's own page cache; with the read caches and 64 MiB of lines it stays under the memory bar.
+PAGE_CACHE_KIB = 32 * 1024
+# The write-ahead file is cut back to this after a checkpoint that made it larger.
+JOURNAL_BYTES_MAX = 64 * 1024 * 1024
+
+# Below 2^53, so that every JSON reader keeps them exact; 12 digits as the product's own.
+FIRST_AMPLITUDE_ID = 100_000_000_001
+
+
+class HourSettings(msgspec.Struct, frozen=True):
+    """What of a project's settings shapes its lines; kept with the hour from its first record."""
+
+    schema_number: int | None = 12
+
+
+class CommittedPosition(msgspec.Struct, frozen=True):
+    """How far a partition is processed for good; `stamp` is its last entry's, in microseconds."""
+
+    partition: int
+    position: int
+    stamp: int
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A partition's step in one checkpoint: from where it was read on, to where it is now."""
+
+    partition: int
+    read_from: int
+    position: int
+    stamp: int
+
+
+class ProcessingStore:
+    """One connection; every write is inside `transaction` or `checkpoint`.
+
+    `reserved_chunks` are the ids of chunks that a running join reads: they are neither rewritten
+    nor is their pack removed.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.reserved_chunks: set[int] = set()
+
+    @classmethod
+    def open(cls, path: Path, ids: Ids) -> ProcessingStore:
+        """Open or create the database; raise `NewerFormat` for a later release's."""
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                f"cache_size = -{PAGE_CACHE_KIB}",
+                f"journal_size_limit = {JOURNAL_BYTES_MAX}",
+                "temp_store = MEMORY",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+            store = cls(connection)
+            store._prepare(path, ids)
+        except BaseException:
+            connection.close()
+            raise
+        return store
+
+    def _prepare(self, path: Path, ids: Ids) -> None:
+        if self._has_tables():
+            found = self.meta_number("format")
+            if found > FORMAT:
+                raise NewerFormat(
+                    f"Cannot open {path}: its format is {found}, this release knows {FORMAT}. "
+                    "Start the newer release that wrote it."
+                )
+        with self.transaction():
+            for statement in _statements(SCHEMA + sealing.SCHEMA):
+                self.connection.execute(statement)
+            first = {
+                "format": FORMAT,
+                "epoch": 0,
+                "uuid_key": ids.random_bytes(32),
+                "dedupe_key": ids.random_bytes(32),
+                "next_amplitude_id": FIRST_AMPLITUDE_ID,
+                "next_sequence": 1,
+                "dedupe_swept": b"",
+            }
+            self.connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", first.items())
+
+    def _has_tables(self) -> bool:
+        found = self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'")
+        return found.fetchone() is not None
+
+    def close(self) -> None:
+        """Close the connection; what is not committed is gone."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit what the block writes, durably, or nothing of it when it raises."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.connection
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def owned_transaction(self, epoch: int) -> Iterator[sqlite3.Connection]:
+        """As `transaction`, but raise `InUse` at once if a later processor drew an epoch."""
+        with self.transaction() as connection:
+            owner = self.meta("epoch", 0)
+            if owner != epoch:
+                raise InUse(
+                    f"Cannot write the processing database: epoch {owner} owns it, this processor "
+                    f"has {epoch}. Another processor took over; this one must end."
+                )
+            yield connection
+
+    @contextmanager
+    def checkpoint(self, epoch: int, moves: Sequence[Move]) -> Iterator[sqlite3.Connection]:
+        """Move the positions as the first step of one transaction with all that the block writes.
+
+        Raises `InUse`, with nothing changed, when the epoch or a position is not as it was read.
+        """
+        with self.owned_transaction(epoch) as connection:
+            for move in moves:
+                connection.execute(
+                    "INSERT OR IGNORE INTO position VALUES (?, 0, 0)", (move.partition,)
+                )
+                changed = connection.execute(
+                    "UPDATE position SET position = ?, stamp = ? WHERE partition = ? "
+                    "AND position = ? AND (SELECT value FROM meta WHERE name = 'epoch') = ?",
+                    (move.position, move.stamp, move.partition, move.read_from, epoch),
+                ).rowcount
+                if changed != 1:
+                    raise InUse(
+                        f"Cannot commit partition {move.partition} from {move.read_from}: the "
+                        "database is at another position. Another processor took over; this one "
+                        "must end."
+                    )
+            yield connection
+
+    def draw_epoch(self) -> int:
+        """Take and return the next epoch; whoever held an earlier one can commit no more."""
+        with self.transaction():
+            epoch = self.meta_number("epoch") + 1
+            self.set_meta("epoch", epoch)
+        return epoch
+
+    def meta(self, name: str, default: object = None) -> object:
+        """Return a named value, or `default` if none is stored."""
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return default if row is None else row[0]
+
+    def set_meta(self, name: str, value: object) -> None:
+        """Store a named value; inside a transaction."""
+        self.connection.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = ?",
+            (name, value, value),
+        )
+
+    def meta_number(self, name: str) -> int:
+        """Return a named number that the database was made with."""
+        value = self.meta(name)
+        if not isinstance(value, int):
+            raise TypeError(f"The processing database keeps no number named {name!r}.")
+        return value
+
+    def meta_bytes(self, name: str) -> bytes:
+        """Return named bytes that the database was made with."""
+        value = self.meta(name)
+        if not isinstance(value, bytes):
+            raise TypeError(f"The processing database keeps no bytes named {name!r}.")
+        return value
+
+    def positions(self) -> dict[int, CommittedPosition]:
+        """Return the committed position of every partition that was ever read."""
+        rows = self.connection.execute("SELECT partition, position, stamp FROM position")
+        return {row[0]: CommittedPosition(*row) for row in rows}
+
+    def left_through(self, partitions: Iterable[int]) -> Hour | None:
+        """Return the last hour that the committed positions of all `partitions` have left.
+
+        None while a partition has committed nothing, and for no partitions. Give every partition
+        that is listed and not retired.
+        """
+        committed = self.positions()
+        stamps = [committed[n].stamp if n in committed else 0 for n in partitions]
+        if not stamps or min(stamps) == 0:
+            return None
+        return Hour.of_micros(min(stamps)).previous()
+
+
+def _statements(schema: str) -> list[str]:
+    return [statement for statement in schema.split(";") if statement.strip()]

@@ -1,0 +1,280 @@
+"""Reads and writes of the processing tables' rows, many keys at a time.
+
+Keys are sorted before they meet SQLite: neighbours share pages. Called by `process` alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+# Three widths of `IN (…)`, so that three statements stay prepared; the last keys are repeated.
+_WIDTHS = (16, 128, 1024)
+
+Row = tuple[Any, ...]
+Connection = sqlite3.Connection
+
+
+class HeldRow(msgspec.Struct, frozen=True):
+    """An event that could not be processed, or (index -1) a whole request of `events` events.
+
+    `event` holds the bytes as they came; the rest is what its record's header said.
+    """
+
+    partition: int
+    position: int
+    index: int
+    project: int
+    hour: int
+    stamp: int
+    error: str
+    event: bytes
+    events: int
+    organization: int
+    endpoint: str
+    received_micros: int
+    client_upload_micros: int | None
+    client_address: str
+
+
+class ChunkRow(msgspec.Struct, frozen=True):
+    """A run of one project-hour's lines in a pack: a raw deflate stream ended by a full flush.
+
+    `crc` is the CRC32 of the raw lines; lines are ordered by `sequence`.
+    """
+
+    project: int
+    hour: int
+    sequence: int
+    pack: str
+    offset: int
+    length: int
+    crc: int
+    raw_length: int
+    lines: int
+    id: int = 0
+
+
+def find_devices(
+    connection: sqlite3.Connection, organization: int, device_ids: Iterable[str]
+) -> list[Row]:
+    """Return (device id, amplitude id, anonymous) of those that are known."""
+    return _find(
+        connection,
+        "SELECT device_id, amplitude_id, anonymous FROM device WHERE organization = ? "
+        "AND device_id IN",
+        (organization,),
+        sorted(device_ids),
+    )
+
+
+def find_users(
+    connection: sqlite3.Connection, organization: int, user_ids: Iterable[str]
+) -> list[Row]:
+    """Return (user id, amplitude id) of those that are known."""
+    return _find(
+        connection,
+        "SELECT user_id, amplitude_id FROM user WHERE organization = ? AND user_id IN",
+        (organization,),
+        sorted(user_ids),
+    )
+
+
+def find_persons(
+    connection: sqlite3.Connection, project: int, amplitude_ids: Iterable[int]
+) -> list[Row]:
+    """Return (amplitude id, first event's microseconds, start version, paying) of those known."""
+    return _find(
+        connection,
+        "SELECT amplitude_id, first_event_micros, start_version, paying FROM person "
+        "WHERE project = ? AND amplitude_id IN",
+        (project,),
+        sorted(amplitude_ids),
+    )
+
+
+def find_insertions(connection: sqlite3.Connection, keys: Iterable[bytes]) -> list[Row]:
+    """Return (key, stamp, partition, position, index) of the dedupe keys that are known."""
+    return _find(
+        connection,
+        "SELECT key, stamp, partition, position, idx FROM dedupe WHERE key IN",
+        (),
+        sorted(keys),
+    )
+
+
+def find_project_hour(connection: sqlite3.Connection, project: int, hour: int) -> str | None:
+    """Return the settings stored with a project's hour, or None before its first record."""
+    row = connection.execute(
+        "SELECT settings FROM project_hour WHERE project = ? AND hour = ?", (project, hour)
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def add_project_hours(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Insert (project, hour, organization, settings, first stamp, last stamp) with counts of 0."""
+    connection.executemany(
+        "INSERT INTO project_hour (project, hour, organization, settings, first_stamp, last_stamp) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+def count_project_hours(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Add six counts, widen to (first stamp, last stamp), of (project, hour)."""
+    connection.executemany(
+        "UPDATE project_hour SET accepted = accepted + ?, exported = exported + ?, "
+        "duplicates = duplicates + ?, identifies = identifies + ?, filtered = filtered + ?, "
+        "held = held + ?, first_stamp = min(first_stamp, ?), last_stamp = max(last_stamp, ?) "
+        "WHERE project = ? AND hour = ?",
+        rows,
+    )
+
+
+def count_event_dates(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Add (project, hour, date, events) to the histogram."""
+    connection.executemany(
+        "INSERT INTO event_date VALUES (?, ?, ?, ?) ON CONFLICT (project, hour, date) "
+        "DO UPDATE SET events = events + excluded.events",
+        rows,
+    )
+
+
+def write_devices(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write (organization, device id, amplitude id, anonymous)."""
+    connection.executemany("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?)", rows)
+
+
+def write_users(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write (organization, user id, amplitude id)."""
+    connection.executemany("INSERT OR REPLACE INTO user VALUES (?, ?, ?)", rows)
+
+
+def write_identities(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write (amplitude id, organization, user id or None)."""
+    connection.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?, ?)", rows)
+
+
+def write_merges(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write (loser, survivor, organization, hour, stamp, merge ms, merge server ms)."""
+    connection.executemany("INSERT INTO merge VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def write_persons(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write (project, amplitude id, first event's microseconds, start version, paying)."""
+    connection.executemany("INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def write_insertions(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write (key, stamp, partition, position, index)."""
+    connection.executemany("INSERT OR REPLACE INTO dedupe VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def sweep_insertions(
+    connection: sqlite3.Connection, after: bytes, keys: int, older_than: int
+) -> bytes:
+    """Drop what is stamped before `older_than` among the next `keys` keys behind `after`.
+
+    Returns the last key looked at, and b"" once the end is reached. Going by key instead of by
+    stamp needs no second index, and touches neighbouring pages.
+    """
+    row = connection.execute(
+        "SELECT key FROM dedupe WHERE key > ? ORDER BY key LIMIT 1 OFFSET ?", (after, keys - 1)
+    ).fetchone()
+    if row is None:
+        connection.execute("DELETE FROM dedupe WHERE key > ? AND stamp < ?", (after, older_than))
+        return b""
+    connection.execute(
+        "DELETE FROM dedupe WHERE key > ? AND key <= ? AND stamp < ?", (after, row[0], older_than)
+    )
+    return bytes(row[0])
+
+
+def write_held(connection: sqlite3.Connection, rows: Iterable[HeldRow]) -> None:
+    """Write events that could not be processed."""
+    connection.executemany(
+        f"INSERT INTO held VALUES ({', '.join('?' * 14)})",  # noqa: S608
+        [msgspec.structs.astuple(row) for row in rows],
+    )
+
+
+def held(connection: sqlite3.Connection, limit: int) -> list[HeldRow]:
+    """Return the oldest held events, at most `limit`."""
+    rows = connection.execute(
+        "SELECT * FROM held ORDER BY stamp, partition, position, idx LIMIT ?", (limit,)
+    )
+    return [HeldRow(*row) for row in rows]
+
+
+def remove_held(connection: sqlite3.Connection, row: HeldRow) -> None:
+    """Forget a held event once it went through the log again; the hour keeps its count."""
+    connection.execute(
+        "DELETE FROM held WHERE partition = ? AND position = ? AND idx = ?",
+        (row.partition, row.position, row.index),
+    )
+
+
+def write_chunks(connection: sqlite3.Connection, rows: Iterable[ChunkRow]) -> None:
+    """Insert chunks; their ids are new."""
+    connection.executemany(
+        "INSERT INTO chunk (project, hour, sequence, pack, offset, length, crc, raw_length, lines) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [msgspec.structs.astuple(row)[:-1] for row in rows],
+    )
+
+
+def newest_chunks(
+    connection: sqlite3.Connection, project: int, hour: int, limit: int
+) -> list[ChunkRow]:
+    """Return the newest chunks of a project's hour, newest first."""
+    rows = connection.execute(
+        "SELECT project, hour, sequence, pack, offset, length, crc, raw_length, lines, id "
+        "FROM chunk WHERE project = ? AND hour = ? ORDER BY sequence DESC LIMIT ?",
+        (project, hour, limit),
+    )
+    return [ChunkRow(*row) for row in rows]
+
+
+def remove_chunks(connection: sqlite3.Connection, rows: Sequence[ChunkRow]) -> None:
+    """Forget chunks whose lines were rewritten."""
+    connection.executemany("DELETE FROM chunk WHERE id = ?", [(row.id,) for row in rows])
+
+
+def small_chunk_bytes(
+    connection: sqlite3.Connection, smaller_than: int
+) -> dict[tuple[int, int], int]:
+    """Return the raw bytes in small chunks of every project's hour that has such."""
+    rows = connection.execute(
+        "SELECT project, hour, sum(raw_length) FROM chunk WHERE raw_length < ? "
+        "GROUP BY project, hour",
+        (smaller_than,),
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def pack_is_named(connection: sqlite3.Connection, pack: str) -> bool:
+    """Say whether a chunk lies in this pack."""
+    return bool(
+        connection.execute("SELECT 1 FROM chunk WHERE pack = ? LIMIT 1", (pack,)).fetchone()
+    )
+
+
+def _find(
+    connection: sqlite3.Connection, statement: str, first: Row, keys: Sequence[Any]
+) -> list[Row]:
+    rows: list[Row] = []
+    start = 0
+    while start < len(keys):
+        left = len(keys) - start
+        width = next((width for width in _WIDTHS if width >= left), _WIDTHS[-1])
+        part = tuple(keys[start : start + width])
+        part += part[-1:] * (width - len(part))
+        rows += connection.execute(f"{statement} ({_MARKS[width]})", first + part).fetchall()
+        start += width
+    return rows
+
+
+_MARKS = {width: ", ".join("?" * width) for width in _WIDTHS}
