@@ -1,0 +1,81 @@
+"""`End`: how far a partition is durable, kept in a small file beside the segments.
+
+The writer publishes it after each fdatasync; readers obey it. It is a hint that a power failure
+may lose or tear, so recovery works without it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import msgspec
+from isal import isal_zlib
+
+from tailrace.errors import NewerFormat
+
+END_FILE = "end"
+END_VERSION = 1
+_MAGIC = b"TREND\x00"
+_LAYOUT = struct.Struct("<6sHQQ")
+_VERSION = struct.Struct("<6sH")
+_CRC = struct.Struct("<I")
+
+# A reader may meet the writer in the middle of its 28 bytes; the next look sees them whole.
+_LOOKS_MAX = 5
+
+
+class End(msgspec.Struct, frozen=True, gc=False):
+    """The position after the last durable entry, and that entry's stamp (0 before the first)."""
+
+    position: int
+    stamp: int
+
+
+NOTHING = End(0, 0)
+
+
+class EndFile:
+    """The writer's side. It keeps the file open, since each group publishes an end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = os.open(
+            folder / END_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640
+        )
+
+    def publish(self, end: End) -> None:
+        """Let readers see `end` at once; call it only when everything before it is on disk."""
+        data = _LAYOUT.pack(_MAGIC, END_VERSION, end.position, end.stamp)
+        os.pwrite(self._descriptor, data + _CRC.pack(isal_zlib.crc32(data)), 0)
+
+    def close(self) -> None:
+        """Close the file; what was published stays."""
+        os.close(self._descriptor)
+
+
+def read_end(folder: Path) -> End | None:
+    """Return the published end, or None if there is none or a crash tore it.
+
+    Raise `NewerFormat` if a newer release wrote it.
+    """
+    for _ in range(_LOOKS_MAX):
+        try:
+            data = (folder / END_FILE).read_bytes()
+        except FileNotFoundError:
+            return None
+        if data.startswith(_MAGIC) and len(data) >= _VERSION.size:
+            _, version = _VERSION.unpack_from(data)
+            if version > END_VERSION:
+                raise NewerFormat(
+                    f"{folder / END_FILE} has format {version}; this release knows formats up to "
+                    f"{END_VERSION}. Start the newer release again."
+                )
+        if len(data) != _LAYOUT.size + _CRC.size:
+            continue
+        magic, _, position, stamp = _LAYOUT.unpack_from(data)
+        (crc,) = _CRC.unpack_from(data, _LAYOUT.size)
+        if magic != _MAGIC or isal_zlib.crc32(data[: _LAYOUT.size]) != crc:
+            continue
+        return End(position, stamp)
+    return None
