@@ -15,8 +15,8 @@ from benchmarks import generator, load, profiles
 from benchmarks.children import Child
 from benchmarks.paired import Figure, alternate, figure, ratios
 from benchmarks.report import Bar, progress
+from benchmarks.serve_full import API_KEY
 
-API_KEY = "0123456789abcdef0123456789abcdef"
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -46,8 +46,10 @@ class Cost(msgspec.Struct, frozen=True):
     events_a_second: float
 
 
-def measure(seed: int, now_micros: int, rounds: int, folder: Path) -> list[Figure]:
-    """Measure every size of request; the log is written under `folder`."""
+def measure(
+    seed: int, now_micros: int, rounds: int, share: float, folder: Path
+) -> list[Figure]:
+    """Measure every size with a `share` of its requests; the log is written under `folder`."""
     source = generator.Generator(seed, now_micros)
     figures: list[Figure] = []
     with (
@@ -55,7 +57,7 @@ def measure(seed: int, now_micros: int, rounds: int, folder: Path) -> list[Figur
         Child("collector", "benchmarks.serve_full", str(folder / "synced")) as full,
         Child("unsynced", "benchmarks.serve_full", str(folder / "unsynced"), "--no-sync") as loose,
     ):
-        for size in SIZES:
+        for size in (_part(size, share) for size in SIZES):
             progress(f"ingest: {_label(size)}")
             requests = _requests(source, size)
             sides = {
@@ -82,6 +84,10 @@ def profile(seed: int, now_micros: int, folder: Path, results: Path) -> list[Pat
         profiles.write(data, texts[-1], size.requests * size.events)
         data.unlink()
     return texts
+
+
+def _part(size: Size, share: float) -> Size:
+    return msgspec.structs.replace(size, requests=max(int(size.requests * share), size.connections))
 
 
 def _requests(source: generator.Generator, size: Size) -> list[bytes]:

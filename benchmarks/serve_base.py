@@ -5,6 +5,7 @@ Run as a process by `benchmarks.ingest`, to be compared with the whole collector
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -41,4 +42,4 @@ async def application(
 
 
 if __name__ == "__main__":
-    serve(application)
+    serve(contextlib.nullcontext(application))

@@ -1,17 +1,19 @@
 """A child's side of a measured server: uvicorn as the collector runs it, and its CPU on request.
 
-The parent writes `cpu` or `stop` to standard input; the answers go to standard output as one line
-each, after the port of the listening socket.
+The child prints the port that it listens on. The parent then writes `cpu`, which is answered with
+the CPU seconds so far, or `stop`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import cProfile
 import socket
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import uvicorn
@@ -20,26 +22,37 @@ BACKLOG = 512
 _STOP_SECONDS = 2
 
 Application = Callable[..., Awaitable[None]]
+Opened = AbstractAsyncContextManager[Application]
 
 
-def serve(application: Application, profile: Path | None = None) -> None:
+def serve(opened: Opened, profile: Path | None = None) -> None:
     """Serve on a free loopback port until the parent says stop or ends."""
-    listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-    server = uvicorn.Server(configuration(application))
-    threading.Thread(target=_obey, args=(server,), daemon=True).start()
-    print(listening.getsockname()[1], flush=True)
     if profile is None:
-        server.run([listening])
+        _run(opened)
         return
     profiler = cProfile.Profile()
-    profiler.runcall(server.run, [listening])
+    profiler.runcall(_run, opened)
     profiler.dump_stats(profile)
 
 
-def configuration(application: Application) -> uvicorn.Config:
+def _run(opened: Opened) -> None:
+    with asyncio.Runner(loop_factory=_configuration(None).get_loop_factory()) as runner:
+        runner.run(_serve(opened))
+
+
+async def _serve(opened: Opened) -> None:
+    listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    async with opened as application:
+        server = uvicorn.Server(_configuration(application))
+        threading.Thread(target=_obey, args=(server,), daemon=True).start()
+        print(listening.getsockname()[1], flush=True)
+        await server.serve([listening])
+
+
+def _configuration(application: Application | None) -> uvicorn.Config:
     """Return the settings of uvicorn that every measured server shares."""
     return uvicorn.Config(
-        application,
+        application or "none",
         http="httptools",
         loop="uvloop",
         lifespan="off",
@@ -55,8 +68,7 @@ def configuration(application: Application) -> uvicorn.Config:
 
 def _obey(server: uvicorn.Server) -> None:
     for line in sys.stdin:
-        if line == "cpu\n":
-            print(time.process_time(), flush=True)
-        else:
+        if line != "cpu\n":
             break
+        print(time.process_time(), flush=True)
     server.should_exit = True

@@ -1,0 +1,109 @@
+"""`make bench`: run the measures, print a table, write `bench-results/*.json`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import ingest, journey, processing, report
+from benchmarks.paired import ROUNDS_MIN, Figure
+from benchmarks.report import Bar
+from tailrace.clock import SystemClock
+
+SEED = 20200125
+# One event of every figure's denominator is about 20 us of CPU at most, so a round of processing
+# lasts a second in the full run.
+EVENTS = 50_000
+EVENTS_QUICK = 10_000
+RESULTS = Path("bench-results")
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What the options ask for."""
+
+    now_micros: int
+    rounds: int
+    events: int
+    share: float
+    folder: Path
+
+
+Measure = Callable[[Run], tuple[list[Figure], list[str]]]
+
+
+def _ingest(run: Run) -> tuple[list[Figure], list[str]]:
+    return ingest.measure(SEED, run.now_micros, run.rounds, run.share, run.folder), []
+
+
+def _process(run: Run) -> tuple[list[Figure], list[str]]:
+    return processing.measure(SEED, run.now_micros, run.rounds, run.events, run.folder), []
+
+
+def _journey(run: Run) -> tuple[list[Figure], list[str]]:
+    return journey.measure(SEED, run.now_micros, run.rounds, run.events, run.folder)
+
+
+MEASURES: dict[str, tuple[Measure, list[Bar]]] = {
+    "ingest": (_ingest, ingest.BARS),
+    "process": (_process, processing.BARS),
+    "journey": (_journey, journey.BARS),
+}
+
+
+def main() -> None:
+    """Measure what the options name; the bars are printed, and missing one is no failure."""
+    given = _parser().parse_args()
+    clock = SystemClock()
+    figures: list[Figure] = []
+    remarks: list[str] = []
+    names = [given.only] if given.only else list(MEASURES)
+    with tempfile.TemporaryDirectory(prefix="tailrace-bench-", dir=given.folder) as folder:
+        run = Run(
+            now_micros=clock.now_micros(),
+            rounds=ROUNDS_MIN,
+            events=EVENTS_QUICK if given.quick else EVENTS,
+            share=0.25 if given.quick else 1.0,
+            folder=Path(folder),
+        )
+        if given.profile:
+            _profile(run, names)
+            return
+        for name in names:
+            found, said = MEASURES[name][0](run)
+            figures += found
+            remarks += said
+    bars = [bar for name in names for bar in MEASURES[name][1]]
+    done = report.Report(report.taken_at(clock), report.machine(), figures, bars, remarks)
+    print(report.table(done))
+    print(f"\nwritten to {report.write(done, RESULTS)}")
+
+
+def _profile(run: Run, names: list[str]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    texts: list[Path] = []
+    if "ingest" in names:
+        texts += ingest.profile(SEED, run.now_micros, run.folder, RESULTS)
+    if "process" in names:
+        texts += processing.profile(SEED, run.now_micros, run.events, run.folder, RESULTS)
+    if not texts:
+        sys.exit("Nothing to profile: --profile goes with ingest and process.")
+    for text in texts:
+        print(f"written to {text}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller rounds, under a minute")
+    parser.add_argument("--only", choices=list(MEASURES), help="one measure instead of all")
+    parser.add_argument("--profile", action="store_true", help="profile the hot paths instead")
+    parser.add_argument("--folder", help="a folder on the disk to measure (default: TMPDIR)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
