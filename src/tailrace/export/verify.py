@@ -14,6 +14,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    ReadTimeoutError,
 )
 
 from tailrace.errors import TailraceError
@@ -266,7 +267,8 @@ class _Probes:
         self.steps.append(Step(call, action, outcome, cause))
 
 
-_UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError)
+# Nothing would answer the other probes either, each after its whole time-out.
+_UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError)
 _REGION_CODES = {
     "PermanentRedirect",
     "TemporaryRedirect",

@@ -1,0 +1,26 @@
+"""The one way in which a destination becomes active: every probe passed.
+
+Called when a destination is added and by `tailrace verify`.
+"""
+
+from __future__ import annotations
+
+from tailrace.export.verify import ClientSource, Verification, verify
+from tailrace.state.destinations import Destinations
+
+
+def verify_and_activate(
+    destination_id: int, destinations: Destinations, clients: ClientSource
+) -> Verification:
+    """Run the probes; activate the destination if all passed, and change nothing if not.
+
+    An active destination's outage ends and what its store can do is noted anew. A paused one
+    stays paused.
+    """
+    destination = destinations.get(destination_id)
+    found = verify(destination, clients)
+    if found.passed and destination.state == "paused":
+        destinations.set_capabilities(destination_id, found.capabilities)
+    elif found.passed:
+        destinations.activate(destination_id, found.capabilities)
+    return found

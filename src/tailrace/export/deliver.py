@@ -1,0 +1,166 @@
+"""One delivery: the files of an hour, then its manifest, then its marker, each only if absent.
+
+Called by the exporter's workers, which decide what a failure means for the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import BinaryIO, Literal
+
+import msgspec
+from isal import isal_zlib
+
+from tailrace import killpoints
+from tailrace.clock import MICROS, Clock
+from tailrace.errors import Transient
+from tailrace.export.bucket import put_if_absent
+from tailrace.export.multipart import abort
+from tailrace.export.objects import Item, Store, item_of_bytes
+from tailrace.hours import Hour
+from tailrace.state.delivery import Delivery, Destination
+from tailrace.state.ledger import Ledger
+from tailrace.state.sealed import SealedFile, SealedHour
+
+# How long a run stays ours after the last sign of life; a crashed exporter's runs wait this long.
+LEASE_SECONDS = 30
+# While bytes flow the lease is extended this often.
+RENEW_SECONDS = 10
+
+Ending = Literal["success", "waiting"]
+OpenFile = Callable[[int, Hour, str], BinaryIO]
+
+
+class Stopped(Transient):
+    """The service is stopping; the run is let go and taken again after the start."""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Keys and manifest as sealing defines them, handed in because `export` knows no `seal`."""
+
+    file_key: Callable[[str, int, Hour, int], str]
+    manifest_key: Callable[[str, int, Hour], str]
+    marker_key: Callable[[str, int, Hour], str]
+    manifest_body: Callable[[bytes, str, str], bytes]
+
+
+class LeaseHold:
+    """The right to a run, extended while work goes on. Used by one thread."""
+
+    def __init__(
+        self, ledger: Ledger, held: Delivery, machine: Clock, stopping: Callable[[], bool]
+    ) -> None:
+        self._ledger = ledger
+        self._held = held
+        self._machine = machine
+        self._stopping = stopping
+        self._renew_at = machine.now_micros() + RENEW_SECONDS * MICROS
+
+    def check(self) -> None:
+        """Extend the lease; raise `LeaseLost` or `Stopped`."""
+        if self._stopping():
+            raise Stopped("The exporter is stopping.")
+        now = self._machine.now_micros()
+        self._ledger.renew(self._held, now + LEASE_SECONDS * MICROS)
+        self._renew_at = now + RENEW_SECONDS * MICROS
+
+    def go_on(self) -> None:
+        """Raise `Stopped` at a shutdown; extend the lease if that is due."""
+        if self._stopping() or self._machine.now_micros() >= self._renew_at:
+            self.check()
+
+    def upload_started(self, key: str, upload_id: str) -> None:
+        """Store the upload in the run's row."""
+        self._ledger.upload_started(self._held, key, upload_id)
+
+    def upload_ended(self) -> None:
+        """Remove the upload from the run's row."""
+        self._ledger.upload_ended(self._held)
+
+
+class Run:
+    """One claimed run on its way. `key` is the object it is at, for whoever explains a failure."""
+
+    def __init__(
+        self,
+        held: Delivery,
+        destination: Destination,
+        store: Store,
+        ledger: Ledger,
+        layout: Layout,
+        open_file: OpenFile,
+        clock: Clock,
+        hold: LeaseHold,
+    ) -> None:
+        self.key: str | None = None
+        self._held = held
+        self._prefix = destination.prefix
+        self._destination = destination
+        self._store = store
+        self._ledger = ledger
+        self._layout = layout
+        self._open_file = open_file
+        self._clock = clock
+        self._hold = hold
+
+    def deliver(self) -> Ending:
+        """Put what is known of the hour, and if it is sealed, manifest and marker.
+
+        Return `waiting` where the hour is open and its files so far are delivered. Raise what
+        `put_if_absent` raises, `LeaseLost` and `Stopped`.
+        """
+        self._abort_left_over()
+        # Read before the files, so that a sealed hour's list is complete.
+        sealed = self._ledger.sealed_hour(self._held.scope, self._held.hour)
+        for file, done in self._ledger.files(self._held):
+            if not done:
+                self._put_file(file)
+        if sealed is None:
+            self._ledger.waiting(self._held)
+            return "waiting"
+        self._conclude(sealed)
+        self.key = None
+        self._ledger.succeeded(self._held, self._clock.now_micros())
+        return "success"
+
+    def _abort_left_over(self) -> None:
+        if self._held.upload_key is None or self._held.upload_id is None:
+            return
+        self.key = self._held.upload_key
+        abort(self._store, self._held.upload_key, self._held.upload_id)
+        self._hold.upload_ended()
+
+    def _put_file(self, file: SealedFile) -> None:
+        key = self._layout.file_key(self._prefix, file.scope, file.hour, file.number)
+        self.key = key
+        self._hold.go_on()
+        item = Item(
+            key=key,
+            size_bytes=file.size_bytes,
+            sha256=file.sha256,
+            crc32=file.crc32,
+            open=lambda: self._open_file(file.scope, file.hour, file.name),
+        )
+        how = put_if_absent(self._store, item, self._hold)
+        killpoints.reached("export.put")
+        now = self._clock.now_micros()
+        self._ledger.file_delivered(self._held, file.number, key, how, now)
+
+    def _conclude(self, sealed: SealedHour) -> None:
+        scope, hour = sealed.scope, sealed.hour
+        if self._destination.manifest:
+            body = self._layout.manifest_body(sealed.record, sealed.digest, self._prefix)
+            key = self._layout.manifest_key(self._prefix, scope, hour)
+            self._put_bytes(key, body, "application/json")
+            killpoints.reached("export.manifest")
+        if self._destination.marker:
+            key = self._layout.marker_key(self._prefix, scope, hour)
+            self._put_bytes(key, b"", "application/octet-stream")
+
+    def _put_bytes(self, key: str, body: bytes, content_type: str) -> None:
+        self.key = key
+        self._hold.check()
+        sha256 = hashlib.sha256(body).hexdigest()
+        item = item_of_bytes(key, body, sha256, isal_zlib.crc32(body), content_type)
+        put_if_absent(self._store, item, self._hold)

@@ -1,0 +1,241 @@
+"""The exporter: workers that take runs from the ledger and deliver them until told to stop.
+
+Started by the service's export process. What to do about a failure is decided here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from tailrace.clock import MICROS, Clock
+from tailrace.errors import LeaseLost
+from tailrace.export import schedule
+from tailrace.export.deliver import LEASE_SECONDS, Layout, LeaseHold, OpenFile, Run, Stopped
+from tailrace.export.diagnose import diagnose
+from tailrace.export.objects import Store
+from tailrace.export.verify import ClientSource, verify
+from tailrace.ids import Ids
+from tailrace.state.delivery import Capabilities, Cause, Delivery, Destination
+from tailrace.state.destinations import Destinations
+from tailrace.state.ledger import Ledger
+
+log = structlog.get_logger(__name__)
+
+# An idle worker asks the ledger this often; a marker shall follow its hour's end within seconds.
+IDLE_SECONDS = 0.5
+# After trouble with the ledger itself a worker waits before it asks again.
+TROUBLE_SECONDS = 5.0
+# How often outages are looked at, and how often derived rows are checked.
+LOOK_SECONDS = 5.0
+CHECK_SECONDS = 60
+# Requests under way may end within this time; the service has ten seconds for all its parts.
+STOP_SECONDS = 7.0
+# Runs whose refusals in a row are counted; one that is dropped starts its schedule again.
+REFUSALS_MAX = 10_000
+
+_NOTHING = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
+
+_RunKey = tuple[int, str, int]
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """What the exporter works with. `clock` is the service's, `machine` the machine's own."""
+
+    ledger: Ledger
+    destinations: Destinations
+    clients: ClientSource
+    layout: Layout
+    open_file: OpenFile
+    clock: Clock
+    machine: Clock
+    ids: Ids
+
+
+class Exporter:
+    """Deliver what is owed, newest hour first; every method may be called from any thread."""
+
+    def __init__(self, ports: Ports, *, workers: int, per_destination: int) -> None:
+        self._ports = ports
+        self._workers = workers
+        self._per_destination = per_destination
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._refusals = _Refusals()
+        self._check_at_micros = 0
+
+    def start(self) -> None:
+        """Start the workers and the watch over outages."""
+        names: list[tuple[str, Callable[[], bool], float]] = [
+            (f"export-{number}", self.deliver_next, IDLE_SECONDS) for number in range(self._workers)
+        ]
+        names.append(("export-watch", self.look_after, LOOK_SECONDS))
+        for name, step, idle_seconds in names:
+            # Daemons: a request that hangs in the network must not hold the process; its run's
+            # lease runs out instead.
+            thread = threading.Thread(
+                target=self._repeat, args=(step, idle_seconds), name=name, daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, timeout_seconds: float = STOP_SECONDS) -> bool:
+        """Let every worker finish or let go of its run; return whether all have within the time."""
+        self._stopping.set()
+        left = timeout_seconds * MICROS + self._ports.machine.steady_micros()
+        for thread in self._threads:
+            thread.join(max(0.0, (left - self._ports.machine.steady_micros()) / MICROS))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def deliver_next(self) -> bool:
+        """Take one run and see it through to its end or its next try; False if none was due."""
+        held = self._ports.ledger.claim(
+            now_micros=self._ports.machine.now_micros(),
+            lease_micros=LEASE_SECONDS * MICROS,
+            destination_limit=self._per_destination,
+        )
+        if held is None:
+            return False
+        try:
+            self._deliver(held)
+        except LeaseLost:
+            log.warning("export_lease_lost", **_names(held))
+        return True
+
+    def look_after(self) -> bool:
+        """Probe the destinations whose turn it is; once a minute check the derived rows."""
+        ports = self._ports
+        now = ports.machine.now_micros()
+        for destination_id in ports.ledger.probe_due(now):
+            self._probe(destination_id)
+        if now >= self._check_at_micros:
+            self._check_at_micros = now + CHECK_SECONDS * MICROS
+            missing = ports.ledger.check_derived()
+            if missing:
+                log.error("export_runs_missing", runs=missing)
+        return False
+
+    def _repeat(self, step: Callable[[], bool], idle_seconds: float) -> None:
+        while not self._stopping.is_set():
+            try:
+                wait_seconds = 0.0 if step() else idle_seconds
+            except Exception:
+                # The ledger can't be read or written; what was under way is taken up again when
+                # its lease has run out.
+                log.exception("export_trouble")
+                wait_seconds = TROUBLE_SECONDS
+            if wait_seconds:
+                self._stopping.wait(wait_seconds)
+
+    def _deliver(self, held: Delivery) -> None:
+        ports = self._ports
+        destination = ports.destinations.get(held.destination_id)
+        hold = LeaseHold(ports.ledger, held, ports.machine, self._stopping.is_set)
+        run: Run | None = None
+        try:
+            capabilities = destination.capabilities or _NOTHING
+            store = Store(ports.clients.of(destination), destination.bucket, capabilities)
+            run = Run(
+                held,
+                destination,
+                store,
+                ports.ledger,
+                ports.layout,
+                ports.open_file,
+                ports.clock,
+                hold,
+            )
+            ending = run.deliver()
+        except LeaseLost:
+            raise
+        except Exception as error:
+            if isinstance(error, Stopped) or self._stopping.is_set():
+                # Nothing is known against the run: it is due at once for whoever starts next.
+                ports.ledger.waiting(held)
+                return
+            key = None if run is None else run.key
+            self._settle(held, destination, diagnose(error, destination, key), error)
+            return
+        self._refusals.forget(held)
+        log.info("export_" + ending, **_names(held))
+
+    def _settle(
+        self, held: Delivery, destination: Destination, cause: Cause, error: Exception
+    ) -> None:
+        """Decide what a failure means: another try, an outage, or a person's turn."""
+        ledger, now = self._ports.ledger, self._ports.machine.now_micros()
+        facts = {"kind": cause.kind, "code": cause.code, "why": cause.sentence, **_names(held)}
+        if cause.kind == "conflict":
+            self._refusals.forget(held)
+            ledger.conflict(held, cause, cause.key or "")
+            log.error("export_conflict", **facts)
+        elif cause.kind == "access":
+            next_try = schedule.after_refusal(self._refusals.count(held), now)
+            if next_try is not None:
+                ledger.retry(held, cause, next_try)
+                log.warning("export_refused", **facts)
+                return
+            self._refusals.forget(held)
+            begun = ledger.failed(held, cause, next_probe_micros=schedule.next_probe(now))
+            log.error("export_failed", outage_began=begun, **facts)
+        else:
+            ledger.retry(held, cause, schedule.after_trouble(held.attempts, now, self._ports.ids))
+            trace = error if cause.kind == "unknown" else None
+            log.warning("export_trouble", exc_info=trace, **facts)
+
+    def _probe(self, destination_id: int) -> None:
+        ports = self._ports
+        destination = ports.destinations.get(destination_id)
+        found = verify(destination, ports.clients)
+        if found.passed:
+            if found.capabilities != destination.capabilities:
+                ports.destinations.set_capabilities(destination_id, found.capabilities)
+            ports.ledger.end_outage(destination_id)
+            log.info("export_access_returned", destination=destination_id)
+            return
+        cause = found.cause or destination.outage_cause
+        assert cause is not None
+        next_probe = schedule.next_probe(ports.machine.now_micros())
+        ports.ledger.probe_failed(destination_id, cause, next_probe)
+        log.warning("export_probe_failed", destination=destination_id, why=cause.sentence)
+
+
+class _Refusals:
+    """How often in a row a run's access was refused. In memory: a restart is a kind new start."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: OrderedDict[_RunKey, int] = OrderedDict()
+
+    def count(self, held: Delivery) -> int:
+        """Count one more refusal and return the number; the ledger's first try starts at 1."""
+        key = _key(held)
+        with self._lock:
+            before = self._counts.pop(key, 0)
+            number = 1 if held.attempts <= 1 else before + 1
+            self._counts[key] = number
+            while len(self._counts) > REFUSALS_MAX:
+                self._counts.popitem(last=False)
+            return number
+
+    def forget(self, held: Delivery) -> None:
+        """Start from nothing the next time."""
+        with self._lock:
+            self._counts.pop(_key(held), None)
+
+
+def _key(held: Delivery) -> _RunKey:
+    return held.destination_id, held.data_type, held.hour.number
+
+
+def _names(held: Delivery) -> dict[str, object]:
+    return {
+        "destination": held.destination_id,
+        "data_type": held.data_type,
+        "hour": str(held.hour),
+        "attempt": held.attempts,
+    }
