@@ -26,6 +26,7 @@ from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tailrace.errors import NeedsOperator, Transient
+from tailrace.export.client import sealed_session
 from tailrace.ids import Ids
 
 if TYPE_CHECKING:
@@ -178,11 +179,8 @@ def start(ids: Ids) -> Seaweed:
 
 
 def _client(endpoint_url: str, keys: Keys) -> S3Client:
-    session = boto3.Session(
-        aws_access_key_id=keys.access_key_id,
-        aws_secret_access_key=keys.secret_access_key,
-        region_name=REGION,
-    )
+    session = sealed_session()
+    session.set_credentials(keys.access_key_id, keys.secret_access_key)
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path"},
@@ -191,7 +189,10 @@ def _client(endpoint_url: str, keys: Keys) -> S3Client:
         read_timeout=30,
         retries={"total_max_attempts": 1},
     )
-    return session.client("s3", endpoint_url=endpoint_url, config=config)
+    client: S3Client = boto3.Session(botocore_session=session).client(
+        "s3", region_name=REGION, endpoint_url=endpoint_url, verify=True, config=config
+    )
+    return client
 
 
 def _make_keys(ids: Ids) -> Keys:
