@@ -12,7 +12,7 @@ from tailrace.clock import MICROS, to_datetime
 from tailrace.demo import landed, seaweed
 from tailrace.demo.children import Children
 from tailrace.demo.interrupts import Interrupts
-from tailrace.demo.landed import Landed, Manifest
+from tailrace.demo.landed import Landed
 from tailrace.demo.screen import Screen
 from tailrace.demo.seaweed import Seaweed
 from tailrace.demo.service import Project, Running, Service
@@ -21,6 +21,8 @@ from tailrace.demo.surroundings import check_loopback
 from tailrace.errors import Corrupt, NeedsOperator
 from tailrace.hours import Hour, hour_label
 from tailrace.ids import SystemIds
+from tailrace.seal.manifest import SealRecord
+from tailrace.seal.proof import check_manifest
 
 _CLOCK_START = "2026-01-02T13:59:35"
 _EVENTS = 5000
@@ -159,7 +161,7 @@ class Journey:
         screen.table(["key", "bytes"], [(one.key, one.size_bytes) for one in bucket.listing()])
         manifest = bucket.manifest()
         screen.heading("The hour's manifest")
-        screen.line(msgspec.json.format(manifest.text, indent=2))
+        screen.line(msgspec.json.format(manifest, indent=2).decode().rstrip())
         self._copies.mkdir()
         copies = bucket.download(self._copies)
         if not copies:
@@ -170,12 +172,12 @@ class Journey:
         answer = landed.ask(copies)
         screen.heading("DuckDB over the downloaded files")
         screen.table(answer.head, answer.rows)
-        self._prove(manifest, summary, *landed.count(copies))
+        self._prove(check_manifest(manifest).record, summary, *landed.count(copies))
 
-    def _prove(self, manifest: Manifest, summary: Summary, lines: int, distinct: int) -> None:
+    def _prove(self, record: SealRecord, summary: Summary, lines: int, distinct: int) -> None:
         duplicates = summary.sent - summary.distinct
         expected = (summary.sent, summary.distinct, duplicates)
-        found = (manifest.accepted, manifest.exported, manifest.duplicates)
+        found = (record.accepted, record.exported, record.duplicates)
         equation = f"{summary.sent:,} sent = {lines:,} exported + {duplicates:,} duplicates"
         if found != expected or lines != summary.distinct or distinct != summary.distinct:
             raise Corrupt(

