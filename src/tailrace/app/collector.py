@@ -1,0 +1,150 @@
+"""A collector part: takes uploads on the shared socket and writes one partition of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from tailrace.accounts.keys import KeyBook
+from tailrace.app.part import PartContext
+from tailrace.clock import MICROS
+from tailrace.collect.counters import Counters
+from tailrace.collect.keys import Keys
+from tailrace.collect.limits import Limits
+from tailrace.collect.runtime import new_event_loop, serve_collector
+from tailrace.collect.server import Collector
+from tailrace.errors import Transient
+from tailrace.log.partitions import partition_folder
+from tailrace.log.tail import LogBroken
+from tailrace.log.writer import LogWriter
+from tailrace.seal.disk import DiskGuard, appends_allowed
+from tailrace.state.database import open_database
+from tailrace.state.processing_view import ProcessingView
+
+log = structlog.get_logger()
+
+# An hour's end, a clock that jumped and the order to stop are noticed within this time.
+TICK_SECONDS = 1.0
+STOP_POLL_SECONDS = 0.1
+
+
+def run(context: PartContext, partition: int, listening: socket.socket) -> None:
+    """Collect until the part is stopped, or until the log fails and recovery has to decide."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_collect(context, partition, listening))
+
+
+async def _collect(context: PartContext, partition: int, listening: socket.socket) -> None:
+    settings, folder = context.settings, context.folder
+    engine = open_database(folder.database)
+    guard = DiskGuard.of_settings(context.files, folder.path, context.clock, settings.disk)
+    writer = LogWriter.open(
+        partition_folder(folder.log, partition),
+        partition=partition,
+        clock=context.clock,
+        files=context.files,
+        known_end=_known_end(folder.processing_database, partition),
+        has_room=lambda: appends_allowed(guard.level()),
+    )
+    stop = asyncio.Event()
+    failures: list[Exception] = []
+
+    def log_failed(error: Exception) -> None:
+        failures.append(error)
+        stop.set()
+
+    keys = Keys(KeyBook(engine), steady_seconds=lambda: context.clock.steady_micros() / MICROS)
+    collector = Collector(
+        writer.append,
+        keys,
+        context.clock,
+        limits=Limits(),
+        trusted_proxies=[ipaddress.ip_network(text) for text in settings.trusted_proxies],
+        log_failed=log_failed,
+    )
+    tasks = [
+        asyncio.create_task(_watch_stop(context, stop)),
+        asyncio.create_task(_tick(writer, stop, log_failed)),
+        asyncio.create_task(keys.run(stop)),
+    ]
+    try:
+        # The collector does not listen before keys are loaded.
+        await _load_keys(keys, stop)
+        await serve_collector(
+            collector,
+            listening,
+            stop,
+            started=lambda: context.start_beating(lambda: _counts(collector.counters)),
+        )
+    finally:
+        stop.set()
+        for task in tasks:
+            await task
+        collector.close()
+        keys.close()
+        writer.close()
+        context.end()
+        engine.dispose()
+    if failures:
+        raise failures[0]
+
+
+async def _load_keys(keys: Keys, stop: asyncio.Event) -> None:
+    """Wait until the keys are read once; `keys.run` goes on trying."""
+    while not keys.readable and not stop.is_set():
+        await asyncio.sleep(STOP_POLL_SECONDS)
+
+
+async def _watch_stop(context: PartContext, stop: asyncio.Event) -> None:
+    while not context.stop.is_set() and not stop.is_set():
+        await asyncio.sleep(STOP_POLL_SECONDS)
+    stop.set()
+
+
+async def _tick(
+    writer: LogWriter, stop: asyncio.Event, log_failed: Callable[[Exception], None]
+) -> None:
+    """Let the log say that an hour is over, and notice a clock that went wrong."""
+    said = False
+    while not stop.is_set():
+        try:
+            await writer.tick_if_due()
+        except Transient as error:
+            log.warning("tick_waits", reason=str(error))
+        except LogBroken as error:
+            log_failed(error)
+            return
+        state = writer.clock_state
+        if state.alarm and not said:
+            log.error(
+                "clock_alarm",
+                condition=state.condition,
+                off_by_seconds=state.off_by_micros / MICROS,
+            )
+        said = state.alarm
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+
+
+def _known_end(database: Path, partition: int) -> int:
+    positions = ProcessingView(database).positions()
+    return next((row.position for row in positions if row.partition == partition), 0)
+
+
+def _counts(counters: Counters) -> dict[str, float]:
+    requests = counters.requests.copy()
+    return {
+        "requests": sum(requests.values()),
+        "requests_ok": requests[200],
+        "requests_refused": sum(n for status, n in requests.items() if 400 <= status < 500),
+        "requests_unavailable": sum(n for status, n in requests.items() if status >= 500),
+        "events": counters.events_accepted,
+        "body_bytes": counters.bytes_accepted,
+        "append_seconds": counters.append_wait_seconds,
+    }

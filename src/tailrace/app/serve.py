@@ -1,0 +1,138 @@
+"""`tailrace serve`: one command that runs every part of the service under a supervisor."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from tailrace.app.listening import Address, bind, bind_or_free, url
+from tailrace.app.supervisor import Part, Supervisor
+from tailrace.clock import SystemClock
+from tailrace.files import Files
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.ops.heartbeats import Heart, is_alive, read_heartbeats
+from tailrace.ops.logs import configure_logs
+from tailrace.settings import load
+from tailrace.state.database import open_database
+from tailrace.state.destinations import Destinations
+
+# A collector answers what is in flight, an exporter ends or gives back its deliveries.
+STOP_SECONDS = 5.5
+PROCESSOR_STOP_SECONDS = 3.5
+
+LISTEN_DEFAULT = "127.0.0.1:8585"
+WEB_LISTEN_DEFAULT = "127.0.0.1:8080"
+
+
+def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) -> int:
+    """Run the service until a signal; return the exit code (0 stopped, 1 parts kept dying)."""
+    collector_address = Address.parse(listen, "--listen")
+    web_address = Address.parse(web_listen, "--web-listen")
+    folder, files = DataFolder(data.resolve()), Files()
+    folder.check()
+    settings = load(folder.path, os.environ).settings
+    held = folder.lock(files)
+    try:
+        configure_logs("serve")
+        _prepare(folder, clock_start, files)
+        collector_socket = bind(collector_address, "--listen")
+        web_socket = bind_or_free(web_address, "--web-listen")
+        for stale in folder.run.glob("*.json"):
+            files.remove(stale)
+        service = _Service(folder, files, collector_socket, web_socket, settings.collect.processes)
+        return service.run()
+    finally:
+        held.release()
+
+
+def _prepare(folder: DataFolder, clock_start: str | None, files: Files) -> None:
+    first_start = folder.clock_file() is None
+    clock = folder.fix_clock(clock_start, files)
+    engine = open_database(folder.database)
+    if first_start and clock.offset_micros:
+        # Nothing was collected before the first start, so "today" is the folder's own today.
+        today = Hour.of_micros(clock.now_micros()).day_start()
+        Destinations(engine, clock).start_all_from(today)
+    engine.dispose()
+
+
+class _Service:
+    """The running service: its parts, and the word that it is ready."""
+
+    def __init__(
+        self,
+        folder: DataFolder,
+        files: Files,
+        collector_socket: socket.socket,
+        web_socket: socket.socket,
+        collectors: int,
+    ) -> None:
+        self._folder = folder
+        self._collect_url = url(collector_socket)
+        self._web_url = url(web_socket)
+        self._heart = Heart(folder.run, "serve", files)
+        self._clock = SystemClock()
+        self._ready = False
+        self._next_beat = 0
+        self._supervisor = Supervisor((), on_tick=self._tick)
+        collector_descriptor = collector_socket.fileno()
+        web_descriptor = web_socket.fileno()
+        for partition in range(1, collectors + 1):
+            self._supervisor.add(
+                self._part(
+                    f"collector-{partition}",
+                    ("collector", "--partition", str(partition)),
+                    collector_descriptor,
+                )
+            )
+        self._supervisor.add(self._part("processor", ("processor",), None))
+        self._supervisor.add(self._part("exporter", ("exporter",), None))
+        self._supervisor.add(self._part("web", ("web",), web_descriptor))
+        # The sockets live as long as the service; their numbers are in the parts' commands.
+        self._sockets = (collector_socket, web_socket)
+        self._names = [name for name in self._supervisor.names if name != "serve"]
+
+    def run(self) -> int:
+        print(f"tailrace starts on {self._folder.path}", flush=True)
+        try:
+            return self._supervisor.run()
+        finally:
+            self._heart.stop()
+            print("tailrace has stopped", flush=True)
+
+    def _part(self, name: str, words: tuple[str, ...], descriptor: int | None) -> Part:
+        command = [sys.executable, "-m", "tailrace", "run", *words]
+        command += ["--data", str(self._folder.path), "--pipe", str(self._supervisor.pipe)]
+        descriptors: tuple[int, ...] = ()
+        if descriptor is not None:
+            command += ["--socket", str(descriptor)]
+            descriptors = (descriptor,)
+        # The processor goes last: what the collectors still took is committed at its end.
+        last = words[0] == "processor"
+        return Part(
+            name,
+            tuple(command),
+            descriptors,
+            stop_turn=1 if last else 0,
+            stop_seconds=PROCESSOR_STOP_SECONDS if last else STOP_SECONDS,
+        )
+
+    def _tick(self) -> None:
+        now = self._clock.steady_micros()
+        if now < self._next_beat:
+            return
+        beats = {beat.part: beat for beat in read_heartbeats(self._folder.run)}
+        up = [name in beats and is_alive(beats[name], now) for name in self._names]
+        facts = {"collect": self._collect_url, "web": self._web_url}
+        facts["ready"] = "yes" if all(up) else "no"
+        self._heart.beat(now, facts, {})
+        if all(up) and not self._ready:
+            self._ready = True
+            print(f"  events:  {self._collect_url}  (POST /2/httpapi and /batch)", flush=True)
+            print(f"  health:  {self._web_url}/healthz, /readyz, /metrics", flush=True)
+            print("tailrace is ready", flush=True)
+        # Look often until everything is up, then as often as parts beat.
+        self._next_beat = now + (2_000_000 if self._ready else 200_000)

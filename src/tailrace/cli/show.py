@@ -1,0 +1,126 @@
+"""`status`, `inspect` and `settings`: what a person or a script may look at."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from tailrace.cli.output import (
+    DATA_DEFAULT,
+    FAILED,
+    DataOption,
+    JsonOption,
+    open_folder,
+    print_json,
+    print_lines,
+    print_table,
+)
+from tailrace.ops.status import Status, StatusReader
+from tailrace.seal.inspect import Inspection, inspect_file
+from tailrace.settings import load
+from tailrace.state.database import open_database
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("status")(_status)
+    app.command("inspect")(_inspect)
+    app.command("settings")(_settings)
+
+
+def _status(data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> None:
+    """Show hours and runs by state, counts, lag, silent partitions and held events."""
+    folder, _, clock = open_folder(data)
+    engine = open_database(folder.database)
+    try:
+        status = StatusReader(folder, engine, clock).read()
+    finally:
+        engine.dispose()
+    if json:
+        print_json(status)
+    else:
+        _print_status(status)
+
+
+def _print_status(status: Status) -> None:
+    state = "running" if status.running else "stopped"
+    down = [part.name for part in status.parts if not part.up]
+    print_lines([f"service     {state} ({status.time})"])
+    if down and status.running:
+        print_lines([f"down        {', '.join(down)}"])
+    for name, address in status.addresses.items():
+        if name != "ready":
+            print_lines([f"{name:<11} {address}"])
+    newest = status.newest_sealed_hour or "none yet"
+    print_lines(
+        [
+            f"hours       {status.hours.collecting} collecting, {status.hours.sealed} sealed"
+            f" (newest {newest})",
+            f"runs        {_counts(status.runs)}",
+        ]
+    )
+    for destination in status.destinations:
+        owed = destination.oldest_owed_hour
+        behind = f"; oldest owed hour {owed}" if owed else ""
+        print_lines([f"  destination {destination.id}: {_counts(destination.runs)}{behind}"])
+    for hour in status.open_hours:
+        print_lines(
+            [
+                f"  {hour.hour} project {hour.project}: {hour.accepted} accepted,"
+                f" {hour.exported} to export, {hour.duplicates} duplicates,"
+                f" {hour.identifies} identifies, {hour.filtered} filtered, {hour.held} held"
+            ]
+        )
+    for partition in status.partitions:
+        lag = "" if partition.lag_seconds is None else f", {partition.lag_seconds:.1f} s behind"
+        silent = ", silent: it holds its hour open" if partition.silent else ""
+        done = partition.processed_until or "nothing"
+        print_lines([f"partition {partition.id}  processed until {done}{lag}{silent}"])
+    print_lines([f"held        {status.held} events"])
+    for alarm in status.alarms:
+        print_lines([f"ALARM       {alarm.sentence}"])
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
+
+
+def _inspect(
+    file: Annotated[Path, typer.Argument(help="An exported or sealed .json.gz file.")],
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> None:
+    """Say what an exported file holds, and whether it is sound (exit code 1 if not)."""
+    inspection = inspect_file(file)
+    if json:
+        print_json(inspection)
+    else:
+        _print_inspection(inspection)
+    if not inspection.sound:
+        raise typer.Exit(FAILED)
+
+
+def _print_inspection(inspection: Inspection) -> None:
+    for name, value in msgspec.to_builtins(inspection).items():
+        if value is not None and value != []:
+            print_lines([f"{name.replace('_', ' '):<20} {value}"])
+
+
+def _settings(data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> None:
+    """Show every setting: its value, where that comes from, and what it means."""
+    listing = load(data.resolve(), os.environ).listing
+    if json:
+        print_json(listing)
+        return
+    print_table(
+        ("setting", "value", "origin", "meaning"),
+        [(s.key, _value(s.value), s.origin, s.meaning) for s in listing],
+    )
+
+
+def _value(value: object) -> str:
+    return msgspec.json.encode(value).decode()

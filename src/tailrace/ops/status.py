@@ -1,0 +1,168 @@
+"""`Status`: how the whole installation does, computed from what is on disk.
+
+The same value is printed by `tailrace status` and shown by `/readyz` and `/metrics`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy.engine import Engine
+
+from tailrace.clock import Clock, to_datetime
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.log.reader import LogReader
+from tailrace.ops.heartbeats import is_alive, read_heartbeats
+from tailrace.state.ledger import Ledger
+from tailrace.state.processing_view import Alarm, OpenHour, ProcessingView
+
+MICROS_PER_SECOND = 1_000_000
+
+# A collector's tick comes within seconds of the hour's end; later than this is news.
+SILENT_AFTER_MICROS = 15_000_000
+
+
+class PartStatus(msgspec.Struct, frozen=True):
+    """One part of the service."""
+
+    name: str
+    up: bool
+    counters: dict[str, float]
+
+
+class PartitionStatus(msgspec.Struct, frozen=True):
+    """One log partition: what is durable, and what is processed of it.
+
+    `silent` means that it holds open an hour which is over by the clock: nothing in the log says
+    yet that its collector has left that hour.
+    """
+
+    id: int
+    durable_until: str | None
+    processed_until: str | None
+    lag_seconds: float | None
+    silent: bool
+
+
+class DestinationRuns(msgspec.Struct, frozen=True):
+    """The runs of one destination by state, and the oldest sealed hour that it is still owed."""
+
+    id: int
+    runs: dict[str, int]
+    oldest_owed_hour: str | None
+
+
+class HourCounts(msgspec.Struct, frozen=True):
+    """Hours of projects by state."""
+
+    collecting: int
+    sealed: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Everything `tailrace status` prints."""
+
+    running: bool
+    time: str
+    parts: tuple[PartStatus, ...]
+    addresses: dict[str, str]
+    partitions: tuple[PartitionStatus, ...]
+    silent_partitions: tuple[int, ...]
+    hours: HourCounts
+    open_hours: tuple[OpenHour, ...]
+    newest_sealed_hour: str | None
+    oldest_owed_hour: str | None
+    runs: dict[str, int]
+    destinations: tuple[DestinationRuns, ...]
+    held: int
+    alarms: tuple[Alarm, ...]
+
+
+class StatusReader:
+    """Reads `Status` from a data folder; each call sees the present state."""
+
+    def __init__(self, folder: DataFolder, engine: Engine, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._processing = ProcessingView(folder.processing_database)
+        self._ledger = Ledger(engine, clock)
+
+    def read(self) -> Status:
+        """Compute the status now; reads a few small tables and files."""
+        beats = {beat.part: beat for beat in read_heartbeats(self._folder.run)}
+        service = beats.pop("serve", None)
+        steady = self._clock.steady_micros()
+        parts = tuple(
+            PartStatus(beat.part, is_alive(beat, steady), beat.counters) for beat in beats.values()
+        )
+        partitions = self._partitions()
+        open_hours = tuple(self._processing.open_hours())
+        sealed = self._ledger.sealed_counts()
+        sealed_hours = sum(count.hours for count in sealed)
+        destinations = self._destinations()
+        runs: dict[str, int] = {}
+        for destination in destinations:
+            for state, count in destination.runs.items():
+                runs[state] = runs.get(state, 0) + count
+        return Status(
+            running=service is not None and is_alive(service, steady),
+            time=_text(self._clock.now_micros()),
+            parts=parts,
+            addresses={} if service is None else service.facts,
+            partitions=partitions,
+            silent_partitions=tuple(p.id for p in partitions if p.silent),
+            hours=HourCounts(len(open_hours), sealed_hours),
+            open_hours=open_hours,
+            newest_sealed_hour=str(max(count.newest for count in sealed)) if sealed else None,
+            oldest_owed_hour=min(
+                (d.oldest_owed_hour for d in destinations if d.oldest_owed_hour), default=None
+            ),
+            runs=runs,
+            destinations=destinations,
+            held=self._processing.held_count(),
+            alarms=tuple(self._processing.alarms()),
+        )
+
+    def _destinations(self) -> tuple[DestinationRuns, ...]:
+        owed = {lag.destination_id: lag.oldest_owed for lag in self._ledger.lags()}
+        runs: dict[int, dict[str, int]] = {destination: {} for destination in owed}
+        for count in self._ledger.run_counts():
+            runs.setdefault(count.destination_id, {})[count.state] = count.runs
+        return tuple(
+            DestinationRuns(destination, states, _hour_text(owed.get(destination)))
+            for destination, states in sorted(runs.items())
+        )
+
+    def _partitions(self) -> tuple[PartitionStatus, ...]:
+        now = self._clock.now_micros()
+        current = Hour.of_micros(now - SILENT_AFTER_MICROS)
+        processed = {row.partition: row for row in self._processing.positions()}
+        reader = LogReader(self._folder.log)
+        ends = reader.durable_ends()
+        statuses = []
+        for partition in reader.partitions():
+            end = ends.get(partition)
+            row = processed.get(partition)
+            durable = None if end is None else end.stamp
+            done = None if row is None else row.stamp
+            lag = None
+            if durable is not None and done is not None:
+                lag = max(0, durable - done) / MICROS_PER_SECOND
+            statuses.append(
+                PartitionStatus(
+                    id=partition,
+                    durable_until=None if durable is None else _text(durable),
+                    processed_until=None if done is None else _text(done),
+                    lag_seconds=lag,
+                    silent=durable is None or Hour.of_micros(durable) < current,
+                )
+            )
+        return tuple(statuses)
+
+
+def _text(micros: int) -> str:
+    return f"{to_datetime(micros):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _hour_text(hour: Hour | None) -> str | None:
+    return None if hour is None else str(hour)

@@ -1,0 +1,122 @@
+"""`ProcessingView`: what other processes may know of the processing state, read only.
+
+Called by `ops` for status and metrics, and by the collector for the positions already processed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tailrace.hours import Hour
+
+BUSY_SECONDS = 5.0
+
+
+class OpenHour(msgspec.Struct, frozen=True):
+    """The running count of one project's hour that is not sealed yet."""
+
+    project: int
+    hour: str
+    accepted: int
+    exported: int
+    duplicates: int
+    identifies: int
+    filtered: int
+    held: int
+
+
+class HeldEvent(msgspec.Struct, frozen=True):
+    """An event that could not be processed; `index` is -1 for a whole request.
+
+    `stamp` is its append time in microseconds; `event` its bytes as they came.
+    """
+
+    partition: int
+    position: int
+    index: int
+    project: int
+    hour: str
+    stamp: int
+    error: str
+    event: bytes
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """An hour that does not balance and is therefore not sealed."""
+
+    scope: int
+    hour: str
+    sentence: str
+
+
+class PartitionPosition(msgspec.Struct, frozen=True):
+    """How far processing has come in one partition; `stamp` is in microseconds."""
+
+    partition: int
+    position: int
+    stamp: int
+
+
+class ProcessingView:
+    """Short reads of the processing database; each sees one committed state."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def positions(self) -> list[PartitionPosition]:
+        """Return the committed position of every partition that was ever processed."""
+        rows = self._rows("SELECT partition, position, stamp FROM position ORDER BY partition")
+        return [PartitionPosition(*row) for row in rows]
+
+    def open_hours(self) -> list[OpenHour]:
+        """Return the hours that have events and are not sealed, oldest first."""
+        rows = self._rows(
+            "SELECT project, hour, accepted, exported, duplicates, identifies, filtered, held "
+            "FROM project_hour ORDER BY hour, project"
+        )
+        return [OpenHour(row[0], str(Hour(row[1])), *row[2:]) for row in rows]
+
+    def held_count(self) -> int:
+        """Return how many rows are held."""
+        return int(next(iter(self._rows("SELECT count(*) FROM held")), (0,))[0])
+
+    def held(self, limit: int) -> list[HeldEvent]:
+        """Return the oldest held rows, at most `limit`."""
+        rows = self._rows(
+            "SELECT partition, position, idx, project, hour, stamp, error, event "
+            "FROM held ORDER BY stamp, partition, position, idx LIMIT ?",
+            limit,
+        )
+        return [
+            HeldEvent(row[0], row[1], row[2], row[3], str(Hour(row[4])), row[5], row[6], row[7])
+            for row in rows
+        ]
+
+    def alarms(self) -> list[Alarm]:
+        """Return the hours that can't be sealed, oldest first."""
+        rows = self._rows("SELECT scope, hour, sentence FROM alarm ORDER BY hour, scope")
+        return [Alarm(row[0], str(Hour(row[1])), row[2]) for row in rows]
+
+    def _rows(self, statement: str, *values: int) -> list[Any]:
+        if not self._path.exists():
+            return []
+        with self._open() as connection:
+            try:
+                return connection.execute(statement, values).fetchall()
+            except sqlite3.OperationalError as error:
+                # The processor makes its tables at its first start.
+                if "no such table" in str(error):
+                    return []
+                raise
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        uri = f"{self._path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
+            yield connection
