@@ -49,7 +49,7 @@ def test_the_six_actions_of_the_wizard_pass_too(
     server: seaweed.Seaweed, destination: Destination, clients: Clients
 ) -> None:
     everywhere = ["", "*"]
-    actions = ("Abort" "MultipartUpload", "DeleteObject", "GetObject", "ListBucket")
+    actions = ("AbortMultipartUpload", "DeleteObject", "GetObject", "ListBucket")
     policy = {f"s3:{action}": everywhere for action in (*actions, "GetBucketLocation", "PutObject")}
     server.put_policy(destination.bucket, policy)
 
