@@ -94,7 +94,7 @@ class Checkpoints:
             rows.remove_chunks(connection, rewritten)
             rows.write_chunks(connection, chunks)
             rows.write_held(connection, changes.held)
-            rows.count_project_hours(connection, map(_counts, changes.hours))
+            rows.count_project_hours(connection, [_counts(hour) for hour in changes.hours])
             rows.count_event_dates(connection, _dates(changes.hours))
             identity.write(connection)
             persons.write(connection)

@@ -200,7 +200,7 @@ class Processor:
         self._open_bytes += len(row.event) + ENTRY_BYTES
 
     def _pass(self, entry: Entry) -> None:
-        before = self._committed.get(entry.partition)
+        before = self._positions.get(entry.partition)
         if before is not None and entry.stamp // HOUR_MICROS > before.stamp // HOUR_MICROS:
             self._hour_left = True
         self._positions[entry.partition] = Position(

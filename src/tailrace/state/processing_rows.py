@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from tailrace.errors import Corrupt
+
 # Three widths of `IN (…)`, so that three statements stay prepared; the last keys are repeated.
 _WIDTHS = (16, 128, 1024)
 
@@ -123,15 +125,23 @@ def add_project_hours(connection: sqlite3.Connection, rows: Iterable[Row]) -> No
     )
 
 
-def count_project_hours(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Add six counts, widen to (first stamp, last stamp), of (project, hour)."""
-    connection.executemany(
+def count_project_hours(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Add six counts, widen to (first stamp, last stamp), of (project, hour).
+
+    Raises `Corrupt` if an hour has no row: its counts would be lost, and with them the proof.
+    """
+    changed = connection.executemany(
         "UPDATE project_hour SET accepted = accepted + ?, exported = exported + ?, "
         "duplicates = duplicates + ?, identifies = identifies + ?, filtered = filtered + ?, "
         "held = held + ?, first_stamp = min(first_stamp, ?), last_stamp = max(last_stamp, ?) "
         "WHERE project = ? AND hour = ?",
         rows,
-    )
+    ).rowcount
+    if rows and changed != len(rows):
+        raise Corrupt(
+            f"Cannot count {len(rows)} project-hours: only {changed} have a row, the others are "
+            "sealed already. Restore the data folder from a backup."
+        )
 
 
 def count_event_dates(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:

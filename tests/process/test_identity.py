@@ -1,0 +1,162 @@
+"""The decision table of identity, row by row; devices are letters, users are names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+FIRST = 100_000_000_001
+IDENTIFY = "$identify"
+
+
+def event(device: str | None, user: str | None, kind: str = "view") -> dict[str, Any]:
+    return {"event_type": kind, "device_id": device, "user_id": user, "time": 1_700_000_000_000}
+
+
+def ids_of(bench: Any) -> list[int]:
+    return [line["amplitude_id"] - FIRST + 1 for line in bench.lines()]
+
+
+@pytest.mark.parametrize("one_by_one", [True, False], ids=["committed between", "one request"])
+@pytest.mark.parametrize(
+    ("sent", "ids", "merges"),
+    [
+        pytest.param([("A", None), ("B", None)], [1, 2], [], id="1 new devices"),
+        pytest.param([("A", None), ("A", None)], [1, 1], [], id="2 anonymous device again"),
+        pytest.param([("A", "Jo"), ("A", None)], [1, 1], [], id="3 last user of the device"),
+        pytest.param([("A", "Jo")], [1], [], id="4 new device, new user"),
+        pytest.param([("A", "Jo"), ("B", "Jo"), ("B", None)], [1, 1, 1], [], id="5 new device"),
+        pytest.param([("A", None), ("A", "Jo")], [1, 1], [], id="6 takes over the device's id"),
+        pytest.param(
+            [("A", "Jo"), ("B", None), ("B", "Jo")], [1, 2, 1], [(2, 1)], id="7 merge"
+        ),
+        pytest.param([("A", "Jo"), ("A", "Jo")], [1, 1], [], id="8 same user"),
+        pytest.param([("A", "Jo"), ("A", "Al")], [1, 2], [], id="9 new user on the device"),
+        pytest.param(
+            [("A", "Jo"), ("B", "Al"), ("A", "Al"), ("A", None)], [1, 2, 2, 2], [], id="10 other"
+        ),
+        pytest.param(
+            [("A", "Jo"), ("B", None), ("B", "Jo"), ("B", None)],
+            [1, 2, 1, 1],
+            [(2, 1)],
+            id="11 after a merge",
+        ),
+        pytest.param(
+            [("A", "Jo"), ("B", None), ("B", "Jo"), ("B", "Jo"), ("B", None), ("B", "Jo")],
+            [1, 2, 1, 1, 1, 1],
+            [(2, 1)],
+            id="14 merges once",
+        ),
+        pytest.param(
+            [("A", "Jo"), ("B", None), ("C", None), ("B", "Jo"), ("C", "Jo")],
+            [1, 2, 3, 1, 1],
+            [(2, 1), (3, 1)],
+            id="15 one merge a device",
+        ),
+        pytest.param([(None, "Jo"), (None, "Jo"), ("A", "Jo")], [1, 1, 1], [], id="18 user only"),
+    ],
+)
+def test_the_decision_table(
+    bench: Any,
+    sent: Sequence[tuple[str | None, str | None]],
+    ids: list[int],
+    merges: list[tuple[int, int]],
+    one_by_one: bool,
+) -> None:
+    if one_by_one:
+        for device, user in sent:
+            bench.send(event(device, user))
+            bench.run()
+            bench.crash()
+    else:
+        bench.send(*(event(device, user) for device, user in sent))
+        bench.run()
+
+    assert ids_of(bench) == ids
+    stored = bench.rows("SELECT amplitude_id, merged_amplitude_id FROM merge ORDER BY stamp, 1")
+    assert [(loser - FIRST + 1, winner - FIRST + 1) for loser, winner in stored] == merges
+
+
+def test_a_device_known_in_another_project_is_known_here(bench: Any) -> None:
+    bench.send(event("A", "Jo"), project=300002)
+    bench.send(event("A", None))
+    bench.send(event("A", "Jo"), project=300003, organization=100002)
+
+    bench.run()
+
+    assert ids_of(bench) == [1]
+    assert bench.lines(300003)[0]["amplitude_id"] == FIRST + 1
+
+
+def test_an_identify_changes_identity_and_is_not_exported(bench: Any) -> None:
+    bench.send(event("B", None), event("A", "Jo", IDENTIFY), event("B", "Jo", IDENTIFY))
+    bench.send(event("B", None))
+
+    bench.run()
+
+    assert ids_of(bench) == [1, 2]
+    assert bench.counts()["identifies"] == 2
+    assert bench.rows("SELECT amplitude_id, merged_amplitude_id FROM merge") == [
+        (FIRST, FIRST + 1)
+    ]
+
+
+def test_a_group_identify_changes_nothing_and_needs_no_id(bench: Any) -> None:
+    bench.send(
+        {"event_type": "$groupidentify", "groups": {"team": "a"}},
+        event("A", "Jo", "$groupidentify"),
+    )
+
+    bench.run()
+
+    assert bench.counts() | {"accepted": 2, "identifies": 2, "exported": 0} == bench.counts()
+    assert bench.rows("SELECT count(*) FROM device") == [(0,)]
+
+
+def test_a_merge_keeps_the_times_of_the_event_that_caused_it(bench: Any) -> None:
+    bench.send(event("A", "Jo"), event("B", None))
+    entry = bench.send(event("B", "Jo"))
+
+    bench.run()
+
+    assert bench.rows(
+        "SELECT organization, hour, stamp, merge_time, merge_server_time FROM merge"
+    ) == [
+        (bench.organization, bench.hour.number, entry.stamp, 1_700_000_000_000, entry.stamp // 1000)
+    ]
+
+
+def test_a_merge_by_an_identify_takes_both_times_from_its_receipt(bench: Any) -> None:
+    bench.send(event("A", "Jo"), event("B", None))
+    entry = bench.send(event("B", "Jo", IDENTIFY))
+
+    bench.run()
+
+    millis = entry.stamp // 1000
+    assert bench.rows("SELECT merge_time, merge_server_time FROM merge") == [(millis, millis)]
+
+
+def test_identities_tell_whose_an_id_is(bench: Any) -> None:
+    bench.send(event("A", None), event("B", None), event("B", "Jo"))
+
+    bench.run()
+
+    assert bench.rows("SELECT * FROM identity ORDER BY 1") == [
+        (FIRST, bench.organization, None),
+        (FIRST + 1, bench.organization, "Jo"),
+    ]
+
+
+def test_a_replay_after_a_crash_gives_the_same_ids(bench: Any) -> None:
+    bench.send(event("A", None))
+    bench.run()
+    bench.send(event("B", "Jo"), event("C", None))
+    while bench.processor.run_round():
+        pass
+    bench.crash()
+
+    bench.run()
+
+    assert ids_of(bench) == [1, 2, 3]
