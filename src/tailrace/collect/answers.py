@@ -1,0 +1,157 @@
+"""Every answer of the collector, byte for byte (sections 3.1.12 and 3.9).
+
+All bodies are compact JSON with an integer `code` equal to the status: SDKs act on it. `detail`
+is an extra sentence where the documented keys don't say what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from tailrace.errors import BadRequest
+
+Headers = list[tuple[bytes, bytes]]
+
+# Echoed text is cut here, as every stored string is (section 3.1.3).
+ECHO_LENGTH_MAX = 1024
+
+JSON_HEADERS: Headers = [
+    (b"content-type", b"application/json"),
+    (b"access-control-allow-origin", b"*"),
+]
+_PREFLIGHT_DEFAULT = b"Content-Type, Content-Encoding, Authorization"
+_HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?: *, *[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A status, a body and the headers beside type and length."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Refused(BadRequest):
+    """The request is answered with `answer` and nothing of it is stored."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.body.decode())
+        self.answer = answer
+
+
+def accepted(stamp_micros: int, body_bytes: int, events: int) -> Answer:
+    """Return the 200; all four integers are required by SDKs, in this order."""
+    return Answer(
+        200,
+        b'{"code":200,"server_upload_time":%d,"payload_size_bytes":%d,"events_ingested":%d}'
+        % (stamp_micros // 1000, body_bytes, events),
+    )
+
+
+def failure(
+    status: int,
+    error: str,
+    keys: Mapping[str, object] | None = None,
+    *,
+    detail: str | None = None,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> Answer:
+    """Return an answer that isn't 200: `code`, `error`, the further `keys`, then `detail`."""
+    body: dict[str, object] = {"code": status, "error": error, **(keys or {})}
+    if detail is not None:
+        body["detail"] = detail
+    return Answer(status, msgspec.json.encode(body), tuple(headers))
+
+
+def invalid_path() -> Answer:
+    """Return the 400 for a path that isn't served, whatever the method (D14)."""
+    return failure(400, "Invalid request path")
+
+
+def method_not_allowed() -> Answer:
+    """Return the 405 for anything but POST on an upload path."""
+    return failure(405, "Method not allowed", headers=[(b"allow", b"POST, OPTIONS")])
+
+
+def missing_body() -> Answer:
+    """Return the 400 for an empty body."""
+    return failure(400, "Missing request body")
+
+
+def invalid_json(detail: str | None = None) -> Answer:
+    """Return the 400 for a body that is no JSON object, or none that can be read."""
+    return failure(400, "Invalid JSON request body", detail=detail)
+
+
+def invalid_event_json() -> Answer:
+    """Return the 400 for an element of `events` that is no object."""
+    return failure(400, "Invalid event JSON")
+
+
+def missing_field(name: str, detail: str | None = None) -> Answer:
+    """Return the 400 for a request-level field; it makes SDKs drop the whole batch."""
+    return failure(400, "Request missing required field", {"missing_field": name}, detail=detail)
+
+
+def invalid_api_key(api_key: str) -> Answer:
+    """Return the 400 that SDKs match by its exact text."""
+    return failure(400, f"Invalid API key: {echo(api_key)}")
+
+
+def too_large(detail: str | None = None) -> Answer:
+    """Return the 413 that makes SDKs split the batch."""
+    return failure(413, "Payload too large", detail=detail)
+
+
+def too_slow() -> Answer:
+    """Return the 408 for a body that didn't come in time."""
+    return failure(408, "Request timeout", detail="The body did not arrive in time.")
+
+
+def unknown_encoding(encoding: str) -> Answer:
+    """Return the 415 for a Content-Encoding other than gzip and identity."""
+    return failure(
+        415,
+        "Unsupported content encoding",
+        detail=f"Content-Encoding {echo(encoding)!r} is not known; send gzip or none.",
+        headers=[(b"accept-encoding", b"gzip, identity")],
+    )
+
+
+def unavailable(reason: str) -> Answer:
+    """Return the 503: surely nothing was stored, a repeat is safe."""
+    return failure(503, "Service unavailable", detail=reason, headers=[(b"retry-after", b"1")])
+
+
+def maybe_stored() -> Answer:
+    """Return the 500: the request is stored wholly or not at all; an insert_id makes it safe."""
+    return failure(
+        500,
+        "Internal server error",
+        detail="The request may have been stored; repeat it with the same insert_id values.",
+    )
+
+
+def preflight(requested_headers: bytes | None) -> Answer:
+    """Return the answer to OPTIONS on any path; browsers send JSON and gzip headers."""
+    allowed = requested_headers or b""
+    if len(allowed) > ECHO_LENGTH_MAX or not _HEADER_NAMES.fullmatch(allowed):
+        allowed = _PREFLIGHT_DEFAULT
+    return Answer(
+        200,
+        b'{"code":200}',
+        (
+            (b"access-control-allow-methods", b"POST, GET, OPTIONS"),
+            (b"access-control-allow-headers", allowed),
+            (b"access-control-max-age", b"86400"),
+            (b"vary", b"Access-Control-Request-Headers"),
+        ),
+    )
+
+
+def echo(text: str) -> str:
+    """Return text of a client cut and without what UTF-8 can't hold."""
+    return text[:ECHO_LENGTH_MAX].encode("utf-8", "replace").decode()

@@ -1,0 +1,130 @@
+"""The bytes in flight of one process: taken as a request grows, given back when it is answered.
+
+A share that finds nothing free waits before it reads on. Bytes that have been received are always
+taken, so the sum may pass the limit by one read for each reader let through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+from tailrace.errors import Transient
+
+
+class BudgetFull(Transient):
+    """No bytes became free in time, or one API key holds its half."""
+
+
+class Budget:
+    """Share `bytes_max` among requests, first come first served; one key gets half at most."""
+
+    def __init__(self, bytes_max: int, wait_seconds: float) -> None:
+        self.bytes_max = bytes_max
+        self.key_bytes_max = bytes_max // 2
+        self.wait_seconds = wait_seconds
+        self.bytes_used = 0
+        self._by_key: dict[str, int] = {}
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait for room."""
+        return len(self._waiting)
+
+    def share(self) -> Share:
+        """Return an empty share; use it as a context manager, which gives all back."""
+        return Share(self)
+
+    async def room(self, deadline: float) -> None:
+        """Return once bytes are free; raise `BudgetFull` at `deadline` (loop time)."""
+        while self.bytes_used >= self.bytes_max or self._waiting:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await turn
+            except TimeoutError as error:
+                raise BudgetFull("Too many bytes are in flight; try again later.") from error
+            finally:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                # The next one is let in after this one has taken what it reads at once.
+                asyncio.get_running_loop().call_soon(self._let_in)
+            if self.bytes_used < self.bytes_max:
+                return
+
+    def _let_in(self) -> None:
+        while self._waiting and self.bytes_used < self.bytes_max:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def _add(self, count: int) -> None:
+        self.bytes_used += count
+        if count < 0 and self._waiting:
+            self._let_in()
+
+    def _add_to_key(self, api_key: str, count: int) -> None:
+        held = self._by_key.get(api_key, 0) + count
+        if held:
+            self._by_key[api_key] = held
+        else:
+            self._by_key.pop(api_key, None)
+
+    def held_by(self, api_key: str) -> int:
+        """Return the bytes that a key's requests hold now."""
+        return self._by_key.get(api_key, 0)
+
+
+class Share:
+    """The bytes of one request."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.bytes = 0
+        self._budget = budget
+        self._api_key: str | None = None
+        self._deadline: float | None = None
+
+    async def room(self) -> None:
+        """Wait until there is room to read on; all waits of a request together are limited."""
+        budget = self._budget
+        if budget.bytes_used < budget.bytes_max and not budget.waiting:
+            return
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + budget.wait_seconds
+        await budget.room(self._deadline)
+
+    def take(self, count: int) -> None:
+        """Count bytes that this request has received (or, negative, has let go)."""
+        self.bytes += count
+        self._budget._add(count)
+        if self._api_key is not None:
+            self._budget._add_to_key(self._api_key, count)
+
+    def belongs_to(self, api_key: str) -> None:
+        """Count this share for a key; raise `BudgetFull` if the key would hold over half.
+
+        The key is inside the body, so it is known only when the body is read and decoded. From
+        then to the answer, the time that a slow disk makes long, the key's half is enforced; the
+        request that passes it is refused at once and does not hold its bytes while waiting.
+        """
+        budget = self._budget
+        if budget.held_by(api_key) + self.bytes > budget.key_bytes_max:
+            raise BudgetFull("This API key has too many bytes in flight; try again later.")
+        self._api_key = api_key
+        budget._add_to_key(api_key, self.bytes)
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.take(-self.bytes)
+        self._api_key = None

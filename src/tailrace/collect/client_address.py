@@ -1,0 +1,44 @@
+"""The address of the client that sent a request, behind trusted proxies or not (D34)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Network = IPv4Network | IPv6Network
+# More hops than any real chain; a longer header is read from its trusted end only this far.
+_HOPS_MAX = 32
+
+
+def client_address(
+    peer: str, headers: Sequence[tuple[bytes, bytes]], trusted: Sequence[Network]
+) -> str:
+    """Return the peer, or the nearest forwarded address that no trusted proxy has."""
+    if not trusted:
+        return peer
+    address = _parse(peer)
+    if address is None or not _is_trusted(address, trusted):
+        return peer
+    hops = b",".join(value for name, value in headers if name == b"x-forwarded-for").split(b",")
+    for hop in reversed(hops[-_HOPS_MAX:]):
+        forwarded = _parse(hop.decode("latin-1").strip())
+        if forwarded is None:
+            break
+        address = forwarded
+        if not _is_trusted(address, trusted):
+            break
+    return str(address)
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _is_trusted(address: IPv4Address | IPv6Address, trusted: Sequence[Network]) -> bool:
+    return any(address in network for network in trusted)

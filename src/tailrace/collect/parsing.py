@@ -1,0 +1,100 @@
+"""Parse JSON text and keep what a plain value can't hold as marks, to be judged later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+# No whole number that fits a double is longer; it also keeps Python from refusing the text.
+_DIGITS_MAX = 310
+
+SURROGATE = "holds half of a surrogate pair, which is no character"
+
+
+class Repeated(dict[str, Any]):
+    """An object in which `key` stood more than once."""
+
+    key: str
+
+
+class OutOfRange:
+    """A number that no double can hold."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class NotANumber(ValueError):
+    """NaN or Infinity, which JSON doesn't know."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    repeated = Repeated(found)
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            repeated.key = key
+            break
+        seen.add(key)
+    return repeated
+
+
+def _float(text: str) -> float | OutOfRange:
+    value = float(text)
+    return OutOfRange(text) if value in (float("inf"), float("-inf")) else value
+
+
+def _int(text: str) -> int | OutOfRange:
+    if len(text) > _DIGITS_MAX:
+        return OutOfRange(text)
+    value = int(text)
+    try:
+        float(value)
+    except OverflowError:
+        return OutOfRange(text)
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise NotANumber(text)
+
+
+parse: Callable[[str], Any] = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant
+).decode
+
+
+def unsound(value: Any) -> str | None:
+    """Return what makes a value that is otherwise ignored no sound JSON; depth is no matter."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            if has_surrogate(item):
+                return SURROGATE
+        elif isinstance(item, Repeated):
+            return f'repeats the key "{item.key}"'
+        elif isinstance(item, dict):
+            left.extend(item)
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+        elif isinstance(item, OutOfRange):
+            return out_of_range(item)
+    return None
+
+
+def out_of_range(number: OutOfRange) -> str:
+    return f"holds the number {number.text[:40]}, which is out of range"
+
+
+def has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -1,0 +1,176 @@
+"""Serve one collector process on a listening socket, with limits on every connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tailrace.collect import answers
+from tailrace.collect.answers import Answer
+from tailrace.collect.server import Collector
+
+# A request's head, from the connection or its first byte: browsers send some hundred bytes.
+HEAD_SECONDS = 15.0
+HEAD_BYTES_MAX = 65_536
+# SDKs flush every 10 s or so; a proxy in front keeps its own connections open longer.
+KEEP_ALIVE_SECONDS = 75
+# Each connection may hold a read buffer that no request has claimed yet.
+CONNECTIONS_MAX = 4096
+BACKLOG = 2048
+# In-flight requests are answered within this after `stop`.
+STOP_SECONDS = 5
+
+_CLOSE: answers.Headers = [(b"connection", b"close")]
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's loop where it is installed, else the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+async def serve_collector(
+    collector: Collector,
+    listening: socket.socket,
+    stop: asyncio.Event,
+    *,
+    started: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer requests on `listening` until `stop` is set; then finish what is in flight.
+
+    The socket must be bound; it is closed on return. `started` is called once requests are
+    taken. Signals are left to the caller.
+    """
+    config = uvicorn.Config(
+        collector,
+        http=_Connection,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        backlog=BACKLOG,
+    )
+    server = _Server(config, started)
+    # What is loaded now lives as long as the process: keep the collector of cycles off it, and
+    # let it run less often, because decoding makes many containers and no cycles.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    stopping = asyncio.create_task(_stop_on(stop, server))
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        stopping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await stopping
+        listening.close()
+
+
+async def _stop_on(stop: asyncio.Event, server: uvicorn.Server) -> None:
+    await stop.wait()
+    server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signals."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._when_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._when_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Connection(HttpToolsProtocol):
+    """uvicorn's connection with limits on a request's head and on the number of connections.
+
+    Its own refusals are JSON with CORS, like every other answer.
+    """
+
+    _in_head = False
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_MAX:
+            self._refuse(answers.unavailable("Too many connections; try again later."))
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_awaiting_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        began_in_head = self._in_head
+        super().data_received(data)
+        if not self._in_head:
+            self._stop_awaiting_head()
+            return
+        if self._head_timer is None:
+            self._await_head()
+        # The chunk in which a head begins may end a body, so only the following ones count.
+        if began_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._refuse(answers.failure(431, "Request header fields too large"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(answers.failure(400, "Invalid HTTP request"))
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _stop_awaiting_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _refuse(self, answer: Answer) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(_raw_response(answer))
+            self.transport.close()
+
+
+def _raw_response(answer: Answer) -> bytes:
+    length = (b"content-length", b"%d" % len(answer.body))
+    headers: list[Any] = [*answers.JSON_HEADERS, length, *answer.headers, *_CLOSE]
+    lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+    return b"HTTP/1.1 %d Refused\r\n%s\r\n%s" % (answer.status, lines, answer.body)

@@ -1,0 +1,165 @@
+"""`Collector`: the ASGI application that takes uploads and answers once they are durable.
+
+Bare ASGI, because a framework costs as much as the decoding does. `runtime` serves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+
+from tailrace.clock import Clock
+from tailrace.collect import answers
+from tailrace.collect.answers import Answer, Refused
+from tailrace.collect.bodies import Body, Disconnected, Receive
+from tailrace.collect.budget import Budget, BudgetFull, Share
+from tailrace.collect.client_address import Network, client_address
+from tailrace.collect.counters import Counters
+from tailrace.collect.keys import Keys, KeysUnread
+from tailrace.collect.limits import Endpoint, Limits, upload_endpoints
+from tailrace.collect.reading import open_upload
+from tailrace.collect.times import client_upload_micros
+from tailrace.errors import ClockStepped, DiskReserve, Transient
+from tailrace.log.record import Record
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
+
+
+class Collector:
+    """Answer every HTTP request: uploads, pre-flights and refusals.
+
+    `append` makes a record durable and returns its stamp (microseconds). A `Transient` from it
+    says that nothing was stored (503); any other exception says that the record may be stored
+    (500) and is handed to `log_failed`, after which the process should end.
+    """
+
+    def __init__(
+        self,
+        append: Callable[[Record], Awaitable[int]],
+        keys: Keys,
+        clock: Clock,
+        *,
+        limits: Limits,
+        trusted_proxies: Sequence[Network] = (),
+        log_failed: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self.counters = Counters()
+        self.budget = Budget(limits.flight_bytes_max, limits.flight_wait_seconds)
+        self._append = append
+        self._keys = keys
+        self._clock = clock
+        self._limits = limits
+        self._trusted_proxies = tuple(trusted_proxies)
+        self._log_failed = log_failed
+        self._endpoints = upload_endpoints(limits)
+        # One thread: large bodies are decoded one at a time.
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; only `http` scopes are known."""
+        if scope["type"] != "http":
+            return
+        received_micros = self._clock.now_micros()
+        headers = dict(scope["headers"])
+        body = Body(receive, headers, self._limits)
+        try:
+            answer = await self._answer(scope, headers, body, received_micros)
+            if not body.complete and scope["method"] != "OPTIONS":
+                await body.discard()
+        except Disconnected:
+            self.counters.disconnected += 1
+            return
+        self.counters.requests[answer.status] += 1
+        extra = answer.headers if body.complete else (*answer.headers, (b"connection", b"close"))
+        length = (b"content-length", b"%d" % len(answer.body))
+        start = [*answers.JSON_HEADERS, length, *extra]
+        await send({"type": "http.response.start", "status": answer.status, "headers": start})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(
+        self, scope: Scope, headers: dict[bytes, bytes], body: Body, received_micros: int
+    ) -> Answer:
+        if scope["method"] == "OPTIONS":
+            return answers.preflight(headers.get(b"access-control-request-headers"))
+        endpoint = self._endpoints.get(scope["path"])
+        if endpoint is None:
+            return answers.invalid_path()
+        if scope["method"] != "POST":
+            return answers.method_not_allowed()
+        try:
+            with self.budget.share() as share:
+                return await self._upload(scope, endpoint, body, share, received_micros)
+        except Refused as refused:
+            return refused.answer
+        except (BudgetFull, KeysUnread) as busy:
+            return answers.unavailable(str(busy))
+        except Disconnected:
+            raise
+        except Exception:
+            # The outermost place: nothing has been handed to the log, whatever this was.
+            _log.exception("request_failed", path=endpoint.path)
+            return answers.maybe_stored()
+
+    async def _upload(
+        self, scope: Scope, endpoint: Endpoint, body: Body, share: Share, received_micros: int
+    ) -> Answer:
+        if not self._keys.readable:
+            return answers.unavailable("The API keys can't be read; try again later.")
+        content = await body.read(share, endpoint.body_bytes_max)
+        limits, counters = self._limits, self.counters
+        upload = await self._decode(content, lambda: open_upload(content, limits, counters))
+        owner = await self._keys.owner(upload.api_key)
+        if owner is None:
+            return answers.invalid_api_key(upload.api_key)
+        share.belongs_to(upload.api_key)
+        accepted = await self._decode(content, upload.accept)
+        peer = scope["client"][0] if scope.get("client") else ""
+        record = Record(
+            organization=owner.organization,
+            project=owner.project,
+            endpoint=endpoint.path,
+            received_micros=received_micros,
+            client_upload_micros=client_upload_micros(accepted.client_upload_time),
+            client_address=client_address(peer, scope["headers"], self._trusted_proxies),
+            events=accepted.events,
+            body=accepted.body,
+        )
+        return await self._make_durable(record, len(content))
+
+    async def _make_durable(self, record: Record, body_bytes: int) -> Answer:
+        """Return 200 only after the log said that the record is on disk."""
+        began_micros = self._clock.steady_micros()
+        try:
+            stamp_micros = await self._append(record)
+        except ClockStepped:
+            return answers.unavailable("The service's clock stepped; nothing was stored.")
+        except DiskReserve:
+            return answers.unavailable("The service's disk is nearly full; nothing was stored.")
+        except Transient:
+            return answers.unavailable("Nothing was stored; try again later.")
+        except Exception as error:
+            self.counters.log_failures += 1
+            self._log_failed(error)
+            return answers.maybe_stored()
+        waited_micros = self._clock.steady_micros() - began_micros
+        self.counters.append_wait_seconds += waited_micros / 1_000_000
+        self.counters.events_accepted += record.events
+        self.counters.bytes_accepted += body_bytes
+        return answers.accepted(stamp_micros, body_bytes, record.events)
+
+    async def _decode(self, content: bytes, step: Callable[[], Result]) -> Result:
+        if len(content) <= self._limits.inline_bytes_max:
+            return step()
+        return await asyncio.get_running_loop().run_in_executor(self._large, step)
+
+    def close(self) -> None:
+        """End the thread for large bodies."""
+        self._large.shutdown(wait=False, cancel_futures=True)
