@@ -51,7 +51,7 @@ def _file(*events: tuple[str, int, str, float | None]) -> bytes:
                 "$insert_id": insert_id,
                 "amplitude_id": person,
                 "event_type": event_type,
-                "event_properties": {} if revenue is None else {"$revenue": revenue},
+                "event_properties": {} if revenue is None else {"revenue": revenue},
             }
         )
         for insert_id, person, event_type, revenue in events

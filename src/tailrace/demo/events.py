@@ -99,7 +99,11 @@ def _steps(chance: random.Random, person: int) -> Iterator[tuple[str, dict[str, 
             more["groups"] = {"store": f"store-{person % 7}"}
         if event_type == "Order Completed":
             more |= {"price": price, "quantity": quantity, "product_id": product_id}
-            more["properties"] = properties | {"payment": chance.choice(("card", "invoice"))}
+            more["properties"] = properties | {
+                "payment": chance.choice(("card", "invoice")),
+                "quantity": quantity,
+                "revenue": round(price * quantity, 2),
+            }
         yield event_type, more
 
 

@@ -26,7 +26,7 @@ _QUERY = """
     select event_type as "event type",
            count(*) as events,
            count(distinct amplitude_id) as people,
-           sum(try_cast(event_properties->>'$."$revenue"' as double)) as revenue
+           sum(try_cast(event_properties->>'revenue' as double)) as revenue
     from read_json(?, format = 'newline_delimited', columns = {
         event_type: 'varchar', amplitude_id: 'bigint', event_properties: 'json'})
     group by all order by events desc
