@@ -72,9 +72,17 @@ def bucket(server: seaweed.Seaweed) -> str:
     return name
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def owner(server: seaweed.Seaweed) -> S3Client:
     return server.client(server.owner)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A migrated database, made once: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("database") / "tailrace.sqlite"
+    open_database(path).dispose()
+    return path.read_bytes()
 
 
 @pytest.fixture
@@ -137,7 +145,10 @@ class World:
 
     hour = Hour.parse("2026-11-23T09")
 
-    def __init__(self, folder: Path, clients: Clients, server: seaweed.Seaweed) -> None:
+    def __init__(
+        self, folder: Path, empty_database: bytes, clients: Clients, server: seaweed.Seaweed
+    ) -> None:
+        (folder / "tailrace.sqlite").write_bytes(empty_database)
         self.engine = open_database(folder / "tailrace.sqlite")
         self.clock = SteppedClock(Hour.parse("2026-11-23T10").start_micros)
         self.ledger = Ledger(self.engine, self.clock)
@@ -252,8 +263,10 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, clients: Clients, server: seaweed.Seaweed) -> Iterator[World]:
-    made = World(tmp_path, clients, server)
+def world(
+    tmp_path: Path, empty_database: bytes, clients: Clients, server: seaweed.Seaweed
+) -> Iterator[World]:
+    made = World(tmp_path, empty_database, clients, server)
     yield made
     made.engine.dispose()
 
