@@ -29,6 +29,10 @@ SEGMENT_HEADER_BYTES = _LAYOUT.size + _CRC.size
 _LOOKS_MAX = 5
 
 
+class SegmentNotBegun(OSError):
+    """The disk refused a new segment's header; there is no such file."""
+
+
 class Segment(msgspec.Struct, frozen=True):
     """One segment file. `previous_end` is where the log ended when it was begun."""
 
@@ -79,7 +83,11 @@ class Listing(msgspec.Struct, frozen=True):
 def create_segment(
     folder: Path, files: Files, *, partition: int, base: int, previous_base: int, previous_end: End
 ) -> tuple[Segment, AppendFile]:
-    """Begin a segment; on return the file, its header and its name are on disk."""
+    """Begin a segment; on return the file, its header and its name are on disk.
+
+    Raise `SegmentNotBegun` if the disk took no header, and any other `OSError` if it is not sure
+    what the disk has.
+    """
     path = folder / f"{base:020d}.log"
     header = _LAYOUT.pack(
         _MAGIC,
@@ -91,19 +99,35 @@ def create_segment(
         previous_end.stamp,
     )
     header += _CRC.pack(isal_zlib.crc32(header))
-    file = files.open_append(path)
+    file = _write_header(path, header, files)
     try:
-        if file.size():
-            raise Corrupt(f"Cannot begin the log segment {path}: it is there already.")
-        written = file.write(header)
-        if written != len(header):
-            raise OSError(f"only {written} of {len(header)} bytes were written to {path}")
         file.sync_data()
         files.sync_folder(folder)
     except BaseException:
         file.close()
         raise
     return Segment(path, partition, base, previous_base, previous_end), file
+
+
+def _write_header(path: Path, header: bytes, files: Files) -> AppendFile:
+    try:
+        file = files.open_append(path)
+    except OSError as error:
+        raise SegmentNotBegun(f"Cannot begin the log segment {path}: {error}.") from error
+    try:
+        if file.size():
+            raise Corrupt(f"Cannot begin the log segment {path}: it is there already.")
+        written = file.write(header)
+        if written != len(header):
+            raise OSError(f"only {written} of {len(header)} bytes were taken")
+    except OSError as error:
+        file.close()
+        files.remove(path)
+        raise SegmentNotBegun(f"Cannot begin the log segment {path}: {error}.") from error
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def list_segments(folder: Path, partition: int) -> Listing:

@@ -114,9 +114,8 @@ class Stamper:
             '"tailrace clock accept" if that time is right.'
         )
 
-    @property
-    def stepped(self) -> bool:
-        """Whether a jump waits for its acceptance."""
+    def is_stepped(self) -> bool:
+        """Say whether a jump waits for its acceptance."""
         return self._stepped
 
     def upcoming(self) -> int:

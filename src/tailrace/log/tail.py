@@ -6,7 +6,6 @@ that failed nobody knows, and only recovery may decide.
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 from tailrace import killpoints
@@ -15,7 +14,7 @@ from tailrace.files import AppendFile, Files, Lock
 from tailrace.log.end import End, EndFile
 from tailrace.log.frame import encode_frame, encode_group
 from tailrace.log.recover import Recovered
-from tailrace.log.segment import SEGMENT_HEADER_BYTES, Segment, create_segment
+from tailrace.log.segment import SEGMENT_HEADER_BYTES, Segment, SegmentNotBegun, create_segment
 
 # Recovery reads at most this much again, and disk is given back in pieces of this size.
 SEGMENT_BYTES = 256 * 1024 * 1024
@@ -78,7 +77,8 @@ class Tail:
 
     def begin(self) -> Batch:
         """Return an empty group at the tail, in a new segment if the newest is full or was cut."""
-        if self._file is not None and self._position - self._segment.base >= self._segment_bytes:
+        full = self._position - self._segment.base >= self._segment_bytes
+        if self._file is not None and full and self._has_entries():
             self._file.close()
             self._file = None
         if self._file is None:
@@ -124,24 +124,19 @@ class Tail:
         # The old name may have failed half-way, and no position is used twice.
         base, self._position = self._position, self._position + SEGMENT_HEADER_BYTES
         previous = self._segment
-        has_entries = self.end.position > previous.first_position
         try:
             self._segment, self._file = create_segment(
                 self._folder,
                 self._files,
                 partition=previous.partition,
                 base=base,
-                previous_base=previous.base if has_entries else previous.previous_base,
+                previous_base=previous.base if self._has_entries() else previous.previous_base,
                 previous_end=self.end,
             )
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise self._broken("can't get a new segment", error) from error
-            try:
-                self._files.remove(self._folder / f"{base:020d}.log")
-            except OSError as second:
-                raise self._broken("can't lose a half-made segment", second) from second
+        except SegmentNotBegun as error:
             raise self._write_failed(str(error)) from error
+        except OSError as error:
+            raise self._broken("can't get a new segment", error) from error
         killpoints.reached("log.rolled")
 
     def _cut_back(self, file: AppendFile, batch: Batch) -> None:
@@ -150,18 +145,22 @@ class Tail:
         Its positions lie beyond every byte that may have been written.
         """
         segment = self._segment
-        durable = max(self.end.position, segment.first_position)
+        durable = self.end.position if self._has_entries() else segment.first_position
         self._position = batch.next_position
         self._file = None
         try:
             file.truncate(durable - segment.base)
             file.sync_data()
-            if durable == segment.first_position:
+            if not self._has_entries():
                 self._files.remove(segment.path)
         except OSError as error:
             raise self._broken("can't be cut back after a write that failed", error) from error
         finally:
             file.close()
+
+    def _has_entries(self) -> bool:
+        """Whether anything durable lies in the newest segment; one without is replaced."""
+        return self.end.position > self._segment.first_position
 
     def _write_failed(self, reason: str) -> WriteFailed:
         return WriteFailed(

@@ -149,6 +149,11 @@ class LogWriter:
         return writer
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing
+
+    @property
     def cut_bytes(self) -> int:
         """How many unanswered bytes recovery cut."""
         return self._tail.cut_bytes
@@ -266,7 +271,7 @@ class LogWriter:
                 outcomes.append(refusal)
             elif append.kind == TICK and (batch is not None or not self._is_tick_due()):
                 outcomes.append(0)
-            elif self._stamper.stepped:
+            elif self._stamper.is_stepped():
                 outcomes.append(self._stamper.refusal())
             else:
                 batch = batch or self._tail.begin()
@@ -284,7 +289,7 @@ class LogWriter:
 
     def _is_tick_due(self) -> bool:
         """Whether an hour ended, by the log's own clock, after the last durable entry."""
-        if self._stamper.stepped:
+        if self._stamper.is_stepped():
             return False
         last = self._tail.end.stamp
         return not last or Hour.of_micros(last) < Hour.of_micros(self._stamper.upcoming())
