@@ -241,10 +241,11 @@ def _of_exception(error: Exception) -> tuple[CauseKind, str, str]:
     code = type(error).__name__
     if isinstance(error, _OPERATOR_FAULTS):
         return "operator", code, "Whoever runs tailrace has to correct it."
-    if isinstance(error, OSError):
-        return "operator", code, "Check the archive's disk, or restore the file from a backup."
+    # Some of botocore's errors are an OSError as well, so these come first.
     if isinstance(error, Transient | BotoCoreError):
         return "temporary", code, TEMPORARY.fix
+    if isinstance(error, OSError):
+        return "operator", code, "Check the archive's disk, or restore the file from a backup."
     return "unknown", code, "It is tried again; if it stays, report it with the log."
 
 

@@ -1,0 +1,187 @@
+"""The table from S3's answers to causes; answers that no local server gives are written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from botocore import exceptions
+from botocore.exceptions import ClientError
+
+from tailrace.errors import Corrupt, NeedsOperator
+from tailrace.export.bucket import Contended
+from tailrace.export.diagnose import ACTIONS, TABLE, diagnose
+from tailrace.export.objects import ObjectConflict
+from tailrace.state.delivery import Destination
+
+
+def answer(
+    code: str, status: int, call: str = "PutObject", message: str = "", **error: str
+) -> ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": message, **error},
+        "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "R1", "HTTPHeaders": {}},
+    }
+    return ClientError(response, call)
+
+
+@pytest.fixture
+def acme() -> Destination:
+    return Destination(
+        id=1,
+        organization=100001,
+        project=187520,
+        kind="amazon-s3",
+        bucket="acme",
+        region="eu-west-1",
+        prefix="exports/",
+        endpoint_url=None,
+        access_key_id=None,
+        secret_encrypted=None,
+        role_arn=None,
+        external_id=None,
+        include_events=True,
+        include_merged_ids=False,
+        manifest=True,
+        marker=True,
+        state="active",
+        from_hour=None,
+        until_hour=None,
+        capabilities=None,
+        created_micros=0,
+    )
+
+
+@pytest.mark.parametrize(("call", "action"), ACTIONS.items())
+def test_a_refusal_names_the_action_that_the_call_needs(
+    acme: Destination, call: str, action: str
+) -> None:
+    cause = diagnose(answer("AccessDenied", 403, call), acme, "exports/x")
+    assert (cause.kind, cause.permission, cause.code) == ("access", action, "AccessDenied")
+    assert (cause.status, cause.request_id, cause.call) == (403, "R1", call)
+
+
+def test_a_sentence_says_what_failed_where_why_and_what_to_do(acme: Destination) -> None:
+    cause = diagnose(answer("AccessDenied", 403), acme, "exports/x")
+    assert cause.sentence == (
+        "Cannot write to s3://acme/exports/x: the store answered 403 AccessDenied to PutObject, "
+        "PutObject was refused."
+    )
+    assert cause.fix.startswith("Add s3:PutObject to the policy of the bucket")
+
+
+def test_the_action_in_a_message_of_the_same_organization_wins(acme: Destination) -> None:
+    message = (
+        "User: arn:aws:iam::1:user/x is not authorized to perform: s3:PutObjectTagging on "
+        'resource: "arn:aws:s3:::acme/x" because no resource-based policy allows it'
+    )
+    assert diagnose(answer("AccessDenied", 403, message=message), acme).permission == (
+        "s3:PutObjectTagging"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("403", 403, "access"),
+        ("NoSuchBucket", 404, "access"),
+        ("AllAccessDisabled", 403, "access"),
+        ("AccountProblem", 403, "access"),
+        ("PermanentRedirect", 301, "access"),
+        ("301", 301, "access"),
+        ("AuthorizationHeaderMalformed", 400, "access"),
+        ("IllegalLocationConstraintException", 400, "access"),
+        ("KMS.DisabledException", 400, "access"),
+        ("KMS.NotFoundException", 400, "access"),
+        ("KMS.KMSInvalidStateException", 400, "access"),
+        ("SomeNewDenial", 403, "access"),
+        ("InvalidAccessKeyId", 403, "operator"),
+        ("SignatureDoesNotMatch", 403, "operator"),
+        ("ExpiredToken", 400, "operator"),
+        ("RequestTimeTooSkewed", 403, "operator"),
+        ("InvalidBucketName", 400, "operator"),
+        ("MethodNotAllowed", 405, "operator"),
+        ("BadDigest", 400, "operator"),
+        ("SlowDown", 503, "temporary"),
+        ("InternalError", 500, "temporary"),
+        ("InternalError", 200, "temporary"),
+        ("RequestTimeout", 400, "temporary"),
+        ("ServiceUnavailable", 503, "temporary"),
+        ("SomethingNew", 502, "temporary"),
+        ("TooManyRequests", 429, "temporary"),
+        ("SomethingNew", 418, "unknown"),
+    ],
+)
+def test_every_answer_has_its_kind(acme: Destination, code: str, status: int, kind: str) -> None:
+    cause = diagnose(answer(code, status), acme, "exports/x")
+    assert cause.kind == kind
+    assert cause.status == status
+    assert cause.sentence.endswith(".")
+    assert cause.fix
+
+
+def test_no_row_of_the_table_leaves_a_place_unfilled(acme: Destination) -> None:
+    for code in TABLE:
+        for call in ACTIONS:
+            cause = diagnose(answer(code, 400, call), acme, "exports/x")
+            assert "{" not in cause.sentence + cause.fix
+
+
+def test_a_wrong_region_is_told_with_the_right_one(acme: Destination) -> None:
+    error = answer("AuthorizationHeaderMalformed", 400, Region="us-west-2")
+    assert "us-west-2" in diagnose(error, acme).sentence
+
+
+@pytest.mark.parametrize(
+    ("call", "action"), [("PutObject", "kms:GenerateDataKey"), ("UploadPart", "kms:Decrypt")]
+)
+def test_a_denied_key_names_the_right_on_the_key(acme: Destination, call: str, action: str) -> None:
+    error = answer("AccessDenied", 403, call, "User is not allowed to use the KMS key")
+    cause = diagnose(error, acme, "exports/x")
+    assert (cause.kind, cause.permission) == ("access", action)
+    assert "policy of the key" in cause.fix
+
+
+def test_a_role_that_may_not_be_assumed_is_the_customers_to_mend(acme: Destination) -> None:
+    cause = diagnose(answer("AccessDenied", 403, "AssumeRole"), acme)
+    assert (cause.kind, cause.permission) == ("access", "sts:AssumeRole")
+    assert "external ID" in cause.fix
+
+
+def test_a_refused_key_of_the_destination_is_not_the_operators_fault(acme: Destination) -> None:
+    own = msgspec.structs.replace(acme, access_key_id="AK1")
+    cause = diagnose(answer("InvalidAccessKeyId", 403), own)
+    assert (cause.kind, cause.permission) == ("access", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (exceptions.EndpointConnectionError(endpoint_url="https://x"), "temporary"),
+        (exceptions.ConnectTimeoutError(endpoint_url="https://x"), "temporary"),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x"), "temporary"),
+        (exceptions.ConnectionClosedError(endpoint_url="https://x"), "temporary"),
+        (exceptions.HTTPClientError(error=ValueError("x")), "temporary"),
+        (Contended("Busy."), "temporary"),
+        (exceptions.SSLError(endpoint_url="https://x", error=ValueError("x")), "operator"),
+        (exceptions.NoCredentialsError(), "operator"),
+        (exceptions.ProxyConnectionError(proxy_url="http://p"), "operator"),
+        (FileNotFoundError(2, "No such file", "x"), "operator"),
+        (Corrupt("Damaged."), "operator"),
+        (NeedsOperator("Wrong."), "operator"),
+        (RuntimeError("a defect"), "unknown"),
+    ],
+)
+def test_what_never_reached_the_store_blames_no_customer(
+    acme: Destination, error: Exception, kind: str
+) -> None:
+    cause = diagnose(error, acme, "exports/x")
+    assert cause.kind == kind
+    assert cause.permission is None
+
+
+def test_a_conflict_names_its_object(acme: Destination) -> None:
+    cause = diagnose(ObjectConflict("acme", "exports/x", "3 bytes"), acme)
+    assert (cause.kind, cause.key) == ("conflict", "exports/x")
+    assert "s3://acme/exports/x" in cause.sentence
