@@ -24,6 +24,10 @@ from tailrace.state.rows import delivery_of, text_of
 from tailrace.state.sealed import SealedFile
 from tailrace.state.tables import delivery, delivery_file, destination, sealed_hour
 
+# Where claims run side by side, each passes over what another is just taking; one that finds all
+# of these taken comes back a moment later.
+CANDIDATES_MAX = 16
+
 
 class Deliveries(Book):
     """The queue of runs. All times handed in are the machine's, in microseconds."""
@@ -45,6 +49,16 @@ class Deliveries(Book):
                 if taken is not None:
                     return taken
         return None
+
+    def release_leases(self) -> int:
+        """Let every run in work be taken at once; return how many.
+
+        Only for an exporter that knows itself to be the only one, at its start: whoever held them
+        is gone. Should one still live, its lease's number no longer counts once a run is taken.
+        """
+        with writing(self.engine) as connection:
+            statement = delivery.update().where(delivery.c.state == "running")
+            return connection.execute(statement.values(due_micros=0)).rowcount
 
     def files(self, held: Delivery) -> list[tuple[SealedFile, bool]]:
         """Return the files known of the hour, and whether this run has delivered each."""
@@ -175,14 +189,18 @@ def _candidates(connection: Connection, now_micros: int, destination_limit: int)
         )
         .scalar_subquery()
     )
-    rows = connection.execute(
-        sa.select(destination.c.id, newest.label("newest"), running.label("running")).where(
-            destination.c.state == "active", destination.c.outage_since_micros.is_(None)
-        )
+    asked = (
+        sa.select(destination.c.id, newest.label("newest"), running.label("running"))
+        .where(destination.c.state == "active", destination.c.outage_since_micros.is_(None))
+        .subquery()
     )
-    free = [row for row in rows if row.newest is not None and row.running < destination_limit]
-    free.sort(key=lambda row: (row.running, -row.newest, row.id))
-    return [row.id for row in free]
+    statement = (
+        sa.select(asked.c.id)
+        .where(asked.c.newest.is_not(None), asked.c.running < destination_limit)
+        .order_by(asked.c.running, asked.c.newest.desc(), asked.c.id)
+        .limit(CANDIDATES_MAX)
+    )
+    return list(connection.execute(statement).scalars())
 
 
 def _take(
@@ -197,7 +215,7 @@ def _take(
             delivery.c.due_micros <= now_micros,
             delivery.c.state.in_(states_before("running")),
         )
-        .order_by(delivery.c.hour.desc(), delivery.c.data_type)
+        .order_by(delivery.c.hour.desc(), delivery.c.data_type.desc())
         .limit(1)
         .with_for_update(skip_locked=True)
     ).one_or_none()

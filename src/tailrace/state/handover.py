@@ -27,6 +27,16 @@ KEYS_MAX = 500
 
 _Key = tuple[int, int]
 
+_WAKE = (
+    delivery.update()
+    .where(
+        delivery.c.scope == sa.bindparam("of_scope"),
+        delivery.c.hour == sa.bindparam("of_hour"),
+        delivery.c.state == "pending",
+    )
+    .values(due_micros=0)
+)
+
 
 class HandOver(Book):
     """The ledger as `seal` sees it."""
@@ -114,17 +124,10 @@ class HandOver(Book):
             return
         oldest = Hour(min(hour for _, hour in keys))
         derive(connection, now_micros=self.clock.now_micros(), since=oldest)
-        for part in _parts(keys):
-            # A run that waited for its hour to bring something may be taken again. A holder at
-            # work needs no word: it looks at the files once more before it lets go.
-            connection.execute(
-                delivery.update()
-                .where(
-                    sa.tuple_(delivery.c.scope, delivery.c.hour).in_(part),
-                    delivery.c.state == "pending",
-                )
-                .values(due_micros=0)
-            )
+        # A run that waited for its hour to bring something may be taken again. A holder at work
+        # needs no word: it looks at the files once more before it lets go. One statement a key,
+        # because SQLite would rather read through all pending runs than look a list of keys up.
+        connection.execute(_WAKE, [{"of_scope": scope, "of_hour": hour} for scope, hour in keys])
 
     def _values(self, hour: SealedHour) -> dict[str, Any]:
         return {

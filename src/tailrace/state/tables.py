@@ -146,6 +146,7 @@ delivery = sa.Table(
         "delivery_to_claim",
         "destination_id",
         "hour",
+        "data_type",
         "due_micros",
         sqlite_where=sa.text("due_micros IS NOT NULL"),
         postgresql_where=sa.text("due_micros IS NOT NULL"),

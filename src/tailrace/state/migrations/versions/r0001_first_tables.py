@@ -124,7 +124,7 @@ def upgrade() -> None:
     op.create_index(
         "delivery_to_claim",
         "delivery",
-        ["destination_id", "hour", "due_micros"],
+        ["destination_id", "hour", "data_type", "due_micros"],
         sqlite_where=sa.text("due_micros IS NOT NULL"),
         postgresql_where=sa.text("due_micros IS NOT NULL"),
     )

@@ -1,0 +1,171 @@
+"""The database opens, migrates and serves several processes at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+import tailrace.state.migrations
+from tailrace.errors import NewerFormat
+from tailrace.state.database import next_number, open_database, reading, writing
+from tailrace.state.migrations import REVISIONS
+from tailrace.state.tables import metadata, organization, project
+
+COUNT_UP = """
+import sys
+from pathlib import Path
+from tailrace.state.database import next_number, open_database, writing
+
+engine = open_database(Path(sys.argv[1]))
+for _ in range(int(sys.argv[2])):
+    with writing(engine) as connection:
+        next_number(connection, "project")
+engine.dispose()
+"""
+
+
+def _count(engine: Engine) -> int:
+    with reading(engine) as connection:
+        statement = sa.text("SELECT value FROM counter WHERE name = 'project'")
+        return int(connection.execute(statement).scalar_one())
+
+
+def test_the_revisions_make_the_tables_that_the_code_uses(engine: Engine) -> None:
+    with reading(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_every_revision_file_is_listed_in_order() -> None:
+    folder = Path(tailrace.state.migrations.__file__).parent
+    found = [script.revision for script in ScriptDirectory(str(folder)).walk_revisions()]
+    assert tuple(reversed(found)) == REVISIONS
+
+
+def test_a_second_opening_changes_nothing(tmp_path: Path) -> None:
+    first = open_database(tmp_path / "tailrace.sqlite")
+    with writing(first) as connection:
+        assert next_number(connection, "project") == 300_001
+    first.dispose()
+    second = open_database(tmp_path / "tailrace.sqlite")
+    assert _count(second) == 300_001
+    second.dispose()
+
+
+def test_a_folder_with_a_percent_sign_opens(tmp_path: Path) -> None:
+    folder = tmp_path / "100%(a)s"
+    folder.mkdir()
+    engine = open_database(folder / "tailrace.sqlite")
+    assert _count(engine) == 300_000
+    engine.dispose()
+
+
+def test_a_newer_revision_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "tailrace.sqlite"
+    engine = open_database(path)
+    with writing(engine) as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(NewerFormat, match=r"newer release .*revision 9999.*up to 0001"):
+        open_database(path)
+
+
+def test_a_failed_migration_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic.operations import Operations
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("power cut")
+
+    path = tmp_path / "tailrace.sqlite"
+    with monkeypatch.context() as patch:
+        patch.setattr(Operations, "bulk_insert", fail)
+        with pytest.raises(RuntimeError, match="power cut"):
+            open_database(path)
+    engine = open_database(path)
+    assert _count(engine) == 300_000
+    engine.dispose()
+
+
+def test_commits_are_durable_and_foreign_keys_hold(engine: Engine) -> None:
+    with reading(engine) as connection:
+        ask = connection.exec_driver_sql
+        assert ask("PRAGMA journal_mode").scalar() == "wal"
+        assert ask("PRAGMA synchronous").scalar() == 2
+        assert ask("PRAGMA foreign_keys").scalar() == 1
+        assert int(ask("PRAGMA busy_timeout").scalar() or 0) >= 10_000
+    orphan = {"id": 1, "organization": 5, "name": "x", "secret_key_sha256": ""}
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        connection.execute(project.insert().values(**orphan, created_micros=0))
+
+
+def test_an_error_rolls_the_whole_change_back(engine: Engine) -> None:
+    def add_and_fail() -> None:
+        with writing(engine) as connection:
+            next_number(connection, "project")
+            raise RuntimeError("full disk")
+
+    with pytest.raises(RuntimeError, match="full disk"):
+        add_and_fail()
+    assert _count(engine) == 300_000
+
+
+def test_a_reader_sees_one_moment_while_another_connection_writes(engine: Engine) -> None:
+    count = sa.select(sa.func.count()).select_from(organization)
+    with reading(engine) as reader:
+        before = reader.execute(count).scalar_one()
+        with writing(engine) as writer:
+            writer.execute(organization.insert().values(id=1, name="x", created_micros=0))
+        assert reader.execute(count).scalar_one() == before == 0
+
+
+@pytest.mark.slow  # starts four interpreters, which is what it is about
+def test_processes_that_start_and_write_at_once_never_meet_a_locked_database(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "tailrace.sqlite"
+    command = [sys.executable, "-W", "error", "-c", COUNT_UP, str(path), "100"]
+    children = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    errors = [child.communicate(timeout=100)[1] for child in children]
+    assert errors == ["", "", "", ""]
+    engine = open_database(path)
+    assert _count(engine) == 300_000 + 400
+    engine.dispose()
+
+
+def test_threads_that_write_at_once_wait_for_one_another(engine: Engine) -> None:
+    def count_up() -> None:
+        for _ in range(40):
+            with writing(engine) as connection:
+                numbers.append(next_number(connection, "project"))
+
+    numbers: list[int] = []
+    threads = [threading.Thread(target=count_up) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(300_001, 300_001 + 320))
+
+
+def test_the_tables_can_be_made_in_postgresql() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+    for table in metadata.sorted_tables:
+        text = str(CreateTable(table).compile(dialect=dialect))
+        assert "DATETIME" not in text
+        assert "_micros BIGINT" in text or not any("micros" in c.name for c in table.columns)
+        for index in table.indexes:
+            assert "CREATE INDEX" in str(CreateIndex(index).compile(dialect=dialect))

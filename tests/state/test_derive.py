@@ -1,0 +1,93 @@
+"""Every hour in an active destination's interval has a run, from the moment it is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from tailrace.state.database import writing
+from tailrace.state.tables import delivery
+
+if TYPE_CHECKING:
+    from tests.state.conftest import Books
+
+
+def test_a_sealed_hour_is_owed_to_each_active_destination_of_its_project(books: Books) -> None:
+    first, second = books.active(bucket="one"), books.active(bucket="two")
+    books.active(bucket="other", project=books.add_project(books.organization))
+    books.seal(books.today)
+    assert books.states() == {
+        (first.id, "events", books.today): "pending",
+        (second.id, "events", books.today): "pending",
+    }
+    assert books.ledger.check_derived() == 0
+
+
+def test_hours_sealed_before_a_destination_count_from_the_start_of_today(books: Books) -> None:
+    books.seal(books.today.previous(), books.today, books.today.plus(9))
+    added = books.active()
+    assert books.states() == {
+        (added.id, "events", books.today): "pending",
+        (added.id, "events", books.today.plus(9)): "pending",
+    }
+
+
+def test_a_destination_that_is_setting_up_is_owed_nothing(books: Books) -> None:
+    added = books.setting_up()
+    books.seal(books.today)
+    assert books.states() == {}
+    assert books.ledger.check_derived() == 0
+    books.destinations.activate(added.id, books.capabilities)
+    assert books.states() == {(added.id, "events", books.today): "pending"}
+
+
+def test_merged_ids_are_owed_under_the_organization(books: Books) -> None:
+    both = books.active(merged=True)
+    books.seal(books.today, scope=-books.organization)
+    books.seal(books.today)
+    assert books.states() == {
+        (both.id, "events", books.today): "pending",
+        (both.id, "merged-ids", books.today): "pending",
+    }
+    scopes = {run.data_type: run.scope for run in books.ledger.runs()}
+    assert scopes == {"events": books.project, "merged-ids": -books.organization}
+
+
+def test_an_early_file_owes_its_open_hour(books: Books) -> None:
+    added = books.active()
+    books.ledger.add_files([books.file(books.today)], books.organization)
+    assert books.states() == {(added.id, "events", books.today): "pending"}
+    assert books.ledger.check_derived() == 0
+
+
+def test_an_hour_outside_the_interval_is_not_owed(books: Books) -> None:
+    added = books.active()
+    books.destinations.set_interval(added.id, books.today.plus(2), books.today.plus(4))
+    books.seal(*(books.today.plus(n) for n in range(6)))
+    assert [run.hour for run in books.ledger.runs()] == [books.today.plus(3), books.today.plus(2)]
+
+
+def test_a_wider_interval_owes_at_once_what_it_adds(books: Books) -> None:
+    added = books.active()
+    books.seal(books.today.plus(-3), books.today)
+    books.destinations.set_interval(added.id, books.today.plus(-5), None)
+    assert len(books.states()) == 2
+    assert books.ledger.check_derived() == 0
+
+
+def test_hours_missed_while_paused_are_owed_on_activation(books: Books) -> None:
+    added = books.active()
+    books.destinations.pause(added.id)
+    books.seal(books.today)
+    assert books.states() == {}
+    books.destinations.activate(added.id, books.capabilities)
+    assert books.states() == {(added.id, "events", books.today): "pending"}
+
+
+def test_the_check_finds_a_run_that_is_missing(books: Books) -> None:
+    books.active()
+    books.seal(books.today, books.today.next())
+    with writing(books.engine) as connection:
+        connection.execute(sa.delete(delivery).where(delivery.c.hour == books.today.number))
+    assert books.ledger.check_derived() == 1
