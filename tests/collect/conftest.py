@@ -166,7 +166,7 @@ class Served:
 Serve = Callable[..., Served]
 
 
-@pytest.fixture()
+@pytest.fixture
 def serve() -> Iterator[Serve]:
     running: list[Served] = []
 
@@ -191,17 +191,17 @@ def server() -> Iterator[Served]:
     served.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def api_key() -> str:
     return KEY
 
 
-@pytest.fixture()
+@pytest.fixture
 def stamp() -> int:
     return STAMP
 
 
-@pytest.fixture()
+@pytest.fixture
 def upload() -> Callable[..., dict[str, Any]]:
     """Return a function that makes a request body of the given events."""
 

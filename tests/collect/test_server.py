@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tailrace.errors import ClockStepped, DiskReserve, Transient
+from tailrace.errors import BadRequest, ClockStepped, DiskReserve, Transient
 from tailrace.log.record import Record
 
 EVENT = {"event_type": "Opened", "user_id": "user-1"}
@@ -45,52 +45,81 @@ def test_a_stored_upload_is_answered_to_the_letter(
     assert record.client_upload_micros is None
 
 
-REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
+def missing_field(name: str) -> dict[str, Any]:
+    return {"error": MISSING, "missing_field": name}
+
+
+def missing(**fields: list[int]) -> dict[str, Any]:
+    return {"error": MISSING, "events_with_missing_fields": fields}
+
+
+def invalid(**fields: list[int]) -> dict[str, Any]:
+    return {"error": INVALID, "events_with_invalid_fields": fields}
+
+
+FLAG = "$skip_user_properties_sync"
+NO_DEVICE = "00000000-0000-0000-0000-000000000000"
+REFUSED_REQUESTS: list[tuple[str, Any, dict[str, Any]]] = [
     ("empty", b"", {"error": "Missing request body"}),
     ("blank", b" \n", {"error": "Missing request body"}),
     ("no json", b"{", {"error": "Invalid JSON request body"}),
     ("a list", b"[]", {"error": "Invalid JSON request body"}),
     ("a number", b"1", {"error": "Invalid JSON request body"}),
-    ("no key", {"events": [EVENT]}, {"error": MISSING, "missing_field": "api_key"}),
-    ("null key", {"api_key": None, "events": [EVENT]}, {"error": MISSING, "missing_field": "api_key"}),
-    ("empty key", {"api_key": "", "events": [EVENT]}, {"error": MISSING, "missing_field": "api_key"}),
-    ("no events", {"api_key": "KEY"}, {"error": MISSING, "missing_field": "events"}),
-    ("null events", {"api_key": "KEY", "events": None}, {"error": MISSING, "missing_field": "events"}),
-    ("empty events", {"api_key": "KEY", "events": []}, {"error": MISSING, "missing_field": "events"}),
-    ("unknown key", {"api_key": "nobody's", "events": [EVENT]}, {"error": "Invalid API key: nobody's"}),
-    ("odd key", {"api_key": "a\u0000\n\u2028é", "events": [EVENT]}, {"error": "Invalid API key: a\u0000\n\u2028é"}),
-    ("number as key", {"api_key": 12, "events": [EVENT]}, {"error": "Invalid API key: 12"}),
-    ("long key", {"api_key": "k" * 5000, "events": [EVENT]}, {"error": "Invalid API key: " + "k" * 1024}),
+    ("no key", {"events": [EVENT]}, missing_field("api_key")),
+    ("null key", {"api_key": None, "events": [EVENT]}, missing_field("api_key")),
+    ("empty key", {"api_key": "", "events": [EVENT]}, missing_field("api_key")),
+    ("no events", {"api_key": "KEY"}, missing_field("events")),
+    ("null events", {"api_key": "KEY", "events": None}, missing_field("events")),
+    ("empty events", {"api_key": "KEY", "events": []}, missing_field("events")),
+]
+REFUSED_KEYS: list[tuple[str, Any, str]] = [
+    ("unknown", "nobody's", "nobody's"),
+    ("odd", "a\u0000\n\u2028é", "a\u0000\n\u2028é"),
+    ("not text", "\ud800x", "?x"),
+    ("a number", 12, "12"),
+    ("long", "k" * 5000, "k" * 1024),
+]
+REFUSED_EVENTS: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("an event is null", [EVENT, None], {"error": "Invalid event JSON"}),
     ("an event is text", ["x"], {"error": "Invalid event JSON"}),
     (
         "all without a type",
-        [{"user_id": "user-1"}, EVENT, event(event_type=""), event(event_type=" "), event(event_type=None)],
-        {"error": MISSING, "events_with_missing_fields": {"event_type": [0, 2, 3, 4]}},
+        [{"user_id": "user-1"}, EVENT, *(event(event_type=blank) for blank in ("", " ", None))],
+        missing(event_type=[0, 2, 3, 4]),
     ),
     (
         "no identifier",
         [EVENT, {"event_type": "a"}, event(user_id=""), event(user_id=None, device_id="  ")],
-        {"error": MISSING, "events_with_missing_fields": {"user_id": [1, 2, 3], "device_id": [1, 2, 3]}},
+        missing(user_id=[1, 2, 3], device_id=[1, 2, 3]),
     ),
     (
         "every bad index",
-        [event(time="2020-01-01"), event(time=1.5), EVENT, event(time=-1), event(time=True, session_id="1")],
-        {"error": INVALID, "events_with_invalid_fields": {"time": [0, 1, 3, 4], "session_id": [4]}},
+        [*(event(time=bad) for bad in ("2020-01-01", 1.5, -1)), EVENT, event(time=True)],
+        invalid(time=[0, 1, 2, 4]),
     ),
-    ("time after 9999", [event(time=253402300800000)], {"error": INVALID, "events_with_invalid_fields": {"time": [0]}}),
-    ("text as properties", [event(event_properties="x")], {"error": INVALID, "events_with_invalid_fields": {"event_properties": [0]}}),
-    ("a list as user properties", [event(user_properties=[])], {"error": INVALID, "events_with_invalid_fields": {"user_properties": [0]}}),
-    ("number as text field", [event(platform=3)], {"error": INVALID, "events_with_invalid_fields": {"platform": [0]}}),
-    ("text as number", [event(price="3")], {"error": INVALID, "events_with_invalid_fields": {"price": [0]}}),
-    ("group in group", [event(groups={"a": [["b"]]})], {"error": INVALID, "events_with_invalid_fields": {"groups": [0]}}),
-    ("text as plan", [event(plan="p")], {"error": INVALID, "events_with_invalid_fields": {"plan": [0]}}),
-    ("flag as id", [event(user_id=True)], {"error": INVALID, "events_with_invalid_fields": {"user_id": [0]}}),
-    ("text as flag", [event(**{"$skip_user_properties_sync": "yes"})], {"error": INVALID, "events_with_invalid_fields": {"$skip_user_properties_sync": [0]}}),
+    ("several fields", [event(time="x", session_id="1")], invalid(time=[0], session_id=[0])),
+    ("time after 9999", [event(time=253402300800000)], invalid(time=[0])),
+    ("over a long", [event(session_id=2**63)], invalid(session_id=[0])),
+    ("text as properties", [event(event_properties="x")], invalid(event_properties=[0])),
+    ("a list as properties", [event(user_properties=[])], invalid(user_properties=[0])),
+    ("number as text field", [event(platform=3)], invalid(platform=[0])),
+    ("text as number", [event(price="3")], invalid(price=[0])),
+    ("flag as number", [event(price=True)], invalid(price=[0])),
+    ("list in a list of groups", [event(groups={"a": [["b"]]})], invalid(groups=[0])),
+    ("object as group", [event(groups={"a": {}})], invalid(groups=[0])),
+    ("text as plan", [event(plan="p")], invalid(plan=[0])),
+    ("number in plan", [event(plan={"branch": 1})], invalid(plan=[0])),
+    ("flag as id", [event(user_id=True)], invalid(user_id=[0])),
+    ("text as flag", [event(**{FLAG: "yes"})], invalid(**{FLAG: [0]})),
     (
-        "the list of bad ids",
-        [event(user_id=" Anonymous "), event(device_id="UNKNOWN"), event(user_id="0"), event(user_id=-1), event(device_id="00000000-0000-0000-0000-000000000000")],
-        {"error": INVALID, "events_with_invalid_fields": {"user_id": [0, 2, 3], "device_id": [1, 4]}},
+        "the list of bad user ids",
+        [event(user_id=bad) for bad in (" Anonymous ", "nil", "N/A", "{}", "lmy47d", -1, 0)],
+        invalid(user_id=[0, 1, 2, 3, 4, 5, 6]),
+    ),
+    (
+        "the list of bad device ids",
+        [event(device_id=bad) for bad in ("UNKNOWN", "undefined", NO_DEVICE, "None")],
+        invalid(device_id=[0, 1, 2, 3]),
     ),
     (
         "short ids are repeated as invalid",
@@ -120,7 +149,15 @@ REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
             "events_with_invalid_id_lengths": {"user_id": [0]},
         },
     ),
-]  # fmt: skip
+]
+REFUSED: list[tuple[str, Any, dict[str, Any]]] = [
+    *REFUSED_REQUESTS,
+    *(
+        (f"{name} key", {"api_key": key, "events": [EVENT]}, {"error": f"Invalid API key: {said}"})
+        for name, key, said in REFUSED_KEYS
+    ),
+    *REFUSED_EVENTS,
+]
 
 
 @pytest.mark.parametrize(
@@ -164,15 +201,19 @@ GARBAGE: list[tuple[str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize("field", [b"event_properties", b"user_properties", b"no_known_key"])
-@pytest.mark.parametrize(
-    ("value", "said"), [case[1:] for case in GARBAGE], ids=[case[0] for case in GARBAGE]
-)
+# A key that is ignored may be as deep as can be read.
+FIELDS_OF_GARBAGE = [
+    (field, value, said)
+    for field in (b"event_properties", b"user_properties", b"group_properties", b"no_known_key")
+    for _, value, said in GARBAGE
+    if field != b"no_known_key" or "deeper than 40" not in said
+]
+
+
+@pytest.mark.parametrize(("field", "value", "said"), FIELDS_OF_GARBAGE)
 def test_garbage_is_a_400_that_says_what_is_wrong(
     server: Any, api_key: str, field: bytes, value: bytes, said: str
 ) -> None:
-    if field == b"no_known_key" and "deeper than 40" in said:
-        pytest.skip("a key that is ignored may be as deep as can be read")
     stored = len(server.records)
 
     reply = server.post(
@@ -353,6 +394,7 @@ def test_extra_keys_of_sdks_are_taken_as_they_come(server: Any, upload: Upload) 
         (ClockStepped("x"), 503, "clock"),
         (DiskReserve("/secret/path"), 503, "disk"),
         (Transient("x"), 503, "Nothing was stored"),
+        (BadRequest("x"), 413, "nothing was stored"),
         (OSError("fsync failed"), 500, "may have been stored"),
     ],
 )

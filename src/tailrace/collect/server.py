@@ -23,7 +23,7 @@ from tailrace.collect.keys import Keys, KeysUnread
 from tailrace.collect.limits import Endpoint, Limits, upload_endpoints
 from tailrace.collect.reading import open_upload
 from tailrace.collect.times import client_upload_micros
-from tailrace.errors import ClockStepped, DiskReserve, Transient
+from tailrace.errors import BadRequest, ClockStepped, DiskReserve, Transient
 from tailrace.log.record import Record
 
 Scope = MutableMapping[str, Any]
@@ -143,6 +143,8 @@ class Collector:
             return answers.unavailable("The service's clock stepped; nothing was stored.")
         except DiskReserve:
             return answers.unavailable("The service's disk is nearly full; nothing was stored.")
+        except BadRequest:
+            return answers.too_large("The log takes no record of this size; nothing was stored.")
         except Transient:
             return answers.unavailable("Nothing was stored; try again later.")
         except Exception as error:

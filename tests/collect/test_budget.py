@@ -1,0 +1,106 @@
+"""Bytes in flight: who waits, who is let in, what is given back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tailrace.collect.budget import Budget, BudgetFull
+
+
+def test_a_share_waits_while_nothing_is_free_and_goes_on_in_order() -> None:
+    async def main() -> list[int]:
+        budget = Budget(100, wait_seconds=10)
+        order: list[int] = []
+        holding = budget.share()
+        holding.take(100)
+
+        async def reader(number: int) -> None:
+            with budget.share() as share:
+                await share.room()
+                share.take(100)
+                order.append(number)
+                await asyncio.sleep(0)
+
+        readers = [asyncio.create_task(reader(number)) for number in range(5)]
+        await asyncio.sleep(0)
+        assert (order, budget.waiting) == ([], 5)
+        holding.take(-100)
+        await asyncio.gather(*readers)
+        assert budget.bytes_used == 0
+        return order
+
+    assert asyncio.run(main()) == [0, 1, 2, 3, 4]
+
+
+def test_one_freed_place_does_not_let_everybody_in() -> None:
+    async def main() -> None:
+        budget = Budget(100, wait_seconds=10)
+        holding = budget.share()
+        holding.take(100)
+        let_in: list[int] = []
+        forever = asyncio.Event()
+
+        async def reader(number: int) -> None:
+            with budget.share() as share:
+                await share.room()
+                share.take(100)
+                let_in.append(number)
+                await forever.wait()
+
+        readers = [asyncio.create_task(reader(number)) for number in range(5)]
+        await asyncio.sleep(0)
+        holding.take(-100)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (let_in, budget.waiting) == ([0], 4)
+        forever.set()
+        await asyncio.gather(*readers)
+
+    asyncio.run(main())
+
+
+def test_a_share_that_waits_too_long_is_refused_and_leaves_the_queue() -> None:
+    async def main() -> None:
+        budget = Budget(10, wait_seconds=0.01)
+        budget.share().take(10)
+        with budget.share() as share:
+            share.take(5)
+            with pytest.raises(BudgetFull):
+                await share.room()
+        assert (budget.waiting, budget.bytes_used) == (0, 10)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_share_passes_its_turn_on() -> None:
+    async def main() -> None:
+        budget = Budget(10, wait_seconds=10)
+        holding = budget.share()
+        holding.take(10)
+        first = asyncio.create_task(budget.share().room())
+        second = asyncio.create_task(budget.share().room())
+        await asyncio.sleep(0)
+        holding.take(-10)
+        first.cancel()
+        await second
+        assert first.cancelled() or first.done()
+
+    asyncio.run(main())
+
+
+def test_a_key_over_its_half_is_refused_until_it_gave_back() -> None:
+    budget = Budget(100, wait_seconds=10)
+    with budget.share() as first, budget.share() as second:
+        first.take(40)
+        first.belongs_to("a")
+        second.take(11)
+        with pytest.raises(BudgetFull):
+            second.belongs_to("a")
+        second.belongs_to("b")
+        assert (budget.held_by("a"), budget.held_by("b")) == (40, 11)
+    assert (budget.held_by("a"), budget.bytes_used) == (0, 0)
+    with budget.share() as third:
+        third.take(50)
+        third.belongs_to("a")
