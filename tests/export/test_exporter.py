@@ -1,0 +1,303 @@
+"""What becomes of runs over time: retries, outages, probes, stops."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tailrace.demo import seaweed
+from tailrace.errors import LeaseLost
+from tailrace.export import exporter as exporter_module
+from tailrace.state.delivery import Capabilities
+from tailrace.state.ledger import Ledger
+
+MIB = 1024**2
+DATA = gzip.compress(b'{"event_type":"one"}\n', mtime=0)
+ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>m</Message></Error>"
+MINUTE = 60
+
+
+def policy_without(action: str) -> dict[str, list[str]]:
+    policy = seaweed.export_policy("exports/")
+    del policy[action]
+    return policy
+
+
+def test_refused_access_is_tried_six_times_in_38_minutes_then_an_outage_begins(
+    world: Any, bucket: str, server: seaweed.Seaweed
+) -> None:
+    destination = world.add_destination(bucket)
+    world.seal(world.put_file(1, DATA))
+    server.put_policy(bucket, policy_without("s3:PutObject"))
+    exporter = world.exporter()
+
+    for minutes in (0, 1, 2, 5, 10, 20):
+        if minutes:
+            assert world.run().state == "retrying"
+            world.wait(minutes * MINUTE - 1)
+            assert not exporter.deliver_next(), "not before its time"
+            world.wait(1)
+        assert exporter.deliver_next()
+
+    run = world.run()
+    assert (run.state, run.attempts) == ("failed", 6)
+    assert (run.cause.kind, run.cause.permission) == ("access", "s3:PutObject")
+    assert world.destinations.get(destination.id).outage_since_micros is not None
+    later = world.hour.plus(1)
+    world.seal(world.put_file(1, DATA, later), hour=later)
+    assert not exporter.deliver_next(), "hours sealed meanwhile make no tries"
+
+
+def outage(world: Any, bucket: str, server: seaweed.Seaweed) -> Any:
+    """Bring a destination into an outage by taking s3:PutObject away."""
+    destination = world.add_destination(bucket)
+    world.seal(world.put_file(1, DATA))
+    server.put_policy(bucket, policy_without("s3:PutObject"))
+    exporter = world.exporter()
+    for minutes in (0, 1, 2, 5, 10, 20):
+        world.wait(minutes * MINUTE)
+        exporter.deliver_next()
+    assert world.run().state == "failed"
+    return destination
+
+
+def test_one_probe_every_15_minutes_decides_for_all_hours(
+    world: Any, bucket: str, server: seaweed.Seaweed, keys: Callable[[], list[str]]
+) -> None:
+    destination = outage(world, bucket, server)
+    later = world.hour.plus(1)
+    world.seal(world.put_file(1, DATA, later), hour=later)
+    exporter = world.exporter()
+
+    world.wait(15 * MINUTE - 1)
+    exporter.look_after()
+    assert (
+        world.destinations.get(destination.id).next_probe_micros == world.clock.now_micros() + 10**6
+    )
+    server.put_policy(bucket, policy_without("s3:GetObject"))
+    world.wait(1)
+    exporter.look_after()
+    found = world.destinations.get(destination.id)
+    assert found.outage_cause.permission == "s3:GetObject"
+    assert found.next_probe_micros == world.clock.now_micros() + 15 * MINUTE * 10**6
+    assert not exporter.deliver_next()
+
+    server.put_policy(bucket, seaweed.export_policy("exports/"))
+    world.wait(15 * MINUTE)
+    exporter.look_after()
+    assert world.destinations.get(destination.id).outage_since_micros is None
+    assert exporter.deliver_next()
+    assert exporter.deliver_next()
+    assert {run.state for run in world.ledger.runs()} == {"success"}
+    assert len(keys()) == 6
+
+
+def test_the_schedule_begins_anew_after_an_outage(
+    world: Any, bucket: str, server: seaweed.Seaweed
+) -> None:
+    outage(world, bucket, server)
+    exporter = world.exporter()
+    server.put_policy(bucket, seaweed.export_policy("exports/"))
+    world.wait(15 * MINUTE)
+    exporter.look_after()
+    server.put_policy(bucket, policy_without("s3:PutObject"))
+
+    exporter.deliver_next()
+
+    run = world.run()
+    assert run.state == "retrying"
+    assert run.due_micros == world.clock.now_micros() + MINUTE * 10**6
+
+
+def test_temporary_trouble_backs_off_and_never_gives_up(
+    world: Any, bucket: str, proxy: Any
+) -> None:
+    destination = world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, DATA))
+    exporter = world.exporter()
+
+    for _ in range(12):
+        proxy.add("PUT", "%231.json.gz", answer=(503, ERROR % b"SlowDown"))
+        assert exporter.deliver_next()
+        run = world.run()
+        assert (run.state, run.cause.code) == ("retrying", "SlowDown")
+        assert run.due_micros - world.clock.now_micros() <= 300 * 10**6
+        world.wait(300)
+
+    assert world.destinations.get(destination.id).outage_since_micros is None
+    exporter.deliver_next()
+    assert world.run().state == "success"
+
+
+def test_temporary_trouble_between_does_not_shorten_the_schedule_of_refusals(
+    world: Any, bucket: str, proxy: Any
+) -> None:
+    world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, DATA))
+    exporter = world.exporter()
+    for _ in range(8):
+        proxy.add("PUT", "%231.json.gz", answer=(500, ERROR % b"InternalError"))
+        exporter.deliver_next()
+        world.wait(300)
+
+    proxy.add("PUT", "%231.json.gz", answer=(403, ERROR % b"AccessDenied"))
+    exporter.deliver_next()
+
+    run = world.run()
+    assert run.state == "retrying"
+    assert run.due_micros == world.clock.now_micros() + MINUTE * 10**6
+
+
+@pytest.mark.parametrize("code", [b"RequestTimeTooSkewed", b"BadDigest"])
+def test_a_fault_of_the_operators_never_becomes_an_outage(
+    world: Any, bucket: str, proxy: Any, code: bytes
+) -> None:
+    destination = world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, DATA))
+    exporter = world.exporter()
+
+    for _ in range(8):
+        proxy.add("PUT", "%231.json.gz", answer=(403, ERROR % code))
+        exporter.deliver_next()
+        world.wait(300)
+
+    assert (world.run().state, world.run().cause.kind) == ("retrying", "operator")
+    assert world.destinations.get(destination.id).outage_since_micros is None
+
+
+def test_a_broken_bucket_delays_no_other(world: Any, bucket: str, server: seaweed.Seaweed) -> None:
+    other = f"acme-{os.urandom(6).hex()}"
+    server.create_bucket(other)
+    server.put_policy(other, seaweed.export_policy("exports/"))
+    broken, fine = world.add_destination(bucket), world.add_destination(other)
+    server.put_policy(bucket, {"s3:ListBucket": [""]})
+    world.seal(world.put_file(1, DATA))
+    exporter = world.exporter()
+
+    while exporter.deliver_next():
+        pass
+
+    states = {run.destination_id: run.state for run in world.ledger.runs()}
+    assert states == {broken.id: "retrying", fine.id: "success"}
+
+
+def test_the_newest_hour_goes_first(world: Any, bucket: str, proxy: Any) -> None:
+    world.add_destination(bucket, endpoint_url=proxy.url)
+    for number in (1, 3, 2):
+        hour = world.hour.day_start().plus(number)
+        world.seal(world.put_file(1, DATA, hour), hour=hour)
+    exporter = world.exporter()
+
+    while exporter.deliver_next():
+        pass
+
+    files = [line for line in proxy.requests if line.startswith("PUT") and "%231" in line]
+    assert [line.split("%231")[0][-2:] for line in files] == ["_3", "_2", "_1"]
+
+
+def test_workers_deliver_until_they_are_stopped(
+    world: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter_module, "IDLE_SECONDS", 0.01)
+    world.add_destination(bucket)
+    hours = [world.hour.day_start().plus(number) for number in range(4)]
+    for hour in hours:
+        world.seal(world.put_file(1, DATA, hour), hour=hour)
+    done = threading.Semaphore(0)
+
+    class TellingLedger(Ledger):
+        def succeeded(self, held: Any, now_micros: int) -> None:
+            super().succeeded(held, now_micros)
+            done.release()
+
+    exporter = world.exporter(TellingLedger(world.engine, world.clock))
+    exporter.start()
+    try:
+        for _ in hours:
+            assert done.acquire(timeout=60)
+    finally:
+        assert exporter.stop(timeout_seconds=30)
+    assert {run.state for run in world.ledger.runs()} == {"success"}
+
+
+def test_a_stop_in_the_middle_of_an_upload_lets_the_run_go_at_once(
+    world: Any, bucket: str, proxy: Any
+) -> None:
+    world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, os.urandom(20 * MIB)))
+    exporter = world.exporter()
+    proxy.add("PUT", "partNumber=1", before=lambda: exporter.stop())
+
+    exporter.deliver_next()
+
+    assert world.run().state == "pending"
+    assert not [line for line in proxy.requests if "partNumber=2" in line]
+    assert world.exporter().deliver_next(), "due at once for the next start"
+    assert world.run().state == "success"
+
+
+def test_trouble_with_the_ledger_ends_no_worker(
+    world: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter_module, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(exporter_module, "TROUBLE_SECONDS", 0.01)
+    world.add_destination(bucket)
+    world.seal(world.put_file(1, DATA))
+    done = threading.Event()
+    troubles: list[int] = []
+
+    class TroubledLedger(Ledger):
+        def claim(self, **limits: int) -> Any:
+            if len(troubles) < 5:
+                troubles.append(1)
+                raise OSError("disk I/O error")
+            return super().claim(**limits)
+
+        def succeeded(self, held: Any, now_micros: int) -> None:
+            super().succeeded(held, now_micros)
+            done.set()
+
+    exporter = world.exporter(TroubledLedger(world.engine, world.clock))
+    exporter.start()
+    try:
+        assert done.wait(60)
+    finally:
+        assert exporter.stop(timeout_seconds=30)
+
+
+def test_a_lost_lease_ends_the_work_and_not_the_worker(world: Any, bucket: str) -> None:
+    world.add_destination(bucket)
+    world.seal()
+
+    class LosingLedger(Ledger):
+        def renew(self, held: Any, until_micros: int) -> None:
+            raise LeaseLost("Lost.")
+
+    assert world.exporter(LosingLedger(world.engine, world.clock)).deliver_next()
+    assert world.run().state == "running"
+
+
+def test_capabilities_that_changed_are_noted_when_access_returns(
+    world: Any, bucket: str, server: seaweed.Seaweed
+) -> None:
+    less = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
+    destination = world.add_destination(bucket, capabilities=less)
+    world.seal(world.put_file(1, DATA))
+    cause_run = world.ledger.claim(
+        now_micros=world.clock.now_micros(), lease_micros=10**9, destination_limit=1
+    )
+    from tailrace.state.delivery import Cause
+
+    world.ledger.failed(cause_run, Cause("access", "x", "x", "x"), next_probe_micros=0)
+
+    world.exporter().look_after()
+
+    assert world.destinations.get(destination.id).capabilities == Capabilities(
+        conditional_put=True, conditional_complete=True, checksums=True
+    )
+    assert world.exporter().deliver_next()
