@@ -290,7 +290,7 @@ def test_a_segment_of_another_partition_is_refused(
 
 
 @pytest.mark.slow  # some hundred syncs and restarts on real files
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     groups=st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=4), min_size=1, max_size=5),
     published=st.booleans(),

@@ -176,7 +176,7 @@ steps = st.one_of(
 
 
 @pytest.mark.slow  # some thousand syncs of real files
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(steps, max_size=40))
 def test_records_sent_one_after_another_are_processed_in_that_order(
     tmp_path_factory: pytest.TempPathFactory, plan: list[tuple[str, int, int]]

@@ -50,6 +50,28 @@ def test_a_forward_step_over_five_seconds_is_refused(tmp_path: Path, clock: Step
     assert "tailrace clock accept" in str(stamps.refusal())
 
 
+def test_a_process_that_stands_still_while_it_looks_sees_no_step(tmp_path: Path) -> None:
+    class Stopped(SteppedClock):
+        """Stop the process for a minute between two readings, once."""
+
+        stops = 0
+
+        def now_micros(self) -> int:
+            now = super().now_micros()
+            if self.stops:
+                self.stops -= 1
+                self.advance(MINUTE)
+            return now
+
+    clock = Stopped(START)
+    stamps = stamper(tmp_path, clock)
+    clock.stops = 1
+    stamps.observe()
+    stamps.observe()
+    assert not stamps.is_stepped()
+    assert stamps.take() == START + MINUTE
+
+
 def test_a_forward_step_of_five_seconds_is_taken(tmp_path: Path, clock: SteppedClock) -> None:
     stamps = stamper(tmp_path, clock)
     clock.step(5 * MICROS)

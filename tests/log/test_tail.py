@@ -226,7 +226,7 @@ failures = st.sampled_from(["none", "none", "enospc", "eio", "short", "full", "r
 
 
 @pytest.mark.slow  # some hundred syncs and restarts on real files
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(steps=st.lists(failures, min_size=1, max_size=14), segment_bytes=st.sampled_from([1, 400]))
 def test_whatever_fails_exactly_the_answered_records_are_there(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str], segment_bytes: int

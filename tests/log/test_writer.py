@@ -13,7 +13,7 @@ from tailrace.files import AppendFile, Files
 from tailrace.hours import Hour
 from tailrace.log import writer as writer_module
 from tailrace.log.frame import PAYLOAD_BYTES_MAX
-from tailrace.log.partitions import list_partitions
+from tailrace.log.partitions import PARTITIONS_FILE, list_partitions
 from tailrace.log.reader import LogReader
 from tailrace.log.record import Entry, Record
 from tailrace.log.stamping import accept_clock
@@ -335,6 +335,22 @@ def test_a_new_partition_begins_after_all_others_even_if_the_clock_lies_behind(
     asyncio.run(first.tick_if_due())
     clock.step(-600 * MICROS)
     assert open_writer(2).end.stamp > first.end.stamp
+
+
+def test_an_append_that_cannot_see_the_other_partitions_stores_nothing(
+    open_writer: OpenWriter,
+    make_record: MakeRecord,
+    log_folder: Path,
+    read_all: Callable[..., list[bytes]],
+) -> None:
+    writer = open_writer()
+    listed = log_folder / PARTITIONS_FILE
+    listed.rename(log_folder / "away")
+    with pytest.raises(Transient, match="Nothing was stored"):
+        asyncio.run(writer.append(make_record("a")))
+    (log_folder / "away").rename(listed)
+    asyncio.run(writer.append(make_record("b")))
+    assert read_all() == [make_record("b").body]
 
 
 def test_a_writer_lists_its_partition(open_writer: OpenWriter, log_folder: Path) -> None:

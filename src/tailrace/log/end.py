@@ -21,6 +21,7 @@ _MAGIC = b"TREND\x00"
 _LAYOUT = struct.Struct("<6sHQQ")
 _VERSION = struct.Struct("<6sH")
 _CRC = struct.Struct("<I")
+_SIZE = _LAYOUT.size + _CRC.size
 
 # A reader may meet the writer in the middle of its 28 bytes; the next look sees them whole.
 _LOOKS_MAX = 5
@@ -54,28 +55,57 @@ class EndFile:
         os.close(self._descriptor)
 
 
-def read_end(folder: Path) -> End | None:
-    """Return the published end, or None if there is none or a crash tore it.
+class EndWatch:
+    """A reader's side that looks often: it keeps the file open once there is one."""
 
-    Raise `NewerFormat` if a newer release wrote it.
-    """
-    for _ in range(_LOOKS_MAX):
-        try:
-            data = (folder / END_FILE).read_bytes()
-        except FileNotFoundError:
-            return None
-        if data.startswith(_MAGIC) and len(data) >= _VERSION.size:
-            _, version = _VERSION.unpack_from(data)
-            if version > END_VERSION:
-                raise NewerFormat(
-                    f"{folder / END_FILE} has format {version}; this release knows formats up to "
-                    f"{END_VERSION}. Start the newer release again."
-                )
-        if len(data) != _LAYOUT.size + _CRC.size:
-            continue
-        magic, _, position, stamp = _LAYOUT.unpack_from(data)
-        (crc,) = _CRC.unpack_from(data, _LAYOUT.size)
-        if magic != _MAGIC or isal_zlib.crc32(data[: _LAYOUT.size]) != crc:
-            continue
-        return End(position, stamp)
-    return None
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / END_FILE
+        self._descriptor: int | None = None
+
+    def read(self) -> End | None:
+        """Return the published end, or None if there is none or a crash tore it.
+
+        Raise `NewerFormat` if a newer release wrote it.
+        """
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+        for _ in range(_LOOKS_MAX):
+            end = _decode(os.pread(self._descriptor, _SIZE + 1, 0), self._path)
+            if end is not None:
+                return end
+        return None
+
+    def close(self) -> None:
+        """Close the file if it is open."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def read_end(folder: Path) -> End | None:
+    """Look once, as `EndWatch.read` does."""
+    watch = EndWatch(folder)
+    try:
+        return watch.read()
+    finally:
+        watch.close()
+
+
+def _decode(data: bytes, path: Path) -> End | None:
+    if data.startswith(_MAGIC) and len(data) >= _VERSION.size:
+        _, version = _VERSION.unpack_from(data)
+        if version > END_VERSION:
+            raise NewerFormat(
+                f"{path} has format {version}; this release knows formats up to {END_VERSION}. "
+                "Start the newer release again."
+            )
+    if len(data) != _SIZE:
+        return None
+    magic, _, position, stamp = _LAYOUT.unpack_from(data)
+    (crc,) = _CRC.unpack_from(data, _LAYOUT.size)
+    if magic != _MAGIC or isal_zlib.crc32(data[: _LAYOUT.size]) != crc:
+        return None
+    return End(position, stamp)

@@ -16,7 +16,7 @@ import msgspec
 
 from tailrace.errors import BadRequest, Corrupt, NeedsOperator, NewerFormat
 from tailrace.files import Files
-from tailrace.log.end import End, read_end
+from tailrace.log.end import End, EndWatch
 
 PARTITIONS_FILE = "partitions"
 PARTITIONS_VERSION = 1
@@ -129,22 +129,26 @@ class Siblings:
         self._log_folder = log_folder
         self._partition = partition
         self._seen: tuple[int, int] | None = None
-        self._folders: list[Path] = []
+        self._watches: dict[int, EndWatch] = {}
 
     def highest_stamp(self) -> int:
         """Return the highest stamp that another partition has published; 0 if none has."""
         status = (self._log_folder / PARTITIONS_FILE).stat()
         seen = (status.st_ino, status.st_mtime_ns)
         if seen != self._seen:
-            self._folders = [
-                partition_folder(self._log_folder, listed.id)
-                for listed in list_partitions(self._log_folder)
-                if listed.id != self._partition
-            ]
+            for listed in list_partitions(self._log_folder):
+                if listed.id != self._partition and listed.id not in self._watches:
+                    folder = partition_folder(self._log_folder, listed.id)
+                    self._watches[listed.id] = EndWatch(folder)
             self._seen = seen
         highest = 0
-        for folder in self._folders:
-            end = read_end(folder)
+        for watch in self._watches.values():
+            end = watch.read()
             if end is not None:
                 highest = max(highest, end.stamp)
         return highest
+
+    def close(self) -> None:
+        """Close the files."""
+        for watch in self._watches.values():
+            watch.close()

@@ -225,5 +225,5 @@ def _entry(partition: int, frame: Frame) -> Entry:
         frame.next_position,
         frame.stamp,
         decode_record(frame.payload) if frame.kind == RECORD else None,
-        frame.kind == FINAL,
+        final=frame.kind == FINAL,
     )

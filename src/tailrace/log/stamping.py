@@ -32,6 +32,10 @@ ACCEPTANCE_MICROS_MAX = 600 * MICROS
 # Every request asks while appends are refused; the file is read no more often than this.
 _ACCEPTANCE_LOOK_MICROS = MICROS
 
+# Two readings of the clock belong together if no more time than this lies between them.
+_LOOK_MICROS_MAX = MICROS // 10
+_LOOKS_MAX = 5
+
 Condition = Literal["right", "behind", "stepped"]
 
 
@@ -63,6 +67,18 @@ def accept_clock(log_folder: Path, clock: Clock, files: Files) -> int:
     return now
 
 
+def _look(clock: Clock) -> tuple[int, int]:
+    """Return wall and steady time of one moment.
+
+    A process that stands still between the two readings would see a step where there is none.
+    """
+    for _ in range(_LOOKS_MAX):
+        before, wall, after = clock.steady_micros(), clock.now_micros(), clock.steady_micros()
+        if after - before <= _LOOK_MICROS_MAX:
+            break
+    return wall, after
+
+
 class Stamper:
     """Give out stamps of one partition. Used by one thread at a time."""
 
@@ -71,9 +87,8 @@ class Stamper:
         self._partition = partition
         self._clock = clock
         self._last = last_stamp
-        self._wall = clock.now_micros()
+        self._wall, self._right_steady = _look(clock)
         self._right_wall = self._wall
-        self._right_steady = clock.steady_micros()
         self._forward_max = FORWARD_MICROS_MAX
         self._stepped = False
         self._looked_steady: int | None = None
@@ -89,7 +104,7 @@ class Stamper:
 
         `sibling_stamp` is the highest stamp of any other partition; later stamps lie above it.
         """
-        wall, steady = self._clock.now_micros(), self._clock.steady_micros()
+        wall, steady = _look(self._clock)
         self._wall = wall
         self._last = max(self._last, sibling_stamp)
         ahead = (wall - self._right_wall) - (steady - self._right_steady)
@@ -144,7 +159,8 @@ class Stamper:
         self._looked_steady = steady
         try:
             data = self._acceptance_path.read_bytes()
-        except FileNotFoundError:
+        except OSError:
+            # Most often there is none; whatever else it is, the next look comes in a second.
             return False
         try:
             accepted = msgspec.json.decode(data, type=_Acceptance).accepted_micros

@@ -31,7 +31,7 @@ from tailrace.log.partitions import (
 from tailrace.log.record import Record, encode_record
 from tailrace.log.recover import recover
 from tailrace.log.stamping import ClockState, Stamper
-from tailrace.log.tail import SEGMENT_BYTES, Batch, LogBroken, Tail
+from tailrace.log.tail import SEGMENT_BYTES, Batch, LogBroken, Tail, WriteFailed
 
 # A group is copied once to be written at once; this bounds the copy. One fsync of 8 MiB costs
 # little more than one of a single record.
@@ -143,7 +143,7 @@ class LogWriter:
         try:
             writer._write([_Append(TICK)])
         except BaseException:
-            writer._tail.close()
+            writer._give_back()
             raise
         writer._thread.start()
         return writer
@@ -203,6 +203,10 @@ class LogWriter:
             self._closing = True
             self._wake.notify()
         self._thread.join()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        self._siblings.close()
         self._tail.close()
 
     def _enqueue(self, append: _Append) -> asyncio.Future[int]:
@@ -262,7 +266,7 @@ class LogWriter:
 
     def _write(self, group: list[_Append]) -> list[_Outcome]:
         """Write one group, make it durable, publish its end; return what each append is told."""
-        self._stamper.observe(self._siblings.highest_stamp())
+        self._stamper.observe(self._sibling_stamp())
         outcomes: list[_Outcome] = []
         batch: Batch | None = None
         refusal = self._refusal
@@ -286,6 +290,15 @@ class LogWriter:
         if refusal is not None:
             self._refuse(refusal)
         return outcomes
+
+    def _sibling_stamp(self) -> int:
+        try:
+            return self._siblings.highest_stamp()
+        except OSError as error:
+            raise WriteFailed(
+                f"Cannot append to partition {self._partition} of the log: the other partitions' "
+                f"ends can't be read: {error}. Nothing was stored; send again."
+            ) from error
 
     def _is_tick_due(self) -> bool:
         """Whether an hour ended, by the log's own clock, after the last durable entry."""
