@@ -29,9 +29,7 @@ def ids_of(bench: Any) -> list[int]:
         pytest.param([("A", "Jo")], [1], [], id="4 new device, new user"),
         pytest.param([("A", "Jo"), ("B", "Jo"), ("B", None)], [1, 1, 1], [], id="5 new device"),
         pytest.param([("A", None), ("A", "Jo")], [1, 1], [], id="6 takes over the device's id"),
-        pytest.param(
-            [("A", "Jo"), ("B", None), ("B", "Jo")], [1, 2, 1], [(2, 1)], id="7 merge"
-        ),
+        pytest.param([("A", "Jo"), ("B", None), ("B", "Jo")], [1, 2, 1], [(2, 1)], id="7 merge"),
         pytest.param([("A", "Jo"), ("A", "Jo")], [1, 1], [], id="8 same user"),
         pytest.param([("A", "Jo"), ("A", "Al")], [1, 2], [], id="9 new user on the device"),
         pytest.param(
@@ -98,9 +96,7 @@ def test_an_identify_changes_identity_and_is_not_exported(bench: Any) -> None:
 
     assert ids_of(bench) == [1, 2]
     assert bench.counts()["identifies"] == 2
-    assert bench.rows("SELECT amplitude_id, merged_amplitude_id FROM merge") == [
-        (FIRST, FIRST + 1)
-    ]
+    assert bench.rows("SELECT amplitude_id, merged_amplitude_id FROM merge") == [(FIRST, FIRST + 1)]
 
 
 def test_a_group_identify_changes_nothing_and_needs_no_id(bench: Any) -> None:

@@ -10,16 +10,57 @@ from tailrace.state.processing import HourSettings
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
-KEYS = (
-    "server_received_time, app, device_carrier, $schema, city, user_id, uuid, event_time, "
-    "platform, os_version, amplitude_id, processed_time, user_creation_time, version_name, "
-    "ip_address, paying, dma, group_properties, user_properties, client_upload_time, $insert_id, "
-    "event_type, library, amplitude_attribution_ids, device_type, device_manufacturer, "
-    "start_version, location_lng, server_upload_time, event_id, location_lat, os_name, "
-    "amplitude_event_type, device_brand, groups, event_properties, data, device_id, language, "
-    "device_model, country, region, is_attribution_event, adid, session_id, device_family, "
-    "sample_rate, idfa, client_event_time"
-).split(", ")
+KEYS = [
+    "server_received_time",
+    "app",
+    "device_carrier",
+    "$schema",
+    "city",
+    "user_id",
+    "uuid",
+    "event_time",
+    "platform",
+    "os_version",
+    "amplitude_id",
+    "processed_time",
+    "user_creation_time",
+    "version_name",
+    "ip_address",
+    "paying",
+    "dma",
+    "group_properties",
+    "user_properties",
+    "client_upload_time",
+    "$insert_id",
+    "event_type",
+    "library",
+    "amplitude_attribution_ids",
+    "device_type",
+    "device_manufacturer",
+    "start_version",
+    "location_lng",
+    "server_upload_time",
+    "event_id",
+    "location_lat",
+    "os_name",
+    "amplitude_event_type",
+    "device_brand",
+    "groups",
+    "event_properties",
+    "data",
+    "device_id",
+    "language",
+    "device_model",
+    "country",
+    "region",
+    "is_attribution_event",
+    "adid",
+    "session_id",
+    "device_family",
+    "sample_rate",
+    "idfa",
+    "client_event_time",
+]
 
 FULL = {
     "user_id": "shopper-000017",
