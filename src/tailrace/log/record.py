@@ -1,7 +1,7 @@
 """`Record`: one accepted request, the unit that `collect` hands to the log, and its encoding.
 
-A stored record is a version byte, the header's length, the header in MessagePack, and the body as
-it came. Called by the writer and the reader.
+A stored record is a version byte and a MessagePack array whose last element, the body, lies there
+as it came. Called by the writer and the reader.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ import struct
 
 import msgspec
 
-from tailrace.errors import BadRequest, Corrupt, NewerFormat
+from tailrace.errors import Corrupt, NewerFormat
 
 RECORD_VERSION = 1
-_PREFIX = struct.Struct("<BH")
 
-# The header's length is kept in two bytes; a real one has fewer than 200.
-HEADER_BYTES_MAX = 0xFFFF
+# MessagePack: an array of eight elements, and a byte string with its length in four bytes.
+_ARRAY_OF_EIGHT = 0x98
+_BYTES_FOLLOW = 0xC6
+_START = bytes([RECORD_VERSION, _ARRAY_OF_EIGHT])
+_BODY = struct.Struct(">BI")
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A request's header and its accepted JSON bytes.
 
     `events` is the number of events in `body`, written by the collector; the sum of these numbers
@@ -60,29 +62,14 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     stamp: int
 
 
-class _Header(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A record without its body, in the order in which it is stored."""
-
-    organization: int
-    project: int
-    endpoint: str
-    received_micros: int
-    client_upload_micros: int | None
-    client_address: str
-    events: int
-
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Header).decode
+_decode = msgspec.msgpack.Decoder(Record).decode
 
 
 def encode_record(record: Record) -> tuple[bytes, bytes]:
-    """Return the stored form in two parts, so that the body is not copied.
-
-    Raise `BadRequest` for a header over `HEADER_BYTES_MAX`.
-    """
-    header = _encode(
-        _Header(
+    """Return the stored form in two parts, so that the body is not copied."""
+    fields = _encode(
+        (
             record.organization,
             record.project,
             record.endpoint,
@@ -92,12 +79,8 @@ def encode_record(record: Record) -> tuple[bytes, bytes]:
             record.events,
         )
     )
-    if len(header) > HEADER_BYTES_MAX:
-        raise BadRequest(
-            f"Cannot store a request of project {record.project}: what is noted about it takes "
-            f"{len(header)} bytes, more than {HEADER_BYTES_MAX}."
-        )
-    return _PREFIX.pack(RECORD_VERSION, len(header)) + header, record.body
+    # The fields are stored as the first seven of the array's eight; the body is the last.
+    return _START + fields[1:] + _BODY.pack(_BYTES_FOLLOW, len(record.body)), record.body
 
 
 def decode_record(payload: memoryview) -> Record:
@@ -105,26 +88,12 @@ def decode_record(payload: memoryview) -> Record:
 
     Raise `NewerFormat` for a version this release does not know and `Corrupt` for other bytes.
     """
-    if len(payload) < _PREFIX.size:
-        raise Corrupt(f"A stored request has only {len(payload)} bytes.")
-    version, length = _PREFIX.unpack_from(payload)
-    if version > RECORD_VERSION:
+    if len(payload) and payload[0] > RECORD_VERSION:
         raise NewerFormat(
-            f"The log holds a request in format {version}; this release knows formats up to "
+            f"The log holds a request in format {payload[0]}; this release knows formats up to "
             f"{RECORD_VERSION}. Start the newer release again."
         )
-    body_at = _PREFIX.size + length
     try:
-        header = _decode(payload[_PREFIX.size : body_at])
+        return _decode(payload[1:])
     except msgspec.MsgspecError as error:
-        raise Corrupt(f"A stored request has an unreadable header: {error}.") from error
-    return Record(
-        header.organization,
-        header.project,
-        header.endpoint,
-        header.received_micros,
-        header.client_upload_micros,
-        header.client_address,
-        header.events,
-        bytes(payload[body_at:]),
-    )
+        raise Corrupt(f"A stored request is unreadable: {error}.") from error
