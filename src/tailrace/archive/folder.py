@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from tailrace.archive.batch import FileBatch
 from tailrace.errors import Corrupt, NewerFormat
 from tailrace.files import Buffer, Files
 from tailrace.hours import Hour
@@ -90,18 +92,22 @@ class FolderArchive:
         self._files.remove(self._packs / name)
 
     def put_file(self, scope: int, hour: Hour, name: str, chunks: Iterable[Buffer]) -> int:
-        """Write a sealed file whole, replacing a crash's left-over; return its size in bytes.
+        """Write a sealed file whole, replacing a crash's left-over; return its size in bytes."""
+        with self.new_files() as batch:
+            return batch.write(self.file_path(scope, hour, name), chunks)
+
+    @contextmanager
+    def new_files(self) -> Iterator[FileBatch]:
+        """Put many sealed files, each under its `file_path`; durable when the block ends.
 
         The kill points are `seal.file.written`, `seal.file.renamed` and `seal.file.durable`.
         """
-        path = self.file_path(scope, hour, name)
-        self._files.make_folder(path.parent)
+        batch = FileBatch(self._files, "seal.file")
         try:
-            return self._files.put_whole(path, chunks, point="seal.file")
-        except FileNotFoundError:
-            # Meanwhile the day's folder went with its last old file; nothing of `chunks` was taken.
-            self._files.make_folder(path.parent)
-            return self._files.put_whole(path, chunks, point="seal.file")
+            yield batch
+            batch.finish()
+        finally:
+            batch.discard()
 
     def file_path(self, scope: int, hour: Hour, name: str) -> Path:
         """Return where a sealed file of this name lies, whether or not it is there."""

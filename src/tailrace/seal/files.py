@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from tailrace.archive.batch import FileBatch
 from tailrace.archive.folder import FolderArchive
 from tailrace.errors import Corrupt
 from tailrace.hours import Hour
@@ -41,15 +42,23 @@ class Damaged(msgspec.Struct, frozen=True):
     sentence: str
 
 
-def make_file(archive: FolderArchive, plan: FilePlan) -> SealedFile | Damaged:
-    """Join the plan's chunks into the archive; on return the file is on disk, whole.
+def make_files(
+    archive: FolderArchive, plans: Iterable[FilePlan]
+) -> list[tuple[FilePlan, SealedFile | Damaged]]:
+    """Join each plan's chunks into the archive; on return the files are on disk, whole.
 
     Changes nothing but the archive, where the same plan makes the same bytes. Any thread may call.
     """
+    with archive.new_files() as batch:
+        return [(plan, _make(archive, batch, plan)) for plan in plans]
+
+
+def _make(archive: FolderArchive, batch: FileBatch, plan: FilePlan) -> SealedFile | Damaged:
     join = GzipJoin()
     blocks = join.blocks((chunk, _read(archive, chunk)) for chunk in plan.chunks)
+    path = archive.file_path(plan.project, plan.hour, plan.name)
     try:
-        archive.put_file(plan.project, plan.hour, plan.name, blocks)
+        batch.write(path, blocks)
     except Corrupt as error:
         return Damaged(
             plan, f"Cannot make {plan.name}: {error}. Restore the data folder from a backup."

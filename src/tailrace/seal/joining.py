@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from tailrace.archive.folder import FolderArchive
-from tailrace.seal.files import Damaged, FilePlan, make_file
+from tailrace.seal.files import Damaged, FilePlan, make_files
 from tailrace.state.processing import ProcessingStore
 from tailrace.state.sealed import SealedFile
 
@@ -41,7 +41,7 @@ class Joining:
         """Reserve the chunks and return at once; call only when nothing is running."""
         self._plans = tuple(plans)
         self._store.reserved_chunks.update(self._chunk_ids())
-        self._running = self._thread.submit(self._make_all, self._plans)
+        self._running = self._thread.submit(make_files, self._archive, self._plans)
 
     def take(self) -> list[Made]:
         """Wait for the batch and return what was made; the chunks are still reserved.
@@ -67,9 +67,6 @@ class Joining:
         """Wait for the thread and give up its batch: without rows its files do not count."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         self.release()
-
-    def _make_all(self, plans: Sequence[FilePlan]) -> list[Made]:
-        return [(plan, make_file(self._archive, plan)) for plan in plans]
 
     def _chunk_ids(self) -> set[int]:
         return {chunk.id for plan in self._plans for chunk in plan.chunks}

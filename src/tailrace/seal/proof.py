@@ -44,11 +44,12 @@ def check_manifest(body: bytes) -> CheckedManifest:
         _known("manifest", msgspec.json.decode(body, type=_Format).format, MANIFEST_FORMAT)
         manifest = msgspec.json.decode(body, type=Manifest)
         seal = bytes(manifest.seal)
+        _check_digest(seal, manifest.seal_sha256)
         _known("seal record", msgspec.json.decode(seal, type=_Format).format, RECORD_FORMAT)
         record = msgspec.json.decode(seal, type=SealRecord)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"This is no manifest: {error}. Fetch the object again.") from error
-    reason = _fault(manifest, seal, record)
+    reason = _fault(manifest, record)
     if reason is not None:
         raise Corrupt(
             f"The manifest of {record.scope} for {record.hour} does not hold: {reason}. "
@@ -72,9 +73,7 @@ def check_chain(bodies: Iterable[bytes]) -> list[CheckedManifest]:
     return checked
 
 
-def _fault(manifest: Manifest, seal: bytes, record: SealRecord) -> str | None:
-    if digest(seal) != manifest.seal_sha256:
-        return f"the seal record's SHA-256 is {digest(seal)}, it says {manifest.seal_sha256}"
+def _fault(manifest: Manifest, record: SealRecord) -> str | None:
     try:
         hour = Hour.parse(record.hour)
         names = [parse_file_name(file.name) for file in record.files]
@@ -92,6 +91,14 @@ def _fault(manifest: Manifest, seal: bytes, record: SealRecord) -> str | None:
     if any(o.url != url_path(o.key) for o in manifest.objects):
         return "a URL in it is not its key's"
     return fault(record)
+
+
+def _check_digest(seal: bytes, sha256: str) -> None:
+    if digest(seal) != sha256:
+        raise Corrupt(
+            f"This manifest does not hold: its seal record's SHA-256 is {digest(seal)}, but it "
+            f"says {sha256}. It was altered; deliver it again."
+        )
 
 
 def _folder(key: str, name: str) -> str:
