@@ -85,7 +85,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def clients(server: seaweed.Seaweed) -> Clients:
     return Clients(ClientSettings(private_endpoints=True), lambda secret: secret.decode())
 

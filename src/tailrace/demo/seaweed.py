@@ -24,6 +24,7 @@ import boto3
 import msgspec
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import create_loader
 
 from tailrace.errors import NeedsOperator, Transient
 from tailrace.export.client import sealed_session
@@ -70,6 +71,7 @@ class Seaweed:
         self.owner = owner
         self.exporter = exporter
         self._process = process
+        self._clients: dict[Keys, S3Client] = {}
 
     @property
     def process_id(self) -> int:
@@ -78,7 +80,9 @@ class Seaweed:
 
     def client(self, keys: Keys) -> S3Client:
         """Return an S3 client for one of the two identities; it reads no file and no variable."""
-        return _client(self.endpoint_url, keys)
+        if keys not in self._clients:
+            self._clients[keys] = _client(self.endpoint_url, keys)
+        return self._clients[keys]
 
     def create_bucket(self, bucket: str) -> None:
         """Create a bucket that belongs to the owner and grants the exporter nothing."""
@@ -179,7 +183,7 @@ def start(ids: Ids) -> Seaweed:
 
 
 def _client(endpoint_url: str, keys: Keys) -> S3Client:
-    session = sealed_session()
+    session = sealed_session(create_loader())
     session.set_credentials(keys.access_key_id, keys.secret_access_key)
     config = Config(
         signature_version="s3v4",

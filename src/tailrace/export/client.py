@@ -20,6 +20,7 @@ from botocore.credentials import (
     CredentialResolver,
     DeferredRefreshableCredentials,
 )
+from botocore.loaders import Loader, create_loader
 
 from tailrace.errors import NeedsOperator
 from tailrace.export.endpoints import check_endpoint
@@ -58,6 +59,7 @@ class Clients:
     def __init__(self, settings: ClientSettings, decrypt: Decrypt) -> None:
         self._settings = settings
         self._decrypt = decrypt
+        self._loader = create_loader()
         self._lock = threading.Lock()
         self._kept: OrderedDict[msgspec.Struct, S3Client] = OrderedDict()
 
@@ -85,7 +87,7 @@ class Clients:
         endpoint_url = access.endpoint_url
         if endpoint_url is not None:
             endpoint_url = check_endpoint(endpoint_url, private_allowed=settings.private_endpoints)
-        session = _session_of(access, settings, self._decrypt)
+        session = _session_of(access, settings, self._decrypt, self._loader)
         client: S3Client = session.client(
             "s3",
             region_name=access.region,
@@ -156,20 +158,22 @@ def _keep_to_the_region(params: dict[str, Any], **_: Any) -> None:
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
-def _session_of(access: _Access, settings: ClientSettings, decrypt: Decrypt) -> boto3.Session:
+def _session_of(
+    access: _Access, settings: ClientSettings, decrypt: Decrypt, loader: Loader
+) -> boto3.Session:
     if access.access_key_id is not None:
         if access.secret_encrypted is None:
             raise NeedsOperator(
                 f"Cannot use the access key {access.access_key_id}: its secret is not stored. "
                 "Add the destination again."
             )
-        session = sealed_session()
+        session = sealed_session(loader)
         session.set_credentials(access.access_key_id, decrypt(access.secret_encrypted))
         return boto3.Session(botocore_session=session)
-    operator = botocore.session.Session()
+    operator = _with_loader(botocore.session.Session(), loader)
     if access.role_arn is None:
         return boto3.Session(botocore_session=operator)
-    session = sealed_session()
+    session = sealed_session(loader)
     role = _AssumedRole(_role_refresher(access, settings, operator))
     session.register_component("credential_provider", CredentialResolver(providers=[role]))
     return boto3.Session(botocore_session=session)
@@ -190,8 +194,11 @@ class _AssumedRole(CredentialProvider):
         return DeferredRefreshableCredentials(refresh_using=self._refresh, method=self.METHOD)
 
 
-def sealed_session() -> botocore.session.Session:
-    """Return a session that reads no environment variable, no file and no metadata service."""
+def sealed_session(loader: Loader) -> botocore.session.Session:
+    """Return a session that reads no environment variable, no file and no metadata service.
+
+    Sessions of one `loader` share the service models, which are large and slow to read.
+    """
     variables = {
         name: (in_file, None, default, convert)
         for name, (in_file, _, default, convert) in (
@@ -200,7 +207,12 @@ def sealed_session() -> botocore.session.Session:
     }
     for name in ("config_file", "credentials_file"):
         variables[name] = (None, None, os.devnull, None)
-    return botocore.session.Session(session_vars=variables)
+    return _with_loader(botocore.session.Session(session_vars=variables), loader)
+
+
+def _with_loader(session: botocore.session.Session, loader: Loader) -> botocore.session.Session:
+    session.register_component("data_loader", loader)
+    return session
 
 
 def _role_refresher(
