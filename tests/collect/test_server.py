@@ -344,6 +344,7 @@ def test_a_preflight_succeeds_on_every_path(server: Any, path: str) -> None:
     assert "POST" in reply.headers["access-control-allow-methods"]
     assert reply.headers["access-control-allow-headers"] == "content-encoding,content-type,x-own"
     assert int(reply.headers["access-control-max-age"]) > 0
+    assert "connection" not in reply.headers
 
 
 def test_a_preflight_without_or_with_odd_headers_allows_the_usual_ones(server: Any) -> None:

@@ -72,7 +72,7 @@ class Collector:
         body = Body(receive, headers, self._limits)
         try:
             answer = await self._answer(scope, headers, body, received_micros)
-            if not body.complete and scope["method"] != "OPTIONS":
+            if not body.complete:
                 await body.discard()
         except Disconnected:
             self.counters.disconnected += 1

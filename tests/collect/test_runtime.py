@@ -1,0 +1,115 @@
+"""One collector process: limits on connections, a clean stop, and a real log behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tailrace.clock import SystemClock
+from tailrace.collect import runtime
+from tailrace.files import Files
+from tailrace.log.reader import LogReader
+from tailrace.log.record import Record
+from tailrace.log.writer import LogWriter
+
+Upload = Callable[..., dict[str, Any]]
+
+
+def request(body: dict[str, Any]) -> bytes:
+    data = json.dumps(body).encode()
+    return b"POST /batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data)
+
+
+def test_a_request_in_flight_is_answered_when_the_collector_stops(
+    serve: Any, upload: Upload, stamp: int
+) -> None:
+    asked, durable = threading.Event(), asyncio.Event()
+
+    async def append(record: Record) -> int:
+        asked.set()
+        await durable.wait()
+        return stamp
+
+    served = serve(append=append)
+    with socket.create_connection(served.address, timeout=20) as connection:
+        connection.sendall(request(upload()))
+        assert asked.wait(10)
+        stopping = threading.Thread(target=served.stop)
+        stopping.start()
+        served.loop.call_soon_threadsafe(lambda: served.loop.call_later(0.2, durable.set))
+
+        assert served.read_all(connection).startswith(b"HTTP/1.1 200 ")
+        stopping.join(20)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(served.address, timeout=1)
+
+
+def test_idle_connections_do_not_hold_up_the_stop(serve: Any) -> None:
+    served = serve()
+    with socket.create_connection(served.address, timeout=20) as connection:
+        served.stop()
+        assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /batch HTTP/1.1\r\nHost:"])
+def test_a_head_that_does_not_come_ends_the_connection(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(runtime, "HEAD_SECONDS", 0.05)
+    served = serve()
+
+    assert served.raw(sent) == b""
+
+
+def test_a_head_without_end_is_refused(server: Any) -> None:
+    with socket.create_connection(server.address, timeout=20) as connection:
+        connection.sendall(b"POST /batch HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        try:
+            for _ in range(40):
+                connection.sendall(b"x" * 65_536)
+        except OSError:
+            pass
+        answer = server.read_all(connection)
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_more_connections_than_allowed_get_a_503_in_json(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "CONNECTIONS_MAX", 1)
+    served = serve()
+    with socket.create_connection(served.address, timeout=20) as first:
+        first.sendall(b"OPTIONS /batch HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+        answer = served.raw(b"")
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == 503
+
+
+def test_what_was_answered_200_is_in_the_log(serve: Any, upload: Upload, tmp_path: Path) -> None:
+    folder = tmp_path / "log" / "1"
+    folder.mkdir(parents=True)
+    writer = LogWriter.open(folder, partition=1, clock=SystemClock(), files=Files(), known_end=0)
+    try:
+        served = serve(append=writer.append)
+        stamps = [served.post(upload()).json["server_upload_time"] for _ in range(5)]
+        assert served.post(b"{").status == 400
+        served.stop()
+    finally:
+        writer.close()
+
+    entries = LogReader(tmp_path / "log").read(1, 0, 1_000_000)
+
+    kept = [entry for entry in entries if entry.record is not None]
+    assert [entry.stamp // 1000 for entry in kept] == stamps
+    assert all(entry.record is not None and entry.record.events == 1 for entry in kept)
