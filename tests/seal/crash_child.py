@@ -1,6 +1,7 @@
 """A processor's closing work in a process of its own, which a named point may end.
 
-Arguments: the data folder, how far to go (`early` or `sealed`), and a partition's bytes. Run by `test_crash.py`.
+Arguments: the data folder, how far to go (`early` or `sealed`), and a partition's bytes. Run by
+`test_crash.py`.
 """
 
 from __future__ import annotations

@@ -16,50 +16,48 @@ HOUR = Hour.parse("2026-11-23T13")
 
 
 def test_sums_grow_with_every_commit_until_they_make_a_file(world: World) -> None:
-    connection = world.store.connection
-    waiting = Waiting(partition_bytes=150)
+    waiting = Waiting(world.store, partition_bytes=150)
     world.commit(HOUR, {1: [["a" * 60]]})
-    waiting.look(connection)
-    assert waiting.take_full(connection) is None
+    waiting.look()
+    assert waiting.take_full() is None
     world.commit(HOUR, {1: [["b" * 60]], 2: [["x"]]})
     world.commit(HOUR, {1: [["c" * 60]]})
-    waiting.look(connection)
-    assert waiting.take_full(connection) == (1, HOUR.number)
+    waiting.look()
+    assert waiting.take_full() == (1, HOUR.number)
 
 
 def test_the_oldest_hour_comes_first(world: World) -> None:
-    waiting = Waiting(partition_bytes=1)
+    waiting = Waiting(world.store, partition_bytes=1)
     world.commit(HOUR.next(), {1: [["a"]]})
     world.commit(HOUR, {2: [["b"]], 3: [["c"]]})
-    waiting.look(world.store.connection)
-    assert waiting.take_full(world.store.connection) == (2, HOUR.number)
+    waiting.look()
+    assert waiting.take_full() == (2, HOUR.number)
 
 
 def test_chunks_that_went_do_not_count(world: World) -> None:
     connection = world.store.connection
-    waiting = Waiting(partition_bytes=1)
+    waiting = Waiting(world.store, partition_bytes=1)
     world.commit(HOUR, {1: [["a"]]})
-    waiting.look(connection)
+    waiting.look()
     with world.store.transaction():
         connection.execute("DELETE FROM chunk")
-    assert waiting.take_full(connection) is None
+    assert waiting.take_full() is None
     world.commit(HOUR, {1: [["b"]]})
-    waiting.look(connection)
-    assert waiting.take_full(connection) == (1, HOUR.number)
+    waiting.look()
+    assert waiting.take_full() == (1, HOUR.number)
 
 
 def test_what_is_forgotten_counts_again_from_there_on(world: World) -> None:
-    connection = world.store.connection
-    waiting = Waiting(partition_bytes=1)
+    waiting = Waiting(world.store, partition_bytes=1)
     world.commit(HOUR, {1: [["a"]]})
-    waiting.look(connection)
+    waiting.look()
     waiting.forget_through(HOUR.number)
-    assert waiting.take_full(connection) is None
-    waiting.look(connection)
-    assert waiting.take_full(connection) is None
+    assert waiting.take_full() is None
+    waiting.look()
+    assert waiting.take_full() is None
     world.commit(HOUR, {1: [["b"]]})
-    waiting.look(connection)
-    assert waiting.take_full(connection) == (1, HOUR.number)
+    waiting.look()
+    assert waiting.take_full() == (1, HOUR.number)
 
 
 def test_the_largest_are_kept_when_there_are_too_many(
@@ -69,8 +67,8 @@ def test_the_largest_are_kept_when_there_are_too_many(
     connection = world.store.connection
     lines = [f"{number}" for number in range(60)]
     world.commit(HOUR, {project: [lines[: project * 10]] for project in range(1, 7)})
-    waiting = Waiting(sealing.chunk_bytes(connection, 6, HOUR.number) + 1)
-    waiting.look(connection)
+    waiting = Waiting(world.store, sealing.chunk_bytes(connection, 6, HOUR.number) + 1)
+    waiting.look()
     world.commit(HOUR, {6: [["z"]]})
-    waiting.look(connection)
-    assert waiting.take_full(connection) == (6, HOUR.number)
+    waiting.look()
+    assert waiting.take_full() == (6, HOUR.number)

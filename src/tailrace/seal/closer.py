@@ -58,7 +58,7 @@ class Closer:
         self._partition_bytes = partition_bytes
         self._partitions = partitions
         self._joining = Joining(store, archive)
-        self._waiting = Waiting(partition_bytes)
+        self._waiting = Waiting(store, partition_bytes)
         self._handing = Handing(store, ledger, epoch)
 
     def recover(self) -> None:
@@ -143,8 +143,8 @@ class Closer:
         return plans
 
     def _begin_early_file(self) -> bool:
-        self._waiting.look(self._connection)
-        key = self._waiting.take_full(self._connection)
+        self._waiting.look()
+        key = self._waiting.take_full()
         if key is None:
             return False
         project, hour = key
@@ -180,7 +180,7 @@ class Closer:
             if isinstance(file, Damaged):
                 self._waiting.forget(key)
             else:
-                self._waiting.recount(self._connection, key)
+                self._waiting.recount(key)
         self._handing.files()
         self._remove_packs({chunk.pack for plan, _ in made for chunk in plan.chunks})
 

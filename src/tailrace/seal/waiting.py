@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from tailrace.state import sealing
+from tailrace.state.processing import ProcessingStore
 
 Key = tuple[int, int]
 
@@ -20,33 +19,36 @@ class Waiting:
     may be too high, where chunks were rewritten meanwhile; whoever takes a key counts exactly.
     """
 
-    def __init__(self, partition_bytes: int) -> None:
+    def __init__(self, store: ProcessingStore, partition_bytes: int) -> None:
+        self._connection = store.connection
         self._partition_bytes = partition_bytes
         self._seen_chunk = 0
         self._sums: dict[Key, int] = {}
         self._full: set[Key] = set()
 
-    def look(self, connection: sqlite3.Connection) -> None:
+    def look(self) -> None:
         """Add up what was committed since the last look."""
-        for project, hour, size, newest in sealing.chunk_bytes_after(connection, self._seen_chunk):
+        for project, hour, size, newest in sealing.chunk_bytes_after(
+            self._connection, self._seen_chunk
+        ):
             self._seen_chunk = max(self._seen_chunk, newest)
             self._set((project, hour), self._sums.get((project, hour), 0) + size)
         if len(self._sums) > KEYS_MAX:
             self._forget_smaller_half()
 
-    def take_full(self, connection: sqlite3.Connection) -> Key | None:
+    def take_full(self) -> Key | None:
         """Return the oldest project-hour that holds a whole file; None if none does."""
         while self._full:
             key = min(self._full, key=lambda candidate: (candidate[1], candidate[0]))
-            self.recount(connection, key)
+            self.recount(key)
             if key in self._full:
                 return key
         return None
 
-    def recount(self, connection: sqlite3.Connection, key: Key) -> None:
+    def recount(self, key: Key) -> None:
         """Count a project-hour exactly, after its chunks went into a file or were rewritten."""
         self._full.discard(key)
-        self._set(key, sealing.chunk_bytes(connection, *key))
+        self._set(key, sealing.chunk_bytes(self._connection, *key))
 
     def forget(self, key: Key) -> None:
         """Leave a project-hour out until something is added to it."""
