@@ -12,6 +12,7 @@ import msgspec
 
 from benchmarks import ingest, journey, processing, report
 from benchmarks.paired import ROUNDS_MIN, Figure
+from benchmarks.places import touch_memory
 from benchmarks.report import Bar
 from tailrace.clock import SystemClock
 
@@ -70,6 +71,8 @@ def main() -> None:
             share=0.25 if given.quick else 1.0,
             folder=Path(folder),
         )
+        report.progress("touching the memory that the page cache will use")
+        touch_memory(run.folder)
         if given.profile:
             _profile(run, names)
             return

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 from isal import isal_zlib
 
+Parse = Callable[[bytes], object]
+
 COPIES = 3  # received to decoded, decoded to rendered, rendered to file
 _BLOCK_BYTES = 1 << 20
 _GZIP = 31  # zlib's window bits for a gzip member
@@ -32,17 +34,17 @@ class Floor(msgspec.Struct, frozen=True):
         return self.parse + self.copy + self.crc + self.deflate
 
 
-def parser() -> Callable[[bytes], object] | None:
+def parser() -> Parse | None:
     """Return simdjson's parse with nothing extracted, or None where it can't be installed."""
     try:
         import simdjson
     except ImportError:
         return None
-    parse: Callable[[bytes], object] = simdjson.Parser().parse
+    parse: Parse = simdjson.Parser().parse
     return parse
 
 
-def measure(parse: Callable[[bytes], object], bodies: Sequence[bytes], lines: bytes) -> Floor:
+def measure(parse: Parse, bodies: Sequence[bytes], lines: bytes) -> Floor:
     """Run every part once over request bodies and the lines rendered from them."""
     blocks = [lines[at : at + _BLOCK_BYTES] for at in range(0, len(lines), _BLOCK_BYTES)]
     return Floor(

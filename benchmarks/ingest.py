@@ -11,12 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import generator, load, profiles
+from benchmarks import generator, load
 from benchmarks.children import Child
 from benchmarks.paired import Figure, alternate, figure, ratios
+from benchmarks.places import make_place
 from benchmarks.report import Bar, progress
-from benchmarks.serve_full import API_KEY
-
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -46,22 +45,27 @@ class Cost(msgspec.Struct, frozen=True):
     events_a_second: float
 
 
-def measure(
-    seed: int, now_micros: int, rounds: int, share: float, folder: Path
-) -> list[Figure]:
+def measure(seed: int, now_micros: int, rounds: int, share: float, folder: Path) -> list[Figure]:
     """Measure every size with a `share` of its requests; the log is written under `folder`."""
     source = generator.Generator(seed, now_micros)
     figures: list[Figure] = []
+    synced, unsynced = make_place(folder / "synced"), make_place(folder / "unsynced")
     with (
         Child("base", "benchmarks.serve_base") as base,
-        Child("collector", "benchmarks.serve_full", str(folder / "synced")) as full,
-        Child("unsynced", "benchmarks.serve_full", str(folder / "unsynced"), "--no-sync") as loose,
+        Child("collector", "benchmarks.serve_full", str(synced.path)) as full,
+        Child("unsynced", "benchmarks.serve_full", str(unsynced.path), "--no-sync") as loose,
     ):
+        api_keys = {"unsynced": unsynced.api_key}
         for size in (_part(size, share) for size in SIZES):
             progress(f"ingest: {_label(size)}")
-            requests = _requests(source, size)
+            events = _events(source, size)
             sides = {
-                child.name: functools.partial(_round, child, requests, size)
+                child.name: functools.partial(
+                    _round,
+                    child,
+                    requests_of(events, size.events, api_keys.get(child.name, synced.api_key)),
+                    size,
+                )
                 for child in (base, full, loose)
             }
             for warm_up in sides.values():
@@ -75,14 +79,13 @@ def profile(seed: int, now_micros: int, folder: Path, results: Path) -> list[Pat
     source = generator.Generator(seed, now_micros)
     texts = []
     for size in (SIZES[0], SIZES[2]):
-        data = results / f"profile-ingest-{size.events}.prof"
+        texts.append(results / f"profile-ingest-{size.events}.txt")
         progress(f"profile: ingest, {_label(size)}")
-        arguments = (str(folder / f"profiled-{size.events}"), "--profile", str(data))
+        place = make_place(folder / f"profiled-{size.events}")
+        arguments = (str(place.path), "--profile", str(texts[-1]))
         with Child("profiled", "benchmarks.serve_full", *arguments) as child:
-            load.run(child.port, _requests(source, size), size.requests, size.connections)
-        texts.append(data.with_suffix(".txt"))
-        profiles.write(data, texts[-1], size.requests * size.events)
-        data.unlink()
+            requests = requests_of(_events(source, size), size.events, place.api_key)
+            load.run(child.port, requests, 2 * size.requests, size.connections)
     return texts
 
 
@@ -90,9 +93,13 @@ def _part(size: Size, share: float) -> Size:
     return msgspec.structs.replace(size, requests=max(int(size.requests * share), size.connections))
 
 
-def _requests(source: generator.Generator, size: Size) -> list[bytes]:
-    events = source.events(min(_DISTINCT_REQUESTS, size.requests) * size.events)
-    return [load.http_request(one) for one in generator.bodies(API_KEY, events, size.events)]
+def requests_of(events: list[bytes], each: int, api_key: str) -> list[bytes]:
+    """Return whole HTTP requests of `each` events."""
+    return [load.http_request(one) for one in generator.bodies(api_key, events, each)]
+
+
+def _events(source: generator.Generator, size: Size) -> list[bytes]:
+    return source.events(min(_DISTINCT_REQUESTS, size.requests) * size.events)
 
 
 def _round(child: Child, requests: Sequence[bytes], size: Size) -> Cost:

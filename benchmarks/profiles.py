@@ -1,65 +1,96 @@
-"""Where the hot path's time goes: own time by module and by function, from cProfile.
+"""Where the hot path's CPU goes: samples of the main thread, by module, function and line.
 
-cProfile adds its own cost to every call, so read the order and the shares, not the seconds.
+The kernel's profiling timer counts CPU time, so other load does not show, and the code runs at
+nearly full speed. A signal waits for the end of a built-in function, so each sample weighs the
+CPU time since the one before; it counts for the line that called.
 """
 
 from __future__ import annotations
 
-import pstats
-from collections import defaultdict
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import CodeType, FrameType
+from typing import TypeVar
 
-TOP = 40  # functions listed; what follows is below one percent
+import msgspec
 
-_BUILT_IN = "~"
+T = TypeVar("T")
 
-
-def describe(stats: pstats.Stats, events: int) -> str:
-    """Return a text: own time by module, then the functions with the most own time."""
-    entries: dict[Any, Any] = stats.stats  # type: ignore[attr-defined]
-    total = sum(entry[2] for entry in entries.values())
-    lines = [f"{events} events, {total / events * 1e6:.2f} us each under the profiler", ""]
-    lines += [f"{'us/event':>9}{'share':>7}  module, with the built-in functions that it calls"]
-    shares = by_module(entries)
-    for name in sorted(shares, key=shares.__getitem__, reverse=True):
-        if shares[name] >= total / 200:
-            lines.append(_line(shares[name], total, events, name))
-    lines += ["", f"{'us/event':>9}{'share':>7}{'calls':>8}  function, own time"]
-    functions = sorted(entries.items(), key=lambda item: item[1][2], reverse=True)
-    for function, (_, calls, own, _, _) in functions[:TOP]:
-        name = f"{calls / events:6.2f}  {_module(function[0])}:{function[1]} {function[2]}"
-        lines.append(_line(own, total, events, name))
-    return "\n".join(lines) + "\n"
+INTERVAL_SECONDS = 0.001  # kernels round it up to their tick, 1 to 4 ms
+TOP = 40  # lines listed; what follows is below one percent
 
 
-def by_module(entries: dict[Any, Any]) -> dict[str, float]:
-    """Sum own seconds by module; a built-in function's go to the modules that call it."""
-    shares: dict[str, float] = defaultdict(float)
-    for (file, _, name), (_, _, own, _, callers) in entries.items():
-        if file != _BUILT_IN or not callers:
-            shares[_module(file) if file != _BUILT_IN else name] += own
-            continue
-        for (caller, _, _), (_, _, part, _) in callers.items():
-            shares[_module(caller)] += part
-    return dict(shares)
+class Sample(msgspec.Struct, frozen=True):
+    """Where the main thread was: a line, and the function and module that hold it."""
+
+    module: str
+    function: str
+    line: int
 
 
-def write(profile: Path, text: Path, events: int) -> None:
-    """Turn a profiler's file into the text beside it."""
-    text.write_text(describe(pstats.Stats(str(profile)), events))
+class Sampler:
+    """Weighs samples between `start` and `stop`; call both in the main thread."""
+
+    def __init__(self) -> None:
+        self._nanos: Counter[tuple[CodeType, int]] = Counter()
+        self._last = 0
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._last = time.process_time_ns()
+        signal.signal(signal.SIGPROF, self._take)
+        signal.setitimer(signal.ITIMER_PROF, INTERVAL_SECONDS, INTERVAL_SECONDS)
+
+    def stop(self) -> Counter[Sample]:
+        """End sampling; return the CPU nanoseconds of each place."""
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        samples: Counter[Sample] = Counter()
+        for (code, line), nanos in self._nanos.items():
+            samples[Sample(_module(code.co_filename), code.co_qualname, line)] += nanos
+        return samples
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        now = time.process_time_ns()
+        if frame is not None:
+            self._nanos[frame.f_code, frame.f_lineno] += now - self._last
+        self._last = now
 
 
-def _line(seconds: float, total: float, events: int, name: str) -> str:
-    return f"{seconds / events * 1e6:9.3f}{seconds / total:7.1%}  {name}"
+def sampled(work: Callable[[], T]) -> tuple[T, Counter[Sample]]:
+    """Run `work` in the main thread; return its result and the samples."""
+    sampler = Sampler()
+    sampler.start()
+    try:
+        result = work()
+    finally:
+        samples = sampler.stop()
+    return result, samples
+
+
+def describe(samples: Counter[Sample], title: str) -> str:
+    """Return a text: shares by module, by function and by line, the largest first."""
+    modules: Counter[str] = Counter()
+    functions: Counter[str] = Counter()
+    lines: Counter[str] = Counter()
+    for sample, nanos in samples.items():
+        modules[sample.module] += nanos
+        functions[f"{sample.module} {sample.function}"] += nanos
+        lines[f"{sample.module}:{sample.line} {sample.function}"] += nanos
+    total = samples.total()
+    text = [title, f"{total / 1e9:.2f} s of CPU sampled"]
+    for name, counts in (("module", modules), ("function", functions), ("line", lines)):
+        text += ["", f"share  {name}"]
+        text += [f"{nanos / total:5.1%}  {what}" for what, nanos in counts.most_common(TOP)]
+    return "\n".join(text) + "\n"
 
 
 def _module(file: str) -> str:
-    if file == _BUILT_IN:
-        return "(built in)"
     parts = Path(file).with_suffix("").parts
     for root in ("tailrace", "benchmarks", "site-packages"):
         if root in parts:
             at = len(parts) - 1 - parts[::-1].index(root)
             return ".".join(parts[at + (root == "site-packages") :])
-    return parts[-1]
+    return parts[-1] if parts else file

@@ -1,17 +1,18 @@
 """The least a collector could do: read the body, decode it into types, answer 200; keeps nothing.
 
-Run as a process by `benchmarks.ingest`, to be compared with the whole collector.
+Bare ASGI on plain uvicorn. Run as a process by `benchmarks.ingest`, to be compared with the whole
+collector.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import uvicorn
 
-from benchmarks.served import serve
+from benchmarks.served import listen, obey
 from tailrace.upload import Upload
 
 Message = dict[str, Any]
@@ -41,5 +42,30 @@ async def application(
     await send({"type": "http.response.body", "body": answer})
 
 
+def main() -> None:
+    """Serve until the parent says stop."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            http="httptools",
+            loop="uvloop",
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+    def stop() -> None:
+        server.should_exit = True
+
+    obey(stop)
+    server.run([listen()])
+
+
 if __name__ == "__main__":
-    serve(contextlib.nullcontext(application))
+    main()
