@@ -1,7 +1,8 @@
 """Named places at which a durability test ends the process, as a power switch would.
 
-A point costs one comparison while nothing is armed. `arm` is called once, by a process's entry
-point, with the value of `TAILRACE_KILL_AT`: `name` or `name:3` for the third time it is reached.
+A point costs one look into an empty table while nothing is armed. `arm` is called once, by a
+process's entry point, with the value of `TAILRACE_KILL_AT`: `name`, `name:3` for the third time it
+is reached, or several of them with commas.
 """
 
 from __future__ import annotations
@@ -9,25 +10,22 @@ from __future__ import annotations
 import os
 import signal
 
-_armed: str | None = None
-_left = 0
+_armed: dict[str, int] = {}
 
 
 def arm(specification: str | None) -> None:
-    """Arm one point, or none for `None` and the empty string."""
-    global _armed, _left
-    if not specification:
-        _armed, _left = None, 0
-        return
-    name, _, times = specification.partition(":")
-    _armed, _left = name, int(times or 1)
+    """Arm the named points, or none for `None` and the empty string."""
+    _armed.clear()
+    for point in (specification or "").split(","):
+        name, _, times = point.strip().partition(":")
+        if name:
+            _armed[name] = int(times or 1)
 
 
 def reached(name: str) -> None:
     """End the process with SIGKILL if this point is armed and its turn has come."""
-    if _armed is None or _armed != name:
+    if not _armed or name not in _armed:
         return
-    global _left
-    _left -= 1
-    if _left <= 0:
+    _armed[name] -= 1
+    if _armed[name] <= 0:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -9,6 +9,9 @@ import msgspec
 
 from tailrace.errors import BadRequest, NeedsOperator
 
+LISTEN_DEFAULT = "127.0.0.1:8585"
+WEB_LISTEN_DEFAULT = "127.0.0.1:8080"
+
 # Connections that wait while a collector restarts; the kernel caps it at net.core.somaxconn.
 BACKLOG = 4096
 

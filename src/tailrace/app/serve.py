@@ -23,9 +23,6 @@ from tailrace.state.destinations import Destinations
 STOP_SECONDS = 5.5
 PROCESSOR_STOP_SECONDS = 3.5
 
-LISTEN_DEFAULT = "127.0.0.1:8585"
-WEB_LISTEN_DEFAULT = "127.0.0.1:8080"
-
 
 def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) -> int:
     """Run the service until a signal; return the exit code (0 stopped, 1 parts kept dying)."""

@@ -6,12 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
-from tailrace.app.destinations import NewBucket, add_amazon_s3, verify_destination
 from tailrace.cli.output import (
     DATA_DEFAULT,
     FAILED,
@@ -23,12 +22,13 @@ from tailrace.cli.output import (
     print_table,
 )
 from tailrace.errors import BadRequest
-from tailrace.export.verify import Verification
 from tailrace.folder import DataFolder
 from tailrace.settings import load
-from tailrace.state.database import open_database
-from tailrace.state.delivery import Destination
-from tailrace.state.destinations import Destinations
+
+if TYPE_CHECKING:
+    from tailrace.export.verify import Verification
+    from tailrace.state.delivery import Destination
+    from tailrace.state.destinations import Destinations
 
 DATA_TYPES = ("events", "merged-ids")
 
@@ -55,7 +55,7 @@ class _Verified(msgspec.Struct, frozen=True):
     destination: _Shown
     passed: bool
     missing_actions: tuple[str, ...]
-    verification: Verification
+    verification: Any
 
 
 def register(app: typer.Typer) -> None:
@@ -94,6 +94,8 @@ def _add(
     json: JsonOption = False,
 ) -> None:
     """Add an Amazon S3 (or S3-compatible) bucket and probe it; it exports once all is allowed."""
+    from tailrace.app.destinations import NewBucket, add_amazon_s3
+
     types = tuple(dict.fromkeys(part.strip() for part in include.split(",") if part.strip()))
     unknown = [name for name in types if name not in DATA_TYPES]
     if unknown or not types:
@@ -126,6 +128,8 @@ def _verify(
     json: JsonOption = False,
 ) -> None:
     """Probe a destination again; one that was only being set up becomes active if all passes."""
+    from tailrace.app.destinations import verify_destination
+
     with _open(data) as (folder, destinations):
         found = destinations.get(destination)
         settings = load(folder.path, os.environ).settings
@@ -236,6 +240,9 @@ def _secret(file: Path | None) -> str | None:
 
 @contextmanager
 def _open(data: Path) -> Iterator[tuple[DataFolder, Destinations]]:
+    from tailrace.state.database import open_database
+    from tailrace.state.destinations import Destinations
+
     folder, _, clock = open_folder(data)
     engine = open_database(folder.database)
     try:

@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 
 from tailrace import killpoints
-from tailrace.app import collector, exporter, processor, web
-from tailrace.app.part import PartContext
-from tailrace.app.serve import LISTEN_DEFAULT, WEB_LISTEN_DEFAULT, serve
+from tailrace.app.listening import LISTEN_DEFAULT, WEB_LISTEN_DEFAULT
 from tailrace.cli.output import DATA_DEFAULT, DataOption
 
 
@@ -42,6 +40,8 @@ def _serve(
     ] = None,
 ) -> None:
     """Run the whole service until it is stopped."""
+    from tailrace.app.serve import serve
+
     code = serve(data, listen=listen, web_listen=web_listen, clock_start=clock_start)
     raise typer.Exit(code)
 
@@ -55,14 +55,25 @@ def _run(
     pipe: Annotated[int, typer.Option(hidden=True)] = -1,
 ) -> None:
     """Run one part of the service alone, as `serve` runs all of them."""
+    from tailrace.app.part import PartContext
+
     killpoints.arm(os.environ.get("TAILRACE_KILL_AT"))
     name = f"collector-{partition}" if part is _Part.COLLECTOR else part.value
     context = PartContext.open(data, name, pipe=pipe)
+    # Each part imports only what it runs on: that is most of its start-up time and memory.
     if part is _Part.COLLECTOR:
+        from tailrace.app import collector
+
         collector.run(context, partition, context.listening(socket, listen or LISTEN_DEFAULT))
     elif part is _Part.PROCESSOR:
+        from tailrace.app import processor
+
         processor.run(context)
     elif part is _Part.EXPORTER:
+        from tailrace.app import exporter
+
         exporter.run(context)
     else:
+        from tailrace.app import web
+
         web.run(context, context.listening(socket, listen or WEB_LISTEN_DEFAULT))

@@ -7,7 +7,6 @@ from typing import Annotated
 import msgspec
 import typer
 
-from tailrace.accounts.projects import NewProject, add_organization, add_project, organizations
 from tailrace.cli.output import (
     DATA_DEFAULT,
     DataOption,
@@ -20,8 +19,6 @@ from tailrace.errors import BadRequest, NeedsOperator
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.ids import SystemIds
-from tailrace.state.database import open_database
-from tailrace.state.secrets import Secrets
 
 project_app = typer.Typer(help="Projects and their keys.", no_args_is_help=True)
 
@@ -54,6 +51,10 @@ def _init(
     json: JsonOption = False,
 ) -> None:
     """Make a data folder, an organization and its first project; print the keys."""
+    from tailrace.accounts.projects import add_organization, add_project, organizations
+    from tailrace.state.database import open_database
+    from tailrace.state.secrets import Secrets
+
     folder, files, ids = DataFolder(data.resolve()), Files(), SystemIds()
     if email and "@" not in email.strip("@"):
         raise BadRequest(f"--email {email!r} is no address: write it as name@example.com.")
@@ -71,7 +72,7 @@ def _init(
         made = add_project(engine, organization, project_name, ids=ids, clock=clock)
     finally:
         engine.dispose()
-    _show(organization, made, json)
+    _show(_Made(organization, made.project_id, made.api_key, made.secret_key), json)
 
 
 def _add_project(
@@ -80,6 +81,9 @@ def _add_project(
     json: JsonOption = False,
 ) -> None:
     """Add a project to the organization; print its keys."""
+    from tailrace.accounts.projects import add_project, organizations
+    from tailrace.state.database import open_database
+
     folder, _, clock = open_folder(data)
     engine = open_database(folder.database)
     try:
@@ -90,11 +94,10 @@ def _add_project(
         made = add_project(engine, organization, name, ids=SystemIds(), clock=clock)
     finally:
         engine.dispose()
-    _show(organization, made, json)
+    _show(_Made(organization, made.project_id, made.api_key, made.secret_key), json)
 
 
-def _show(organization: int, made: NewProject, json: bool) -> None:
-    shown = _Made(organization, made.project_id, made.api_key, made.secret_key)
+def _show(shown: _Made, json: bool) -> None:
     if json:
         print_json(shown)
         return

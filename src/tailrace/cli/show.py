@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -19,10 +19,12 @@ from tailrace.cli.output import (
     print_lines,
     print_table,
 )
-from tailrace.ops.status import Status, StatusReader
-from tailrace.seal.inspect import Inspection, inspect_file
+from tailrace.errors import BadRequest
 from tailrace.settings import load
-from tailrace.state.database import open_database
+
+if TYPE_CHECKING:
+    from tailrace.ops.status import Status
+    from tailrace.seal.inspect import Inspection
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +36,9 @@ def register(app: typer.Typer) -> None:
 
 def _status(data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> None:
     """Show hours and runs by state, counts, lag, silent partitions and held events."""
+    from tailrace.ops.status import StatusReader
+    from tailrace.state.database import open_database
+
     folder, _, clock = open_folder(data)
     engine = open_database(folder.database)
     try:
@@ -95,7 +100,14 @@ def _inspect(
     json: JsonOption = False,
 ) -> None:
     """Say what an exported file holds, and whether it is sound (exit code 1 if not)."""
-    inspection = inspect_file(file)
+    from tailrace.seal.inspect import inspect_file
+
+    try:
+        inspection = inspect_file(file)
+    except OSError as error:
+        raise BadRequest(
+            f"Cannot read {file}: {error.strerror}. Name a file to inspect."
+        ) from error
     if json:
         print_json(inspection)
     else:

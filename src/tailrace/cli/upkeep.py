@@ -16,8 +16,6 @@ from tailrace.cli.output import (
     print_table,
 )
 from tailrace.clock import to_datetime
-from tailrace.log.retire import retire_partition
-from tailrace.log.stamping import accept_clock
 from tailrace.state.processing_view import ProcessingView
 
 # Enough to read; a folder with more has a defect that the first rows already show.
@@ -46,6 +44,8 @@ def register(app: typer.Typer) -> None:
 
 def _accept(data: DataOption = DATA_DEFAULT) -> None:
     """Take the machine's present time as right after it jumped forward."""
+    from tailrace.log.stamping import accept_clock
+
     folder, files, clock = open_folder(data)
     accepted = accept_clock(folder.log, clock, files)
     print_lines([f"{to_datetime(accepted):%Y-%m-%d %H:%M:%S} UTC is accepted as the present time."])
@@ -56,6 +56,8 @@ def _retire(
     data: DataOption = DATA_DEFAULT,
 ) -> None:
     """End the partition of a collector that is gone for good, so that it holds no hour open."""
+    from tailrace.log.retire import retire_partition
+
     folder, files, clock = open_folder(data)
     positions = ProcessingView(folder.processing_database).positions()
     known_end = max((row.position for row in positions if row.partition == partition), default=0)

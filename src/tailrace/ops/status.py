@@ -18,9 +18,6 @@ from tailrace.state.processing_view import Alarm, OpenHour, ProcessingView
 
 MICROS_PER_SECOND = 1_000_000
 
-# A collector's tick comes within seconds of the hour's end; later than this is news.
-SILENT_AFTER_MICROS = 15_000_000
-
 
 class PartStatus(msgspec.Struct, frozen=True):
     """One part of the service."""
@@ -135,12 +132,13 @@ class StatusReader:
 
     def _partitions(self) -> tuple[PartitionStatus, ...]:
         now = self._clock.now_micros()
-        current = Hour.of_micros(now - SILENT_AFTER_MICROS)
         processed = {row.partition: row for row in self._processing.positions()}
         reader = LogReader(self._folder.log)
+        silent = reader.silent_partitions(now)
         ends = reader.durable_ends()
         statuses = []
-        for partition in reader.partitions():
+        reached = {row.partition: row.position for row in processed.values()}
+        for partition in reader.partitions(reached):
             end = ends.get(partition)
             row = processed.get(partition)
             durable = None if end is None else end.stamp
@@ -154,7 +152,7 @@ class StatusReader:
                     durable_until=None if durable is None else _text(durable),
                     processed_until=None if done is None else _text(done),
                     lag_seconds=lag,
-                    silent=durable is None or Hour.of_micros(durable) < current,
+                    silent=partition in silent,
                 )
             )
         return tuple(statuses)
