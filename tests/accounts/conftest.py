@@ -1,0 +1,24 @@
+"""A real database with a stepped clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from tailrace.clock import SteppedClock
+from tailrace.state.database import open_database
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    opened = open_database(tmp_path / "tailrace.sqlite")
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    return SteppedClock(1_800_000_000_000_000)
