@@ -282,12 +282,14 @@ class Fault:
         before: Callable[[], None] | None = None,
         answer: tuple[int, bytes] | None = None,
         lose_answer: bool = False,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.method = method
         self.holds = holds
         self.before = before
         self.answer = answer
         self.lose_answer = lose_answer
+        self.headers = list(headers)
 
 
 class Proxy:
@@ -316,7 +318,7 @@ class Proxy:
                 if fault is not None and fault.before is not None:
                     fault.before()
                 if fault is not None and fault.answer is not None:
-                    self.give(fault.answer[0], [], fault.answer[1])
+                    self.give(fault.answer[0], fault.headers, fault.answer[1])
                     return
                 connection = http.client.HTTPConnection(target, timeout=30)
                 headers = {

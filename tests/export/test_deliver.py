@@ -301,6 +301,25 @@ def test_a_412_on_complete_from_a_writer_who_came_between_is_a_conflict(
     assert not owner.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
+def test_where_complete_has_no_condition_the_object_is_read_again(
+    world: Any, bucket: str, proxy: Any, owner: S3Client
+) -> None:
+    capabilities = Capabilities(conditional_put=True, conditional_complete=False, checksums=True)
+    world.add_destination(bucket, endpoint_url=proxy.url, capabilities=capabilities)
+    world.seal(world.put_file(1, os.urandom(20 * MIB)))
+
+    def write_over_it() -> None:
+        owner.put_object(Bucket=bucket, Key=names_of(world, 1), Body=b"theirs")
+
+    proxy.add("HEAD", "%231.json.gz")
+    proxy.add("HEAD", "%231.json.gz", before=write_over_it)
+
+    world.exporter().deliver_next()
+
+    assert world.run().state == "conflict"
+    assert not [line for line in proxy.requests if line.endswith("_complete")]
+
+
 def test_an_upload_that_someone_aborted_is_begun_anew(
     world: Any, bucket: str, proxy: Any, owner: S3Client
 ) -> None:

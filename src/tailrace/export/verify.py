@@ -234,7 +234,9 @@ class _Probes:
         if call == "HeadBucket" and isinstance(error, ClientError):
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             self.region = headers.get(_REGION_HEADER)
-        gone = cause.code == "NoSuchBucket" or isinstance(error, _UNREACHABLE)
+        # Without a role there are no credentials to go on with.
+        gone = cause.code == "NoSuchBucket" or cause.call == "AssumeRole"
+        gone = gone or isinstance(error, _UNREACHABLE)
         refused = outcome in {"operator", "settings"} and cause.code not in _REGION_CODES
         self._ended = self._ended or gone or refused
 
