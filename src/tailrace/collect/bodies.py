@@ -12,6 +12,7 @@ from tailrace.collect import answers
 from tailrace.collect.answers import Refused
 from tailrace.collect.budget import Share
 from tailrace.collect.limits import Limits
+from tailrace.collect.patience import Late, Patience
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -31,11 +32,18 @@ class Disconnected(Exception):
 class Body:
     """One request's body on its way in."""
 
-    def __init__(self, receive: Receive, headers: dict[bytes, bytes], limits: Limits) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        headers: dict[bytes, bytes],
+        limits: Limits,
+        patience: Patience,
+    ) -> None:
         self.complete = False
         self._receive = receive
         self._headers = headers
         self._limits = limits
+        self._patience = patience
         self._deadline: float | None = None
 
     async def read(self, share: Share, bytes_max: int) -> bytes:
@@ -134,10 +142,10 @@ class Body:
         now = asyncio.get_running_loop().time()
         if self._deadline is None:
             self._deadline = now + limits.body_total_seconds
+        deadline = min(now + limits.body_idle_seconds, self._deadline)
         try:
-            async with asyncio.timeout_at(min(now + limits.body_idle_seconds, self._deadline)):
-                message = await self._receive()
-        except TimeoutError as error:
+            message = await self._patience.wait(self._receive, deadline)
+        except Late as error:
             raise Refused(answers.too_slow()) from error
         if message["type"] != "http.request":
             raise Disconnected

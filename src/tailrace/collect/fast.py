@@ -128,15 +128,15 @@ def _ids_are_canonical(upload: Upload, limits: Limits) -> bool:
     length_min = limits.id_length_min
     if upload.options is not None and upload.options.min_id_length is not None:
         length_min = upload.options.min_id_length
-    ids: set[str | None] = {event.user_id for event in events}
-    ids.update([event.device_id for event in events])
-    if None in ids:
-        ids.discard(None)
-        if any(
-            event.user_id is None and event.device_id is None and event.event_type != GROUP_IDENTIFY
-            for event in events
-        ):
-            return False
+    users = [event.user_id for event in events]
+    devices = [event.device_id for event in events]
+    if (None, None) in zip(users, devices, strict=True) and any(
+        event.user_id is None and event.device_id is None and event.event_type != GROUP_IDENTIFY
+        for event in events
+    ):
+        return False
+    ids: set[str | None] = {*users, *devices}
+    ids.discard(None)
     texts = typing.cast("set[str]", ids)
     if texts and min(map(len, texts)) < max(length_min, 1):
         return False
@@ -156,7 +156,8 @@ def _has_no_repeated_key(body: bytes, upload: Upload) -> bool:
     colon written as `\u003a`, and keys that the types leave out, which are counted by decoding
     without types. A difference for another reason costs time, never a wrong answer.
     """
-    if b"\\u003" in body:
+    # The search for one byte is a hundred times faster, and most bodies have no backslash.
+    if b"\\" in body and b"\\u003" in body:
         return False
     colons = body.count(b":")
     if _encode(upload).count(b":") == colons:

@@ -21,6 +21,7 @@ from tailrace.collect.client_address import Network, client_address
 from tailrace.collect.counters import Counters
 from tailrace.collect.keys import Keys, KeysUnread
 from tailrace.collect.limits import Endpoint, Limits, upload_endpoints
+from tailrace.collect.patience import Patience
 from tailrace.collect.reading import open_upload
 from tailrace.collect.times import client_upload_micros
 from tailrace.errors import BadRequest, ClockStepped, DiskReserve, Transient
@@ -60,6 +61,7 @@ class Collector:
         self._trusted_proxies = tuple(trusted_proxies)
         self._log_failed = log_failed
         self._endpoints = upload_endpoints(limits)
+        self._patience = Patience(min(limits.body_idle_seconds, limits.body_total_seconds))
         # One thread: large bodies are decoded one at a time.
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
 
@@ -69,7 +71,7 @@ class Collector:
             return
         received_micros = self._clock.now_micros()
         headers = dict(scope["headers"])
-        body = Body(receive, headers, self._limits)
+        body = Body(receive, headers, self._limits, self._patience)
         try:
             answer = await self._answer(scope, headers, body, received_micros)
             if not body.complete:
