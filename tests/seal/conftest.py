@@ -60,6 +60,7 @@ class World:
         partition_bytes: int = 64 * 1024 * 1024,
         ledger: HandOver | None = None,
         files: Files | None = None,
+        early: bool = True,
     ) -> None:
         self.folder = folder
         self.clock = SteppedClock(self.hour.start_micros)
@@ -77,6 +78,7 @@ class World:
             epoch=self.epoch,
             partition_bytes=partition_bytes,
             partitions=lambda: self.partitions,
+            early=early,
         )
         self._packs = 0
 
@@ -201,9 +203,14 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
         partition_bytes: int = 64 * 1024 * 1024,
         ledger: HandOver | None = None,
         files: Files | None = None,
+        early: bool = True,
     ) -> World:
         world = World(
-            folder or tmp_path, partition_bytes=partition_bytes, ledger=ledger, files=files
+            folder or tmp_path,
+            partition_bytes=partition_bytes,
+            ledger=ledger,
+            files=files,
+            early=early,
         )
         made.append(world)
         return world

@@ -103,6 +103,23 @@ def test_a_full_partition_is_made_while_its_hour_is_open(make_world: MakeWorld) 
     assert [text[0] for text in world.texts(world.project, HOUR)] == ["a", "b", "c", "d", "e"]
 
 
+def test_without_early_exports_files_are_owed_with_their_sealed_hour(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(partition_bytes=150, early=False)
+    for text in ("a", "b"):
+        world.commit(HOUR, {world.project: [[text + sha256(text.encode()).hexdigest()]]})
+    world.closer.finish()
+
+    assert len(sealing.files_of(world.store.connection, world.project, HOUR.number)) == 1
+    assert len(sealing.files_to_hand_over(world.store.connection, 10)) == 1
+    world.seal(HOUR)
+
+    assert sealing.files_to_hand_over(world.store.connection, 10) == []
+    handed_over = world.ledger.sealed_hour(world.project, HOUR)
+    assert handed_over == world.sealed(world.project, HOUR)
+
+
 def test_a_partition_takes_the_fewest_chunks_that_reach_its_size(make_world: MakeWorld) -> None:
     world = make_world(partition_bytes=1)
     world.commit(HOUR, {world.project: [["a"], ["b"], ["c"]]})

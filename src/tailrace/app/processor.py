@@ -86,6 +86,7 @@ class _Loop:
             epoch=self._processor.epoch,
             partition_bytes=settings.seal.partition_bytes,
             partitions=self._open_partitions,
+            early=settings.export.early,
         )
         self._guard = DiskGuard.of_settings(context.files, folder.path, self._clock, settings.disk)
         self._evictor = Evictor(self._archive, self._ledger, self._clock, settings.archive)

@@ -49,8 +49,13 @@ class Closer:
         epoch: int,
         partition_bytes: int,
         partitions: Callable[[], Iterable[int]],
+        early: bool = True,
     ) -> None:
-        """Work as the processor of `epoch`; `partitions` lists the log's that are not retired."""
+        """Work as the processor of `epoch`; `partitions` lists the log's that are not retired.
+
+        With `early` a file is owed from the moment its row is committed, also while its hour is
+        open; without, files go to the ledger with their sealed hour.
+        """
         self._store = store
         self._connection = store.connection
         self._archive = archive
@@ -60,6 +65,7 @@ class Closer:
         self._joining = Joining(store, archive)
         self._waiting = Waiting(store, partition_bytes)
         self._handing = Handing(store, ledger, epoch)
+        self._early = early
 
     def recover(self) -> None:
         """Hand over what a crash left, and let alarmed hours be tried again; call before `step`.
@@ -74,7 +80,8 @@ class Closer:
             closed = sealing.read_number(connection, CLOSED_THROUGH)
             if alarmed is not None and closed is not None:
                 sealing.write_number(connection, CLOSED_THROUGH, min(closed, alarmed - 1))
-        self._handing.files()
+        if self._early:
+            self._handing.files()
         self._handing.hours()
 
     @property
@@ -181,7 +188,8 @@ class Closer:
                 self._waiting.forget(key)
             else:
                 self._waiting.recount(key)
-        self._handing.files()
+        if self._early:
+            self._handing.files()
         self._remove_packs({chunk.pack for plan, _ in made for chunk in plan.chunks})
 
     def _remove_packs(self, packs: Iterable[str]) -> None:
