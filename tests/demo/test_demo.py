@@ -71,8 +71,15 @@ def test_on_a_terminal_it_stays_up_until_ctrl_c(start_demo: Start) -> None:
     run.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("stage", ["S3 server", "tailrace", "the hour"])
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        ("S3 server", signal.SIGTERM),
+        ("tailrace", signal.SIGINT),
+        ("destination", signal.SIGTERM),
+        ("the hour", signal.SIGHUP),
+    ],
+)
 def test_a_signal_half_way_leaves_nothing(
     start_demo: Start, stage: str, number: signal.Signals
 ) -> None:

@@ -24,7 +24,7 @@ from tailrace.ids import SystemIds
 from tailrace.seal.manifest import SealRecord
 from tailrace.seal.proof import check_manifest
 
-_CLOCK_START = "2026-01-02T13:59:28"
+_CLOCK_START = "2026-01-02T13:59:22"
 _EVENTS = 5000
 _LAST_SECONDS = 3  # the shop stops so long before the hour's end, however slow the machine
 _BUCKET = "acme-events"

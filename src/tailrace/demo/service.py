@@ -15,7 +15,7 @@ from tailrace.errors import NeedsOperator
 from tailrace.folder import DataFolder
 
 _COMMAND_SECONDS = 60.0  # even `destination add`, which runs every probe, needs a few
-_READY_SECONDS = 30.0
+_READY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _ADDRESS = r"^\s*{name}:\s+(http://\S+?)(?:/healthz,)?(?:\s|$)"
 
