@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from tailrace.collect.rates import Throttled
 from tailrace.errors import BadRequest
 
 Headers = list[tuple[bytes, bytes]]
@@ -104,6 +105,22 @@ def invalid_api_key(api_key: str) -> Answer:
 def too_large(detail: str | None = None) -> Answer:
     """Return the 413 that makes SDKs split the batch."""
     return failure(413, "Payload too large", detail=detail)
+
+
+def throttled(who: Throttled) -> Answer:
+    """Return the 429: nothing is stored, SDKs wait with the named events and repeat the others."""
+    keys: dict[str, object] = {
+        "eps_threshold": who.rate.events_per_second,
+        "throttled_devices": who.devices,
+        "throttled_users": who.users,
+    }
+    if who.rate.events_per_day is not None:
+        # SDKs drop the events of those that are named here.
+        keys["exceeded_daily_quota_users"] = who.quota_users
+        keys["exceeded_daily_quota_devices"] = who.quota_devices
+    keys["throttled_events"] = who.events
+    detail = "Send fewer events at once: waiting does not help." if who.endless else None
+    return failure(429, "Too many requests for some devices and users", keys, detail=detail)
 
 
 def too_slow() -> Answer:

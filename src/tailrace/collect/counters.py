@@ -16,3 +16,5 @@ class Counters:
         self.slow_path = 0
         self.append_wait_seconds = 0.0
         self.log_failures = 0
+        self.events_throttled = 0
+        self.rates_forgotten = 0

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from tailrace import killpoints
 from tailrace.clock import Clock
 from tailrace.collect import answers
 from tailrace.collect.answers import Answer, Refused
@@ -22,6 +23,7 @@ from tailrace.collect.counters import Counters
 from tailrace.collect.keys import Keys, KeysUnread
 from tailrace.collect.limits import Endpoint, Limits, upload_endpoints
 from tailrace.collect.patience import Patience
+from tailrace.collect.rates import Rates, Throttled, event_ids
 from tailrace.collect.reading import open_upload
 from tailrace.collect.times import client_upload_micros
 from tailrace.errors import BadRequest, ClockStepped, DiskReserve, Transient
@@ -49,6 +51,7 @@ class Collector:
         clock: Clock,
         *,
         limits: Limits,
+        rates: Rates | None = None,
         trusted_proxies: Sequence[Network] = (),
         log_failed: Callable[[Exception], None] = lambda _: None,
     ) -> None:
@@ -58,6 +61,7 @@ class Collector:
         self._keys = keys
         self._clock = clock
         self._limits = limits
+        self._rates = rates
         self._trusted_proxies = tuple(trusted_proxies)
         self._log_failed = log_failed
         self._endpoints = upload_endpoints(limits)
@@ -117,12 +121,16 @@ class Collector:
             return answers.unavailable("The API keys can't be read; try again later.")
         content = await body.read(share, endpoint.body_bytes_max)
         limits, counters = self._limits, self.counters
-        upload = await self._decode(content, lambda: open_upload(content, limits, counters))
+        large = len(content) > limits.inline_bytes_max
+        if large:
+            upload = await self._off_loop(lambda: open_upload(content, limits, counters))
+        else:
+            upload = open_upload(content, limits, counters)
         owner = await self._keys.owner(upload.api_key)
         if owner is None:
             return answers.invalid_api_key(upload.api_key)
         share.belongs_to(upload.api_key)
-        accepted = await self._decode(content, upload.accept)
+        accepted = await self._off_loop(upload.accept) if large else upload.accept()
         peer = scope["client"][0] if scope.get("client") else ""
         record = Record(
             organization=owner.organization,
@@ -134,7 +142,22 @@ class Collector:
             events=accepted.events,
             body=accepted.body,
         )
-        return await self._make_durable(record, len(content))
+        if self._rates is None:
+            return await self._make_durable(record, len(content))
+        return await self._make_durable_in_turn(record, content, self._rates)
+
+    async def _make_durable_in_turn(self, record: Record, content: bytes, rates: Rates) -> Answer:
+        """Refuse who sends too fast; count only what is stored."""
+        events = await self._decode(content, lambda: event_ids(record.body))
+        verdict = rates.admit(record.endpoint, record.project, events, self._clock.steady_micros())
+        self.counters.rates_forgotten = rates.forgotten
+        if isinstance(verdict, Throttled):
+            self.counters.events_throttled += len(verdict.events)
+            return answers.throttled(verdict)
+        answer = await self._make_durable(record, len(content))
+        if answer.status != 200:
+            rates.take_back(verdict)
+        return answer
 
     async def _make_durable(self, record: Record, body_bytes: int) -> Answer:
         """Return 200 only after the log said that the record is on disk."""
@@ -153,15 +176,14 @@ class Collector:
             self.counters.log_failures += 1
             self._log_failed(error)
             return answers.maybe_stored()
+        killpoints.reached("collect.durable")
         waited_micros = self._clock.steady_micros() - began_micros
         self.counters.append_wait_seconds += waited_micros / 1_000_000
         self.counters.events_accepted += record.events
         self.counters.bytes_accepted += body_bytes
         return answers.accepted(stamp_micros, body_bytes, record.events)
 
-    async def _decode(self, content: bytes, step: Callable[[], Result]) -> Result:
-        if len(content) <= self._limits.inline_bytes_max:
-            return step()
+    async def _off_loop(self, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._large, step)
 
     def close(self) -> None:
