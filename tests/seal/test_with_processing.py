@@ -109,16 +109,20 @@ def test_every_accepted_event_is_in_one_file_or_counted(tmp_path: Path, seed: in
     accepted = fill(log, chance)
 
     life = Running(tmp_path, log, clock)
-    idle = 0
-    while idle < 3:
-        worked = life.processor.run_round() > 0
-        if chance.random() < 0.5 or not worked:
+    restarts = 0
+    while life.processor.run_round():
+        if chance.random() < 0.7:
             life.processor.checkpoint()
-        worked = life.closer.step() or life.closer.joining or worked
-        idle = 0 if worked else idle + 1
-        if chance.random() < 0.1:
+        for _ in range(chance.randrange(4)):
+            life.closer.step()
+        if chance.random() < 0.5:
+            life.closer.finish()
+        if chance.random() < 0.3:
             life.close()
             life = Running(tmp_path, log, clock)
+            restarts += 1
+    assert restarts > 2
+    life.processor.checkpoint()
     life.closer.finish()
 
     early = 0
