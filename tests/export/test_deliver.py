@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tailrace.clock import MICROS
 from tailrace.demo import seaweed
 from tailrace.errors import LeaseLost
+from tailrace.export.client import ClientSettings
+from tailrace.export.deliver import LEASE_SECONDS, RENEW_SECONDS
 from tailrace.state.delivery import Capabilities, Delivery
 from tailrace.state.ledger import Ledger
 
@@ -381,7 +384,7 @@ def test_the_next_holder_aborts_the_upload_of_one_that_died_between_two_parts(
     (left,) = owner.list_multipart_uploads(Bucket=bucket)["Uploads"]
     assert not world.exporter().deliver_next(), "the lease still runs"
 
-    world.wait(31)
+    world.wait(LEASE_SECONDS + 1)
     held: list[Delivery] = []
     watched = WatchedLedger(world.engine, world.clock)
     watched.held = held
@@ -413,7 +416,7 @@ def test_a_death_between_put_and_ledger_ends_as_found(world: Any, bucket: str, s
     with pytest.raises(Died):
         world.exporter(ledger).deliver_next()
 
-    world.wait(31)
+    world.wait(LEASE_SECONDS + 1)
     world.exporter().deliver_next()
 
     assert world.run().state == "success"
@@ -428,7 +431,7 @@ def test_a_holder_that_lost_its_lease_completes_nothing(
     world.seal(world.put_file(1, os.urandom(20 * MIB)))
 
     def another_takes_over() -> None:
-        later = world.clock.now_micros() + 31_000_000
+        later = world.clock.now_micros() + (LEASE_SECONDS + 1) * MICROS
         assert world.ledger.claim(now_micros=later, lease_micros=10**9, destination_limit=2)
 
     proxy.add("PUT", "partNumber=2", before=another_takes_over)
@@ -478,3 +481,9 @@ def test_a_damaged_archive_file_is_never_delivered(
     assert keys() == []
     assert [run.state for run in world.ledger.runs()] == ["retrying", "retrying"]
     assert {run.cause.kind for run in world.ledger.runs()} == {"operator"}
+
+
+def test_no_request_can_outlast_a_lease() -> None:
+    settings = ClientSettings(private_endpoints=False)
+    silence = max(settings.read_timeout_seconds, settings.connect_timeout_seconds)
+    assert silence + RENEW_SECONDS < LEASE_SECONDS

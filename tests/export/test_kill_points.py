@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tailrace import killpoints
+from tailrace.export.deliver import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -56,7 +57,7 @@ def test_a_death_at_a_point_leaves_every_object_once_and_no_upload(
         with pytest.raises(Died):
             world.exporter().deliver_next()
 
-    world.wait(31)
+    world.wait(LEASE_SECONDS + 1)
     world.exporter().deliver_next()
 
     run = world.run()

@@ -302,3 +302,28 @@ def test_trouble_while_a_capability_is_probed_is_no_lack_of_it(
 
     assert not found.passed
     assert found.missing_actions == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bucket": "no bucket!"}, {"region": "no region!"}, {"endpoint_url": "http://no host"}],
+)
+def test_settings_that_can_not_be_are_said_to_be_wrong(
+    destination: Destination, clients: Clients, changes: dict[str, str]
+) -> None:
+    found = verify(msgspec.structs.replace(destination, **changes), clients)
+
+    assert [step.outcome for step in found.steps] == ["settings"] + ["not tried"] * 7
+    assert found.missing_actions == ()
+
+
+def test_a_store_that_names_no_real_region_harms_nothing(
+    make_destination: Callable[..., Destination], bucket: str, proxy: Any, clients: Clients
+) -> None:
+    region = (("x-amz-bucket-region", "no region!"),)
+    proxy.add("HEAD", bucket, answer=(200, b""), headers=region)
+
+    found = verify(make_destination(bucket, endpoint_url=proxy.url), clients)
+
+    assert not found.passed
+    assert outcomes(found)["DeleteObject"] == "ok"

@@ -44,9 +44,11 @@ class ClientSettings(msgspec.Struct, frozen=True):
     """How clients connect. `proxies` maps `http` and `https` to a proxy's URL."""
 
     private_endpoints: bool
-    connect_timeout_seconds: float = 5.0
-    # S3 may think for long about a Complete of many parts.
-    read_timeout_seconds: float = 60.0
+    # Also the longest that one write to the network may hang.
+    connect_timeout_seconds: float = 10.0
+    # Silence, not work: S3 sends blanks while it completes an upload. Must stay well under a lease,
+    # or the next holder aborts an upload that is just being completed.
+    read_timeout_seconds: float = 20.0
     connections_max: int = 16
     proxies: tuple[tuple[str, str], ...] = ()
     ca_bundle: str | None = None

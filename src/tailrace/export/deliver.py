@@ -23,8 +23,9 @@ from tailrace.state.delivery import Delivery, Destination
 from tailrace.state.ledger import Ledger
 from tailrace.state.sealed import SealedFile, SealedHour
 
-# How long a run stays ours after the last sign of life; a crashed exporter's runs wait this long.
-LEASE_SECONDS = 30
+# How long a run stays ours after the last sign of life: longer than the time between renewals and
+# the silence that a request may meet, together. A crashed exporter's runs wait this long.
+LEASE_SECONDS = 35
 # While bytes flow the lease is extended this often.
 RENEW_SECONDS = 10
 

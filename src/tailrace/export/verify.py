@@ -5,6 +5,7 @@ Called when a destination is added, on `tailrace verify`, and during an outage.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -14,6 +15,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    ParamValidationError,
     ReadTimeoutError,
 )
 
@@ -123,7 +125,7 @@ class _Probes:
     def head_bucket(self) -> None:
         try:
             self._client = self._clients.of(self._destination)
-        except TailraceError as error:
+        except _NO_CLIENT as error:
             cause = diagnose(error, self._destination)
             self._note("HeadBucket", "settings", cause)
             self._ended = True
@@ -229,7 +231,8 @@ class _Probes:
     def _failed(self, call: str, error: Exception) -> None:
         key = self._object.key if call not in {"HeadBucket", "ListObjectsV2"} else None
         cause = diagnose(error, self._destination, key)
-        outcome = _outcome(cause)
+        # botocore refuses a bucket name that can't be, before anything is sent.
+        outcome = "settings" if isinstance(error, ParamValidationError) else _outcome(cause)
         self._note(call, outcome, cause)
         if call == "HeadBucket" and isinstance(error, ClientError):
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -246,7 +249,8 @@ class _Probes:
         if self.steps[0].outcome == "ok" or self.steps[0].outcome == "missing":
             self._note("HeadBucket", "settings", self._region_cause(self.region))
         # The other steps still tell which permissions are missing there.
-        self._client = self._clients.open_in(self._destination, self.region)
+        with contextlib.suppress(*_NO_CLIENT):  # where the store names no real region
+            self._client = self._clients.open_in(self._destination, self.region)
 
     def _clients_region(self) -> str:
         assert self._client is not None
@@ -269,6 +273,8 @@ class _Probes:
         self.steps.append(Step(call, action, outcome, cause))
 
 
+# An endpoint or region of which botocore or our own rules make no client.
+_NO_CLIENT = (TailraceError, BotoCoreError, ValueError)
 # Nothing would answer the other probes either, each after its whole time-out.
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError)
 _REGION_CODES = {
