@@ -72,3 +72,15 @@ def test_a_bad_file_is_refused_by_name(tmp_path: Path, text: str, named: str) ->
 def test_a_bad_variable_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(BadSetting, match=name):
         load(tmp_path, {name: value})
+
+
+def test_rate_limits_are_off_until_they_are_switched_on(tmp_path: Path) -> None:
+    assert not load(tmp_path, {}).settings.collect.rate_limits
+    given = {
+        "TAILRACE_COLLECT_RATE_LIMITS": "true",
+        "TAILRACE_COLLECT_BATCH_EVENTS_PER_DAY": "9000",
+    }
+    collect = load(tmp_path, given).settings.collect
+    assert collect.rate_limits
+    assert (collect.httpapi_events_per_second, collect.batch_events_per_second) == (30, 1000)
+    assert collect.batch_events_per_day == 9000

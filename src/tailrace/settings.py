@@ -26,6 +26,7 @@ _NOT_SETTINGS = {"TAILRACE_DATA", "TAILRACE_KILL_AT"}
 
 Percent = Annotated[float, Meta(ge=0, le=90)]
 Bytes = Annotated[int, Meta(ge=0)]
+PerSecond = Annotated[int, Meta(ge=1, le=100_000)]
 
 
 class AwsSettings(msgspec.Struct, frozen=True):
@@ -55,6 +56,18 @@ class CollectSettings(msgspec.Struct, frozen=True):
     processes: Annotated[
         int, Meta(ge=1, le=64, description="collector processes, one log partition each")
     ] = 1
+    rate_limits: Annotated[
+        bool, Meta(description="refuse with 429 users and devices that send too fast")
+    ] = False
+    httpapi_events_per_second: Annotated[
+        PerSecond, Meta(description="rate limit of /2/httpapi, on average over 30 s")
+    ] = 30
+    batch_events_per_second: Annotated[
+        PerSecond, Meta(description="rate limit of /batch, on average over 30 s")
+    ] = 1000
+    batch_events_per_day: Annotated[
+        int, Meta(ge=1, le=10**9, description="quota in 24 h of whoever exceeded /batch's rate")
+    ] = 500_000
 
 
 class LogSettings(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from tailrace.clock import MICROS
 from tailrace.collect.counters import Counters
 from tailrace.collect.keys import Keys
 from tailrace.collect.limits import Limits
+from tailrace.collect.rates import Rate, Rates
 from tailrace.collect.runtime import new_event_loop, serve_collector
 from tailrace.collect.server import Collector
 from tailrace.errors import Transient
@@ -24,6 +25,7 @@ from tailrace.log.partitions import partition_folder
 from tailrace.log.tail import LogBroken
 from tailrace.log.writer import LogWriter
 from tailrace.seal.disk import DiskGuard, appends_allowed
+from tailrace.settings import CollectSettings
 from tailrace.state.database import open_database
 from tailrace.state.processing_view import ProcessingView
 
@@ -65,6 +67,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
         keys,
         context.clock,
         limits=Limits(),
+        rates=_rates(settings.collect),
         trusted_proxies=[ipaddress.ip_network(text) for text in settings.trusted_proxies],
         log_failed=log_failed,
     )
@@ -132,6 +135,17 @@ async def _tick(
             await asyncio.wait_for(stop.wait(), TICK_SECONDS)
 
 
+def _rates(settings: CollectSettings) -> Rates | None:
+    if not settings.rate_limits:
+        return None
+    return Rates(
+        {
+            "/2/httpapi": Rate(settings.httpapi_events_per_second),
+            "/batch": Rate(settings.batch_events_per_second, settings.batch_events_per_day),
+        }
+    )
+
+
 def _known_end(database: Path, partition: int) -> int:
     positions = ProcessingView(database).positions()
     return next((row.position for row in positions if row.partition == partition), 0)
@@ -144,6 +158,9 @@ def _counts(counters: Counters) -> dict[str, float]:
         "requests_ok": requests[200],
         "requests_refused": sum(n for status, n in requests.items() if 400 <= status < 500),
         "requests_unavailable": sum(n for status, n in requests.items() if status >= 500),
+        "requests_throttled": requests[429],
+        "events_throttled": counters.events_throttled,
+        "rates_forgotten": counters.rates_forgotten,
         "events": counters.events_accepted,
         "body_bytes": counters.bytes_accepted,
         "append_seconds": counters.append_wait_seconds,

@@ -19,7 +19,7 @@ from tailrace.hours import HOUR_MICROS
 # A rate is an average over 30 s, a quota a sum over 24 h, each in whole steps.
 WINDOW_SECONDS = 30
 QUOTA_HOURS = 24
-# Names that an endpoint remembers, at some 400 bytes each. One is forgotten only if as many
+# Names that an endpoint remembers, at some 450 bytes each. One is forgotten only if as many
 # others were counted since, so never one that sends too fast.
 NAMES_MAX = 65_536
 
@@ -178,14 +178,14 @@ class Rates:
         endless = False
         for (kind, identifier), count in wanted.items():
             name = names[kind, identifier]
+            daily = endpoint.daily.total(name, now_micros)
+            if daily is not None and daily + count > endpoint.day_max:
+                over[kind][identifier] = daily + count
             recent = count + (endpoint.recent.total(name, now_micros) or 0)
             if recent > endpoint.window_max:
                 fast[kind][identifier] = -(-recent // WINDOW_SECONDS)
                 endless = endless or count > endpoint.window_max
                 endpoint.judge_spamming(name, now_micros)
-            daily = endpoint.daily.total(name, now_micros)
-            if daily is not None and daily + count > endpoint.day_max:
-                over[kind][identifier] = daily + count
         if not any((*fast.values(), *over.values())):
             counts = {names[key]: count for key, count in wanted.items()}
             return Admitted(now_micros, endpoint.count(counts, now_micros))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -23,7 +24,7 @@ from tailrace.collect.counters import Counters
 from tailrace.collect.keys import Keys, KeysUnread
 from tailrace.collect.limits import Endpoint, Limits, upload_endpoints
 from tailrace.collect.patience import Patience
-from tailrace.collect.rates import Rates, Throttled, event_ids
+from tailrace.collect.rates import EventIds, Rates, Throttled, event_ids
 from tailrace.collect.reading import open_upload
 from tailrace.collect.times import client_upload_micros
 from tailrace.errors import BadRequest, ClockStepped, DiskReserve, Transient
@@ -144,17 +145,20 @@ class Collector:
         )
         if self._rates is None:
             return await self._make_durable(record, len(content))
-        return await self._make_durable_in_turn(record, content, self._rates)
+        read_ids = partial(event_ids, accepted.body)
+        ids = await self._off_loop(read_ids) if large else read_ids()
+        return await self._make_durable_in_turn(record, len(content), self._rates, ids)
 
-    async def _make_durable_in_turn(self, record: Record, content: bytes, rates: Rates) -> Answer:
-        """Refuse who sends too fast; count only what is stored."""
-        events = await self._decode(content, lambda: event_ids(record.body))
-        verdict = rates.admit(record.endpoint, record.project, events, self._clock.steady_micros())
+    async def _make_durable_in_turn(
+        self, record: Record, body_bytes: int, rates: Rates, ids: Sequence[EventIds]
+    ) -> Answer:
+        """Refuse those who send too fast; count only what is stored."""
+        verdict = rates.admit(record.endpoint, record.project, ids, self._clock.steady_micros())
         self.counters.rates_forgotten = rates.forgotten
         if isinstance(verdict, Throttled):
             self.counters.events_throttled += len(verdict.events)
             return answers.throttled(verdict)
-        answer = await self._make_durable(record, len(content))
+        answer = await self._make_durable(record, body_bytes)
         if answer.status != 200:
             rates.take_back(verdict)
         return answer

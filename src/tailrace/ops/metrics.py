@@ -16,6 +16,15 @@ COUNTERS = {
     "requests_ok": ("tailrace_requests_accepted", "Upload requests answered with 200."),
     "requests_refused": ("tailrace_requests_refused", "Upload requests answered with 4xx."),
     "requests_unavailable": ("tailrace_requests_unavailable", "Upload requests answered with 5xx."),
+    "requests_throttled": ("tailrace_requests_throttled", "Upload requests answered with 429."),
+    "events_throttled": (
+        "tailrace_events_throttled",
+        "Events of users and devices over a rate limit, each time they were refused.",
+    ),
+    "rates_forgotten": (
+        "tailrace_rates_forgotten",
+        "Users and devices that rate limits lost sight of, because there were too many.",
+    ),
     "events": ("tailrace_events_accepted", "Events answered with 200."),
     "body_bytes": ("tailrace_body_bytes", "Bytes of request bodies, decompressed."),
     "append_seconds": ("tailrace_append_wait_seconds", "Seconds that requests waited for the log."),
