@@ -178,8 +178,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def bring_what_is_there_and_let_go(self, data: st.DataObject) -> None:
         held = data.draw(st.sampled_from(self.holders))
-        if self._put_all(held):
-            self._try(held, "end")
+        if self._put_all(held) and self._try(held, "end") and data.draw(st.booleans()):
+            self.hand_over_an_early_file(held.hour, held.scope < 0)
 
     @precondition(lambda self: self.holders)
     @rule(data=st.data(), sealed=st.booleans())
@@ -349,5 +349,5 @@ def test_nothing_owed_is_lost_and_no_run_has_two_holders(tmp_path: Path) -> None
     LedgerMachine.empty = tmp_path / "empty.sqlite"
     open_database(LedgerMachine.empty).dispose()
     run_state_machine_as_test(
-        FinishedMachine, settings=settings(max_examples=25, stateful_step_count=40, deadline=None)
+        FinishedMachine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None)
     )
