@@ -132,7 +132,7 @@ def test_the_very_same_event_is_no_duplicate_of_itself(bench: Any) -> None:
     dedupe = Dedupe(store.connection, b"k" * 32, b"")
     key = dedupe.key(1, "d", "i")
 
-    assert not dedupe.is_duplicate(key, (10, 1, 5, 0), [])
-    assert not dedupe.is_duplicate(key, (10, 1, 5, 0), [])
-    assert dedupe.is_duplicate(key, (10, 1, 5, 1), [])
-    assert dedupe.is_duplicate(key, (10, 2, 5, 0), [])
+    assert not dedupe.is_duplicate((key, 10, 1, 5, 0), [])
+    assert not dedupe.is_duplicate((key, 10, 1, 5, 0), [])
+    assert dedupe.is_duplicate((key, 10, 1, 5, 1), [])
+    assert dedupe.is_duplicate((key, 10, 2, 5, 0), [])

@@ -81,7 +81,9 @@ class Batch:
         self._persons.begin_batch(self._identity.next_amplitude_id)
         wanted: set[Key] = set()
         for portion in portions:
-            wanted.update(self._persons_of(portion.record.project, [portion]))
+            project = portion.record.project
+            for amplitude_id in self._identity.likely(portion.devices, portion.users):
+                wanted.add((project, amplitude_id))
         self._persons.look_up(sorted(wanted))
 
     def apply(
@@ -99,8 +101,8 @@ class Batch:
             raise
         except Exception as error:
             return self._apart(portion, batch, hour, now, error)
-        # An event of another project in this batch moved a device to an id that this project was
-        # not asked for. Ask for all ids of the organization, outside of what holds events.
+        # An event before it changed what its keys lead to, to an id that this project was not
+        # asked for. Ask for all ids of the organization, outside of what holds events.
         organization = portion.record.organization
         relatives = [one for one in batch if one.record.organization == organization]
         self._persons.look_up(self._persons_of(portion.record.project, relatives))
@@ -163,13 +165,12 @@ class Batch:
         uuids = uuid_texts(self._uuid_key, entry, first, len(portion.events))
         data = self._data_of(record.endpoint)
         library = DEFAULT_LIBRARY.get(record.endpoint, DEFAULT_LIBRARY["/2/httpapi"])
-        has_operations = b'"$' in record.body or b"\\u0024" in record.body
         lines: list[Line] = []
         tally = Tally()
         for offset, event in enumerate(portion.events):
             key = portion.keys[offset]
             if key is not None and self._dedupe.is_duplicate(
-                key, (entry.stamp, entry.partition, entry.position, first + offset), journal
+                (key, entry.stamp, entry.partition, entry.position, first + offset), journal
             ):
                 tally.duplicates += 1
                 continue
@@ -189,6 +190,9 @@ class Batch:
             event_millis = clamped(client_millis + times.shift)
             amplitude_id = self._identity.resolve(device, user, event_millis, moment, journal)
             event_text = millis_text(event_millis)
+            client_text = (
+                event_text if event_millis == client_millis else millis_text(client_millis)
+            )
             version = event.app_version or event.version_name
             person_key = (record.project, amplitude_id)
             person = self._persons.get(person_key)
@@ -202,10 +206,12 @@ class Batch:
                 self._persons.set(person_key, person, journal)
             properties = event.user_properties
             if properties is not EMPTY_OBJECT:
-                if has_operations:
-                    properties = without_operations(properties)
+                properties = without_operations(properties)
                 if not event.skip_user_properties_sync and not is_empty(properties):
                     kind += 1
+            has_ids = event.idfa or event.idfv or event.adid
+            has_ids = has_ids or event.android_id or event.android_app_set_id
+            attribution = attribution_ids(event) if has_ids else None
             uuid = uuids[offset]
             lines.append(
                 Line(
@@ -232,7 +238,7 @@ class Batch:
                     event.insert_id,
                     event_type,
                     event.library or library,
-                    attribution_ids(event),
+                    attribution,
                     None,
                     event.device_manufacturer,
                     person[2],
@@ -257,7 +263,7 @@ class Batch:
                     None,
                     None,
                     None,
-                    millis_text(client_millis),
+                    client_text,
                 )
             )
         tally.exported = len(lines)

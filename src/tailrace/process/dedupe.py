@@ -19,8 +19,8 @@ SWEEP_KEYS_PER_NEW = 2
 # Partitions are read to slightly different times; no stamp can come this far behind the newest.
 SWEEP_MARGIN_MICROS = 24 * 3_600_000_000
 
-# When and where an event was first seen: (stamp, partition, position, index).
-Seen = tuple[int, int, int, int]
+# When and where an event was first seen: (key, stamp, partition, position, index).
+Seen = tuple[bytes, int, int, int, int]
 
 
 class Dedupe:
@@ -29,7 +29,7 @@ class Dedupe:
     def __init__(self, connection: rows.Connection, key: bytes, swept: bytes) -> None:
         self._connection = connection
         self._hash = hashlib.blake2b(digest_size=16, key=key)
-        self._stored: dict[bytes, Seen] = {}
+        self._stored: dict[bytes, rows.Row] = {}
         self._changed: dict[bytes, Seen] = {}
         self._swept = swept
 
@@ -43,17 +43,18 @@ class Dedupe:
         """Learn what the database knows of a batch's keys, in place of the batch before."""
         wanted = {key for key in keys if key not in self._changed}
         found = rows.find_insertions(self._connection, wanted)
-        self._stored = {row[0]: (row[1], row[2], row[3], row[4]) for row in found}
+        self._stored = {row[0]: row for row in found}
 
-    def is_duplicate(self, key: bytes, event: Seen, journal: Journal) -> bool:
-        """Say whether another event with this key came within the window; if not, `event` is first.
+    def is_duplicate(self, event: Seen, journal: Journal) -> bool:
+        """Say whether another event with its key came within the window; if not, it is the first.
 
         Only the very same event (partition, position, index) is no duplicate of itself. A duplicate
         does not prolong the window.
         """
+        key = event[0]
         first = self._changed.get(key) or self._stored.get(key)
-        if first is not None and event[0] - first[0] <= WINDOW_MICROS:
-            return first[1:] != event[1:]
+        if first is not None and event[1] - first[1] <= WINDOW_MICROS:
+            return first[2:] != event[2:]
         put(journal, self._changed, key, event)
         return False
 
@@ -66,8 +67,8 @@ class Dedupe:
 
         Returns where the sweep of the next checkpoint goes on; tell `saved` after the commit.
         """
-        changed = sorted(self._changed.items())
-        rows.write_insertions(connection, [(key, *seen) for key, seen in changed])
+        changed = sorted(self._changed.values())
+        rows.write_insertions(connection, changed)
         portion = SWEEP_KEYS_MIN + SWEEP_KEYS_PER_NEW * len(changed)
         self._swept = rows.sweep_insertions(
             connection, self._swept, portion, last_stamp - WINDOW_MICROS - SWEEP_MARGIN_MICROS

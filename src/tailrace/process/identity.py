@@ -69,6 +69,16 @@ class Identity:
             for user_id, amplitude_id in rows.find_users(self._connection, organization, ids):
                 self._users.young[organization, user_id] = amplitude_id
 
+    def likely(self, devices: Iterable[Key | None], users: Iterable[Key | None]) -> set[int]:
+        """Return the ids that events with these keys get if nothing changes before them."""
+        at_device, of_user = self._devices.young, self._users.young
+        found = {
+            (of_user.get(user) if user else None) or (at_device.get(device, 0) if device else 0)
+            for device, user in zip(devices, users, strict=True)
+        }
+        found.discard(0)
+        return {abs(amplitude_id) for amplitude_id in found}
+
     def known(self, devices: Iterable[Key], users: Iterable[Key]) -> set[int]:
         """Return the amplitude ids that keys of the batch have now, after `look_up`."""
         found = {abs(self._devices.young.get(key, 0)) for key in devices}
