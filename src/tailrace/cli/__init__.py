@@ -6,8 +6,12 @@ import sys
 
 import typer
 
-from tailrace.cli import destinations, service, setup, show, upkeep
+from tailrace.cli.destinations import register as register_destinations
 from tailrace.cli.output import fail
+from tailrace.cli.service import register as register_service
+from tailrace.cli.setup import register as register_setup
+from tailrace.cli.show import register as register_show
+from tailrace.cli.upkeep import register as register_upkeep
 from tailrace.errors import TailraceError
 
 app = typer.Typer(
@@ -19,11 +23,14 @@ app = typer.Typer(
     epilog="Exit codes: 0 fine, 1 failed, 2 wrong use, 3 needs the operator.",
 )
 
-setup.register(app)
-service.register(app)
-destinations.register(app)
-show.register(app)
-upkeep.register(app)
+for register in (
+    register_setup,
+    register_service,
+    register_destinations,
+    register_show,
+    register_upkeep,
+):
+    register(app)
 
 
 def main() -> None:

@@ -62,18 +62,18 @@ def _run(
     context = PartContext.open(data, name, pipe=pipe)
     # Each part imports only what it runs on: that is most of its start-up time and memory.
     if part is _Part.COLLECTOR:
-        from tailrace.app import collector
+        from tailrace.app.collector import run as run_collector
 
-        collector.run(context, partition, context.listening(socket, listen or LISTEN_DEFAULT))
+        run_collector(context, partition, context.listening(socket, listen or LISTEN_DEFAULT))
     elif part is _Part.PROCESSOR:
-        from tailrace.app import processor
+        from tailrace.app.processor import run as run_processor
 
-        processor.run(context)
+        run_processor(context)
     elif part is _Part.EXPORTER:
-        from tailrace.app import exporter
+        from tailrace.app.exporter import run as run_exporter
 
-        exporter.run(context)
+        run_exporter(context)
     else:
-        from tailrace.app import web
+        from tailrace.app.web import run as run_web
 
-        web.run(context, context.listening(socket, listen or WEB_LISTEN_DEFAULT))
+        run_web(context, context.listening(socket, listen or WEB_LISTEN_DEFAULT))
