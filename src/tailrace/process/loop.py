@@ -37,8 +37,8 @@ OPEN_BYTES_MAX = 64 * 1024 * 1024
 # The log is durable, so this only bounds what a restart repeats.
 CHECKPOINT_MICROS = 30 * MICROS
 # Read caches for devices and users, and for persons; what they drop is read again.
-IDENTITY_CACHE_BYTES = 48 * 1024 * 1024
-PERSON_CACHE_BYTES = 24 * 1024 * 1024
+IDENTITY_CACHE_BYTES = 64 * 1024 * 1024
+PERSON_CACHE_BYTES = 32 * 1024 * 1024
 
 
 class Rounds(Protocol):

@@ -11,7 +11,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 # What a dictionary entry with its key tuple, strings and value takes beside the strings' text.
-ENTRY_BYTES = 250
+ENTRY_BYTES = 350
 
 
 class Absent:
