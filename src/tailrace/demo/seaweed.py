@@ -42,6 +42,7 @@ _POLLS_MAX = 400  # with the wait below: 20 s for the server to answer
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 5.0  # after this long it is killed
 _LOG_TAIL_BYTES = 2000
+_VOLUMES_MAX = 4000  # some hundred buckets
 _SERVICES = ("s3", "master", "volume", "filer", "admin")
 
 
@@ -231,6 +232,8 @@ def _launch(program: Path, folder: Path, ports: Sequence[int]) -> subprocess.Pop
         "-webdav=false",
         "-admin.ui=false",
         "-volume.preStopSeconds=0",
+        # Each bucket takes volumes of its own; by default only as many as the free disk could fill.
+        f"-volume.max={_VOLUMES_MAX}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-s3.autoCreateBucket=false",
