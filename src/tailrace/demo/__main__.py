@@ -56,7 +56,8 @@ def _run(interrupts: Interrupts) -> int:
                     staying = True
                     journey.stay(project, running)
     except Interrupted as interrupted:
-        screen.line("Stopped. Nothing is left behind.")
+        # A terminal has just echoed ^C at the beginning of the line.
+        screen.line("\nStopped. Nothing is left behind.")
         return 0 if staying and interrupted.number == signal.SIGINT else 128 + interrupted.number
     except TailraceError as error:
         print(f"The demo failed. {error}", file=sys.stderr)
