@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 MIB = 1024**2
+SLOW = pytest.mark.slow(reason="several parts of 16 MiB go through a real server")
 DATA = gzip.compress(b'{"event_type":"one"}\n', mtime=0)
 OTHER = gzip.compress(b'{"event_type":"two"}\n', mtime=0)
 
@@ -154,7 +155,7 @@ def test_an_object_of_other_content_is_a_conflict_that_names_it_and_stays(
     assert name == "marker" or not [one for one in keys() if one.endswith("_complete")]
 
 
-@pytest.mark.parametrize("size", [len(DATA), 20 * MIB])
+@pytest.mark.parametrize("size", [len(DATA), pytest.param(20 * MIB, marks=SLOW)])
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.parametrize("checksums", [True, False])
 def test_every_size_arrives_whole_whatever_the_store_can_do(
@@ -177,7 +178,7 @@ def test_every_size_arrives_whole_whatever_the_store_can_do(
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-@pytest.mark.parametrize("size", [len(DATA), 20 * MIB])
+@pytest.mark.parametrize("size", [len(DATA), pytest.param(20 * MIB, marks=SLOW)])
 def test_other_content_is_never_replaced(
     world: Any, bucket: str, owner: S3Client, size: int, conditional: bool
 ) -> None:
@@ -197,7 +198,7 @@ def test_other_content_is_never_replaced(
 
 @pytest.mark.parametrize(
     ("size", "method", "holds"),
-    [(len(DATA), "PUT", "%231.json.gz"), (20 * MIB, "POST", "uploadId=")],
+    [(len(DATA), "PUT", "%231.json.gz"), pytest.param(20 * MIB, "POST", "uploadId=", marks=SLOW)],
 )
 def test_a_lost_answer_to_the_last_request_ends_as_found(
     world: Any, bucket: str, proxy: Any, size: int, method: str, holds: str
@@ -218,6 +219,7 @@ def test_a_lost_answer_to_the_last_request_ends_as_found(
     assert file.how == "found"
 
 
+@SLOW
 def test_a_lost_answer_to_a_part_begins_the_upload_anew_and_leaves_none_behind(
     world: Any, bucket: str, proxy: Any, owner: S3Client
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_lost_answer_to_a_part_begins_the_upload_anew_and_leaves_none_behind(
 ERROR = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>m</Message></Error>"
 
 
+@SLOW
 def test_an_error_inside_a_200_from_complete_is_an_error(
     world: Any, bucket: str, proxy: Any, keys: Callable[[], list[str]]
 ) -> None:
@@ -258,7 +261,7 @@ def test_an_error_inside_a_200_from_complete_is_an_error(
 
 @pytest.mark.parametrize(
     ("size", "method", "holds"),
-    [(len(DATA), "PUT", "%231.json.gz"), (20 * MIB, "POST", "uploadId=")],
+    [(len(DATA), "PUT", "%231.json.gz"), pytest.param(20 * MIB, "POST", "uploadId=", marks=SLOW)],
 )
 def test_a_409_is_tried_again_within_the_same_try(
     world: Any, bucket: str, proxy: Any, size: int, method: str, holds: str, owner: S3Client
@@ -285,6 +288,7 @@ def test_endless_409s_end_the_try_as_temporary(world: Any, bucket: str, proxy: A
     assert (world.run().state, world.run().cause.kind) == ("retrying", "temporary")
 
 
+@SLOW
 def test_a_412_on_complete_from_a_writer_who_came_between_is_a_conflict(
     world: Any, bucket: str, proxy: Any, owner: S3Client
 ) -> None:
@@ -304,6 +308,7 @@ def test_a_412_on_complete_from_a_writer_who_came_between_is_a_conflict(
     assert not owner.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
+@SLOW
 def test_where_complete_has_no_condition_the_object_is_read_again(
     world: Any, bucket: str, proxy: Any, owner: S3Client
 ) -> None:
@@ -323,6 +328,7 @@ def test_where_complete_has_no_condition_the_object_is_read_again(
     assert not [line for line in proxy.requests if line.endswith("_complete")]
 
 
+@SLOW
 def test_an_upload_that_someone_aborted_is_begun_anew(
     world: Any, bucket: str, proxy: Any, owner: S3Client
 ) -> None:
@@ -340,6 +346,7 @@ def test_an_upload_that_someone_aborted_is_begun_anew(
     assert world.run().state == "success"
 
 
+@SLOW
 def test_a_policy_withdrawn_between_two_parts_is_refused_access_and_no_upload_stays(
     world: Any, bucket: str, proxy: Any, owner: S3Client, server: seaweed.Seaweed
 ) -> None:
@@ -372,6 +379,7 @@ class Died(BaseException):
     """Not an Exception: nothing may catch it, as nothing catches a kill."""
 
 
+@SLOW
 def test_the_next_holder_aborts_the_upload_of_one_that_died_between_two_parts(
     world: Any, bucket: str, owner: S3Client
 ) -> None:
@@ -407,7 +415,7 @@ class WatchedLedger(Ledger):
         return taken
 
 
-@pytest.mark.parametrize("size", [len(DATA), 20 * MIB])
+@pytest.mark.parametrize("size", [len(DATA), pytest.param(20 * MIB, marks=SLOW)])
 def test_a_death_between_put_and_ledger_ends_as_found(world: Any, bucket: str, size: int) -> None:
     destination = world.add_destination(bucket)
     world.seal(world.put_file(1, os.urandom(size)))
@@ -424,6 +432,7 @@ def test_a_death_between_put_and_ledger_ends_as_found(world: Any, bucket: str, s
     assert file.how == "found"
 
 
+@SLOW
 def test_a_holder_that_lost_its_lease_completes_nothing(
     world: Any, bucket: str, proxy: Any, owner: S3Client, keys: Callable[[], list[str]]
 ) -> None:

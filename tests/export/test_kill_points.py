@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 MIB = 1024**2
+SLOW = pytest.mark.slow(reason="several parts of 16 MiB go through a real server")
 
 
 class Died(BaseException):
     """Not an Exception: nothing may catch it, as nothing catches a kill."""
 
 
-@pytest.mark.parametrize("size", [100, 40 * MIB])
+@pytest.mark.parametrize("size", [100, pytest.param(40 * MIB, marks=SLOW)])
 @pytest.mark.parametrize(
     "point",
     [
