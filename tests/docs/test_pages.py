@@ -42,7 +42,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 _BLOCK = re.compile(
     r"(?:^<!-- test: (?P<mark>[^\n]*?) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.M | re.S
 )
-_CLOCK_START = "2026-01-02T13:59:40"
+_CLOCK_START = "2026-01-02T13:59:20"
 _TURN_SECONDS = 0.1
 _READY_TURNS_MAX = 400
 _SEALED_TURNS_MAX = 900
