@@ -26,7 +26,7 @@ check: environment ## check style, types and the layers of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: environment ## measure ingest and processing; results go to bench-results
 	@$(BIN)/python -m benchmarks
