@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ records = st.builds(
     events=st.integers(0, 10_000),
     body=st.binary(max_size=2_000),
 )
+places = st.tuples(st.integers(1, 100), st.integers(0, 2**53), st.integers(-1, 2000))
 
 
 def stored(record: Record) -> bytes:
@@ -30,6 +32,14 @@ def stored(record: Record) -> bytes:
 @given(records)
 def test_a_record_comes_back_as_it_was_stored(record: Record) -> None:
     assert decode_record(memoryview(stored(record))) == record
+
+
+@given(records, places)
+def test_a_retried_record_names_what_it_repeats(
+    record: Record, place: tuple[int, int, int]
+) -> None:
+    retried = msgspec.structs.replace(record, retry_of=place)
+    assert decode_record(memoryview(stored(retried))) == retried
 
 
 @given(records)

@@ -102,6 +102,7 @@ class Bench:
         sent: int | None = None,
         endpoint: str = "/2/httpapi",
         address: str = "203.0.113.7",
+        retry_of: tuple[int, int, int] | None = None,
     ) -> Entry:
         """Put a record into the log; without a stamp it comes a millisecond after the last."""
         stamp = self.stamp + 1000 if stamp is None else stamp
@@ -114,6 +115,7 @@ class Bench:
             address,
             count,
             body,
+            retry_of,
         )
         return self._add(partition, stamp, record)
 

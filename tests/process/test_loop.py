@@ -8,7 +8,7 @@ import pytest
 
 from tailrace.errors import InUse
 from tailrace.process.loop import CHECKPOINT_MICROS, OPEN_BYTES_MAX, Processor
-from tailrace.state.processing_rows import held, remove_held
+from tailrace.state.processing_rows import held
 
 EVENT = {"device_id": "device-1", "event_type": "buy"}
 # Decodes, but can't be rendered as one line.
@@ -149,19 +149,37 @@ def test_a_failed_attempt_takes_back_what_it_did_to_known_devices(bench: Any) ->
     assert bench.rows("SELECT count(*) FROM merge") == [(0,)]
 
 
-def test_a_held_event_that_is_sent_again_is_new(bench: Any) -> None:
+def test_a_retried_event_is_new_and_held_no_longer(bench: Any) -> None:
     bench.append(body(TWO_LINES[:-1] + b',"insert_id":"one"}'))
     bench.run()
     (row,) = held(bench.store.connection, 10)
+    place = (row.partition, row.position, row.index)
 
-    bench.append(body(row.event.replace(b"\n", b"")))
+    for _ in range(2):
+        bench.append(body(row.event.replace(b"\n", b"")), retry_of=place)
+    bench.processor.run_round()
+    bench.crash()
     bench.run()
-    with bench.store.transaction() as connection:
-        remove_held(connection, row)
+    bench.append(body(row.event.replace(b"\n", b"")), retry_of=place)
+    bench.run()
 
     assert [line["$insert_id"] for line in bench.lines()] == ["one"]
-    assert bench.counts() | {"accepted": 2, "exported": 1, "held": 1} == bench.counts()
+    expected = {"accepted": 4, "exported": 1, "held": 1, "duplicates": 2}
+    assert bench.counts() | expected == bench.counts()
     assert held(bench.store.connection, 10) == []
+
+
+def test_an_event_that_is_retried_in_vain_is_held_once(bench: Any) -> None:
+    bench.append(body(TWO_LINES))
+    bench.run()
+    (row,) = held(bench.store.connection, 10)
+
+    again = bench.append(body(row.event), retry_of=(row.partition, row.position, row.index))
+    bench.run()
+
+    (row,) = held(bench.store.connection, 10)
+    assert row.position == again.position
+    assert bench.counts() | {"accepted": 2, "held": 2} == bench.counts()
 
 
 def test_one_event_of_a_wrong_type_does_not_hold_the_others(bench: Any) -> None:

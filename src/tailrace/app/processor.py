@@ -45,7 +45,7 @@ def run(context: PartContext) -> None:
         context.end()
 
 
-class _LogRounds:
+class LogRounds:
     """The log as the processor reads it."""
 
     def __init__(self, reader: LogReader, clock: Clock) -> None:
@@ -71,7 +71,7 @@ class _Loop:
         self._ledger = Ledger(self._engine, self._clock)
         self._store = ProcessingStore.open(folder.processing_database, context.ids)
         self._processor = Processor(
-            _LogRounds(self._reader, self._clock),
+            LogRounds(self._reader, self._clock),
             self._store,
             self._archive,
             self._clock,

@@ -26,17 +26,12 @@ log_app = typer.Typer(help="The log of accepted requests.", no_args_is_help=True
 held_app = typer.Typer(help="Events that could not be processed.", no_args_is_help=True)
 
 
-# `held list` is a command of a group, also while it is the only one.
-@held_app.callback()
-def _held_group() -> None:
-    """Events that could not be processed."""
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     clock_app.command("accept")(_accept)
     log_app.command("retire")(_retire)
     held_app.command("list")(_held)
+    held_app.command("retry")(_retry)
     app.add_typer(clock_app, name="clock")
     app.add_typer(log_app, name="log")
     app.add_typer(held_app, name="held")
@@ -78,4 +73,17 @@ def _held(data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> None:
     print_table(
         ("project", "hour", "partition", "position", "index", "error"),
         [(e.project, e.hour, e.partition, e.position, e.index, e.error) for e in held],
+    )
+
+
+def _retry(data: DataOption = DATA_DEFAULT) -> None:
+    """Put the held events through the log again, once the reason is mended."""
+    from tailrace.app.held import retry_held
+
+    folder, files, clock = open_folder(data)
+    count = retry_held(folder, clock, files)
+    print_lines(
+        [f"{count} held rows go through the log again; `tailrace status` shows what is held then."]
+        if count
+        else ["No event is held."]
     )

@@ -1,7 +1,7 @@
 """`Record`: one accepted request, the unit that `collect` hands to the log, and its encoding.
 
-A stored record is a version byte and a MessagePack array whose last element, the body, lies there
-as it came. Called by the writer and the reader.
+A stored record is a version byte and a MessagePack array. Its last element is the body as it came;
+only a retried one has a ninth behind it. Called by the writer and the reader.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     `events` is the number of events in `body`, written by the collector; the sum of these numbers
     is what an hour has *accepted*, before anything is decoded (promise 2). `body` is a JSON object
     that decodes as `tailrace.upload.Upload`. All times are microseconds since the epoch.
+
+    `retry_of` names the held event (partition, position, index) that this record puts through the
+    log again; it counts only while that one is still held.
     """
 
     organization: int
@@ -37,6 +40,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     client_address: str
     events: int
     body: bytes
+    retry_of: tuple[int, int, int] | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -68,6 +72,8 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 def encode_record(record: Record) -> tuple[bytes, bytes]:
     """Return the stored form in two parts, so that the body is not copied."""
+    if record.retry_of is not None:
+        return bytes([RECORD_VERSION]) + _encode(record), b""
     fields = _encode(
         (
             record.organization,

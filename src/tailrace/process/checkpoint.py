@@ -27,7 +27,7 @@ from tailrace.process.identity import Identity
 from tailrace.process.persons import Persons
 from tailrace.state import processing_rows as rows
 from tailrace.state.processing import Move, ProcessingStore
-from tailrace.state.processing_rows import ChunkRow, HeldRow
+from tailrace.state.processing_rows import ChunkRow, HeldRow, Place
 
 # Small chunks looked at for one rewrite; more of them wait for the next checkpoint.
 SMALL_CHUNKS_MAX = 1000
@@ -59,6 +59,7 @@ class Changes(msgspec.Struct):
     moves: Sequence[Move]
     hours: Sequence[OpenHour]
     held: Sequence[HeldRow]
+    retried: Sequence[Place]
     last_stamp: int
 
 
@@ -93,6 +94,7 @@ class Checkpoints:
         with self._store.checkpoint(self._epoch, changes.moves) as connection:
             rows.remove_chunks(connection, rewritten)
             rows.write_chunks(connection, chunks)
+            rows.remove_held(connection, changes.retried)
             rows.write_held(connection, changes.held)
             rows.count_project_hours(connection, [_counts(hour) for hour in changes.hours])
             rows.count_event_dates(connection, _dates(changes.hours))

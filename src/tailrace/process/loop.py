@@ -26,7 +26,7 @@ from tailrace.process.memory import ENTRY_BYTES
 from tailrace.process.persons import Persons
 from tailrace.state import processing_rows as rows
 from tailrace.state.processing import HourSettings, Move, ProcessingStore
-from tailrace.state.processing_rows import HeldRow
+from tailrace.state.processing_rows import HeldRow, Place
 
 # A round is decoded as a whole; with Python's objects it takes several times its bytes.
 ROUND_BYTES = 8 * 1024 * 1024
@@ -96,6 +96,7 @@ class Processor:
             raise
         self._hours: dict[tuple[int, int], OpenHour] = {}
         self._held: list[HeldRow] = []
+        self._retried: set[Place] = set()
         self._last_stamp = max((place.stamp for place in self._positions.values()), default=0)
         self._open_bytes = 0
         self._unsaved_since: int | None = None
@@ -144,11 +145,13 @@ class Processor:
                 moves=list(self._moves()),
                 hours=[hour for _, hour in sorted(self._hours.items()) if hour.tally.accepted],
                 held=self._held,
+                retried=sorted(self._retried),
                 last_stamp=self._last_stamp,
             )
             self._checkpoints.commit(changes, self._dedupe, self._identity, self._persons)
             self._committed = dict(self._positions)
             self._held = []
+            self._retried = set()
             self._open_bytes = 0
             self._unsaved_since = None
             self._hour_left = False
@@ -183,7 +186,19 @@ class Processor:
         number = entry.stamp // HOUR_MICROS
         hour = self._hours[entry.record.project, number]
         hour.accept(entry.record.events, entry.stamp)
+        retried = entry.record.retry_of
+        if retried is not None and not self._take_back(retried):
+            # It was retried twice, and the first time has settled it.
+            hour.tally.duplicates += entry.record.events
+            return
         yield from self._batch.prepare(entry, entry.record, number)
+
+    def _take_back(self, place: Place) -> bool:
+        """Hold an event no longer, with the next commit; say whether it was held until now."""
+        if place in self._retried or not rows.is_held(self._store.connection, place):
+            return False
+        self._retried.add(place)
+        return True
 
     def _take(self, outcome: Outcome, hour: OpenHour) -> None:
         hour.tally.add(outcome.tally)

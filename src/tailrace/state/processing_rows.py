@@ -20,6 +20,10 @@ Row = tuple[Any, ...]
 Connection = sqlite3.Connection
 
 
+# (partition, position, index) of an event in the log.
+Place = tuple[int, int, int]
+
+
 class HeldRow(msgspec.Struct, frozen=True):
     """An event that could not be processed, or (index -1) a whole request of `events` events.
 
@@ -219,11 +223,18 @@ def held(connection: sqlite3.Connection, limit: int) -> list[HeldRow]:
     return [HeldRow(*row) for row in rows]
 
 
-def remove_held(connection: sqlite3.Connection, row: HeldRow) -> None:
-    """Forget a held event once it went through the log again; the hour keeps its count."""
-    connection.execute(
-        "DELETE FROM held WHERE partition = ? AND position = ? AND idx = ?",
-        (row.partition, row.position, row.index),
+def is_held(connection: sqlite3.Connection, place: Place) -> bool:
+    """Say whether the event of (partition, position, index) is held."""
+    found = connection.execute(
+        "SELECT 1 FROM held WHERE partition = ? AND position = ? AND idx = ?", place
+    )
+    return found.fetchone() is not None
+
+
+def remove_held(connection: sqlite3.Connection, places: Iterable[Place]) -> None:
+    """Forget held events that went through the log again; their hours keep the count."""
+    connection.executemany(
+        "DELETE FROM held WHERE partition = ? AND position = ? AND idx = ?", places
     )
 
 

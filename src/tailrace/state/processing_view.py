@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 from tailrace.hours import Hour
+from tailrace.state import processing_rows
+from tailrace.state.processing_rows import HeldRow
 
 BUSY_SECONDS = 5.0
 
@@ -97,6 +99,13 @@ class ProcessingView:
             HeldEvent(row[0], row[1], row[2], row[3], str(Hour(row[4])), row[5], row[6], row[7])
             for row in rows
         ]
+
+    def held_rows(self, limit: int) -> list[HeldRow]:
+        """Return the oldest held rows whole, at most `limit`, for whoever retries them."""
+        if not self._path.exists():
+            return []
+        with self._open() as connection:
+            return processing_rows.held(connection, limit)
 
     def alarms(self) -> list[Alarm]:
         """Return the hours that can't be sealed, oldest first."""
