@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -59,7 +60,7 @@ class Supervisor:
         self._parts = [_Running(part) for part in parts]
         self._on_tick = on_tick
         self._deaths: deque[float] = deque(maxlen=DEATHS_MAX)
-        self._stop = False
+        self._stop = threading.Event()
         self._pipe_read, self._pipe_write = os.pipe()
 
     @property
@@ -81,17 +82,17 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
-            while not self._stop:
+            while not self._stop.is_set():
                 if not self._look_after():
                     return 1
                 self._on_tick()
-                time.sleep(POLL_SECONDS)
+                self._stop.wait(POLL_SECONDS)
         finally:
             self._stop_all()
         return 0
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop = True
+        self._stop.set()
 
     def _look_after(self) -> bool:
         now = time.monotonic()
