@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -214,6 +215,26 @@ def test_an_organization_is_awake_while_any_of_its_projects_is(world: World) -> 
     assert rows == [(-100009, 168), (-100001, 268), (300001, 168), (300002, 268), (300009, 168)]
     merged = record(world, -100001, HOUR)
     assert (merged["accepted"], merged["files"], merged["organization"]) == (0, [], 100001)
+
+
+def test_quiet_hours_are_not_passed_for_a_partition_that_just_came(world: World) -> None:
+    class Growing(list[int]):
+        """Another partition is listed between two looks."""
+
+        def __iter__(self) -> Iterator[int]:
+            listed = list(super().__iter__())
+            self.append(2)
+            return iter(listed)
+
+    world.commit(HOUR, {world.project: [["a"]]})
+    world.seal(HOUR)
+    with world.store.transaction() as connection:
+        connection.execute("UPDATE scope_activity SET last_event_hour = last_event_hour - 200")
+    world.commit(HOUR.plus(5), {world.project: [["b"]]})
+    world.leave(HOUR.plus(2))
+    world.partitions = Growing([1])
+    world.closer.step()
+    assert numbers(world) == (HOUR.number + 1, HOUR.number + 1)
 
 
 @pytest.mark.parametrize("wrong", [{"accepted": 2}, {"accepted": 0}])

@@ -223,9 +223,12 @@ class Closer:
         if closing.any_scope_awake(self._connection, hour.number + 1):
             return hour.number
         left = self._store.left_through(self._partitions())
+        if left is None:
+            # A partition was added since this hour was found to be left; the next step asks anew.
+            return hour.number
         oldest = closing.oldest_hour_with_events(self._connection, after=hour.number)
-        until = [number - 1 for number in (oldest,) if number is not None]
-        return max(hour.number, min([*until, *([] if left is None else [left.number])]))
+        until = left.number if oldest is None else min(left.number, oldest - 1)
+        return max(hour.number, until)
 
     def _seal(self, hour: Hour, due: closing.DueScope) -> None:
         counts = dates = None
