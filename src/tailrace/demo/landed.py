@@ -29,7 +29,7 @@ _QUERY = """
            sum(try_cast(event_properties->>'revenue' as double)) as revenue
     from read_json(?, format = 'newline_delimited', columns = {
         event_type: 'varchar', amplitude_id: 'bigint', event_properties: 'json'})
-    group by all order by events desc
+    group by all order by events desc, event_type
 """
 _COUNT = """
     select count(*), count(distinct insert_id)
