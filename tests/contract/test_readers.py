@@ -24,6 +24,9 @@ from tailrace.clock import SteppedClock
 from tailrace.hours import HOUR_MICROS, Hour
 from tailrace.settings import SealSettings
 
+# Making the hour, once for all tests here, takes two seconds of syncs.
+pytestmark = pytest.mark.slow
+
 HOUR = Hour.parse("2026-11-23T07")
 REQUESTS, EVENTS = 12, 150
 # What readers stumble over if it is not escaped, or is taken for the end of a line.

@@ -146,6 +146,7 @@ def test_a_single_event_over_the_limit_is_dropped_with_a_413(
         assert numbers(processed.lines()) == [1]
 
 
+@pytest.mark.slow  # After 30 s have passed the collector reads its keys again before it takes more.
 def test_throttled_events_wait_30_seconds_and_the_others_go_at_once(
     install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents
 ) -> None:
@@ -178,6 +179,7 @@ def test_throttled_events_wait_30_seconds_and_the_others_go_at_once(
         assert processed.counts()["accepted"] == 40
 
 
+@pytest.mark.slow  # As above.
 def test_events_over_the_daily_quota_are_dropped_by_the_sdk_and_not_stored(
     install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents
 ) -> None:
@@ -203,6 +205,7 @@ def test_events_over_the_daily_quota_are_dropped_by_the_sdk_and_not_stored(
         assert numbers(processed.lines()) == [*range(31), 32]
 
 
+@pytest.mark.slow  # The SDK waits a second for the answer that was lost.
 @pytest.mark.parametrize("seen", [None, 502], ids=["silence", "a proxy's 502"])
 def test_a_retry_after_a_lost_answer_is_exported_once(
     install: Any,
