@@ -41,6 +41,10 @@ def fill(world: World, hours: int) -> list[Hour]:
     return made
 
 
+def pass_day(world: World) -> None:
+    world.clock.advance(24 * 3_600_000_000)
+
+
 def kept(world: World, hours: list[Hour]) -> list[Hour]:
     def path_exists(hour: Hour) -> bool:
         file = world.sealed(world.project, hour).files[0]
@@ -61,6 +65,7 @@ def test_nothing_goes_unless_it_is_asked_for(world: World) -> None:
 
 def test_delivered_files_go_under_the_first_reserve(world: World) -> None:
     hours = fill(world, 3)
+    pass_day(world)
     ledger = Delivered(world, hours[:2])
     evictor = Evictor(world.archive, ledger, world.clock, ArchiveSettings(evict=True))
     assert evictor.step(DiskLevel.FIRST) == 2
@@ -68,8 +73,19 @@ def test_delivered_files_go_under_the_first_reserve(world: World) -> None:
     assert evictor.step(DiskLevel.FIRST) == 0
 
 
+def test_files_of_today_stay_for_destinations_that_begin_today(world: World) -> None:
+    hours = fill(world, 13)
+    evictor = Evictor(
+        world.archive, Delivered(world, hours), world.clock, ArchiveSettings(evict=True)
+    )
+    midnight = HOUR.next().day_start().plus(24)
+    assert evictor.step(DiskLevel.SECOND) == midnight.number - HOUR.number
+    assert kept(world, hours) == [hour for hour in hours if hour >= midnight]
+
+
 def test_a_file_that_is_owed_again_stays(world: World) -> None:
     hours = fill(world, 3)
+    pass_day(world)
     ledger = Delivered(world, hours)
     ledger.owed_meanwhile = {hours[0]}
     evictor = Evictor(world.archive, ledger, world.clock, ArchiveSettings(evict=True))
@@ -90,6 +106,7 @@ def test_old_files_go_after_the_days_they_are_kept(world: World) -> None:
 
 def test_a_step_drops_a_limited_number(world: World) -> None:
     hours = fill(world, FILES_PER_STEP + 5)
+    pass_day(world)
     ledger = Delivered(world, hours)
     evictor = Evictor(world.archive, ledger, world.clock, ArchiveSettings(evict=True))
     assert evictor.step(DiskLevel.FIRST) == FILES_PER_STEP
@@ -98,6 +115,7 @@ def test_a_step_drops_a_limited_number(world: World) -> None:
 
 def test_the_ledger_itself_lets_nothing_go_that_nobody_was_given(world: World) -> None:
     hours = fill(world, 2)
+    pass_day(world)
     evictor = Evictor(world.archive, world.ledger, world.clock, ArchiveSettings(evict=True))
     assert evictor.step(DiskLevel.FIRST) == 0
     assert kept(world, hours) == hours

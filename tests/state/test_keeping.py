@@ -52,3 +52,29 @@ def test_files_of_a_failed_or_conflicting_run_stay(books: Books) -> None:
     books.ledger.failed(books.held(), books.refused)
     books.ledger.conflict(books.held(), books.refused, "k")
     assert books.ledger.mark_removed(books.file(books.today)) is False
+
+
+def test_files_that_a_paused_destination_misses_stay_until_it_has_them(books: Books) -> None:
+    books.active(bucket="one")
+    paused = books.active(bucket="two")
+    books.destinations.pause(paused.id)
+    books.seal(books.today)
+    books.deliver(books.held())
+    assert books.ledger.removable_files(10) == []
+    assert books.ledger.mark_removed(books.file(books.today)) is False
+    books.destinations.activate(paused.id, books.capabilities)
+    books.deliver(books.held())
+    assert books.ledger.removable_files(10) == [books.file(books.today)]
+
+
+def test_a_destination_holds_no_files_outside_of_its_interval(books: Books) -> None:
+    books.active(bucket="one")
+    paused = books.active(bucket="two")
+    books.destinations.set_interval(paused.id, books.today.next(), books.today.plus(2))
+    books.destinations.pause(paused.id)
+    books.active(bucket="three", project=books.add_project(books.organization))
+    for offset in range(3):
+        books.seal(books.today.plus(offset))
+        books.deliver(books.held())
+    free = [file.hour for file in books.ledger.removable_files(10)]
+    assert free == [books.today, books.today.plus(2)]

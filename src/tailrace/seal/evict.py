@@ -62,7 +62,8 @@ class Evictor:
         """Return the first hour whose files stay; None if all stay."""
         now = Hour.of_micros(self._clock.now_micros())
         if self._settings.evict and eviction_wanted(level):
-            return now.next()
+            # A destination that becomes active today is owed all of today's hours.
+            return now.day_start()
         if self._settings.keep_days > 0:
             return now.plus(-self._settings.keep_days * _DAY_HOURS)
         return None

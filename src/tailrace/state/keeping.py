@@ -1,4 +1,4 @@
-"""What the archive may drop: files that every destination has, and no run still needs."""
+"""What the archive may drop: files that every destination has, and nobody still waits for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from tailrace.hours import Hour
 from tailrace.state.book import Book
 from tailrace.state.database import one_change_at_a_time, reading, writing
-from tailrace.state.delivery import OWED_STATES
+from tailrace.state.delivery import OWED_STATES, SETTLED_STATES
 from tailrace.state.rows import file_of
 from tailrace.state.sealed import SealedFile
-from tailrace.state.tables import delivery, sealed_file, sealed_hour
+from tailrace.state.tables import delivery, destination, sealed_file, sealed_hour
 
 
 class Keeping(Book):
@@ -60,6 +60,30 @@ def _may_go() -> sa.ColumnElement[bool]:
         sa.exists().where(sealed_hour.c.scope == scope, sealed_hour.c.hour == hour),
         _run_of(scope, hour, ("success",)),
         ~_run_of(scope, hour, OWED_STATES),
+        ~_is_awaited(scope, hour),
+    )
+
+
+def _is_awaited(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa.Exists:
+    """Whether an interval covers the hour and the destination did not get it.
+
+    A paused destination has no runs of the hours that it misses; they are owed once it goes on.
+    """
+    receives = sa.or_(
+        sa.and_(destination.c.include_events, destination.c.project == scope),
+        sa.and_(destination.c.include_merged_ids, -destination.c.organization == scope),
+    )
+    settled = sa.exists().where(
+        delivery.c.destination_id == destination.c.id,
+        delivery.c.scope == scope,
+        delivery.c.hour == hour,
+        delivery.c.state.in_(SETTLED_STATES),
+    )
+    return sa.exists().where(
+        receives,
+        destination.c.from_hour <= hour,
+        sa.or_(destination.c.until_hour.is_(None), hour < destination.c.until_hour),
+        ~settled,
     )
 
 
