@@ -10,17 +10,18 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import ingest, journey, processing, report
+from benchmarks import delivery, ingest, journey, processing, report
 from benchmarks.paired import ROUNDS_MIN, Figure
 from benchmarks.places import touch_memory
 from benchmarks.report import Bar
 from tailrace.clock import SystemClock
 
 SEED = 20200125
-# One event of every figure's denominator is about 20 us of CPU at most, so a round of processing
-# lasts a second in the full run.
+# Events of one round of processing: about a second of CPU, and what fits in a minute's run.
 EVENTS = 50_000
 EVENTS_QUICK = 10_000
+# Of ingest's requests a quick run sends this part.
+SHARE_QUICK = 0.2
 RESULTS = Path("bench-results")
 
 
@@ -49,10 +50,17 @@ def _journey(run: Run) -> tuple[list[Figure], list[str]]:
     return journey.measure(SEED, run.now_micros, run.rounds, run.events, run.folder)
 
 
+def _deliver(run: Run) -> tuple[list[Figure], list[str]]:
+    # A file of full size takes a local server seconds: not in a quick run.
+    sizes = delivery.SIZES if run.share == 1 else delivery.SIZES[:1]
+    return delivery.measure(SEED, run.rounds, sizes, run.folder)
+
+
 MEASURES: dict[str, tuple[Measure, list[Bar]]] = {
     "ingest": (_ingest, ingest.BARS),
     "process": (_process, processing.BARS),
     "journey": (_journey, journey.BARS),
+    "delivery": (_deliver, delivery.BARS),
 }
 
 
@@ -68,7 +76,7 @@ def main() -> None:
             now_micros=clock.now_micros(),
             rounds=ROUNDS_MIN,
             events=EVENTS_QUICK if given.quick else EVENTS,
-            share=0.25 if given.quick else 1.0,
+            share=SHARE_QUICK if given.quick else 1.0,
             folder=Path(folder),
         )
         report.progress("touching the memory that the page cache will use")
