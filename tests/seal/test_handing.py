@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing as closing_connection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +30,15 @@ class Unreachable:
 
     def newest_sealed(self) -> dict[int, tuple[Hour, str]]:
         return {}
+
+    def open_files(self) -> list[SealedFile]:
+        return []
+
+
+def restore(backup: Path, database: Path) -> None:
+    for path in database.parent.glob(f"{database.name}*"):
+        path.unlink()
+    backup.rename(database)
 
 
 def unmarked(world: World) -> tuple[int, int]:
@@ -85,6 +97,38 @@ def test_a_ledger_with_another_record_stops_the_start(make_world: MakeWorld, wor
     with world.store.transaction() as connection:
         connection.execute("UPDATE sealed_hour SET digest = 'other' WHERE scope > 0")
     with pytest.raises(Corrupt, match="has another seal record in the ledger"):
+        make_world().closer.recover()
+
+
+def test_a_ledger_that_knows_an_early_file_stops_the_start(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    world = make_world(partition_bytes=1)
+    backup = tmp_path / "backup.sqlite"
+    with closing_connection(sqlite3.connect(backup)) as copy:
+        world.store.connection.backup(copy)
+    world.commit(HOUR, {world.project: [["a"]]})
+    world.closer.finish()
+    world.close()
+    name = "300001_2026-11-23_13#1.json.gz"
+    path = world.archive.file_path(world.project, HOUR, name)
+    delivered = path.read_bytes()
+
+    restore(backup, world.folder / "processing.sqlite")
+    again = make_world(partition_bytes=1)
+    again.commit(HOUR, {world.project: [["a", "b"]]})
+    with pytest.raises(NeedsOperator, match=f"holds the file {name}, but"):
+        again.closer.recover()
+    assert path.read_bytes() == delivered
+
+
+def test_a_ledger_with_another_early_file_stops_the_start(make_world: MakeWorld) -> None:
+    world = make_world(partition_bytes=1)
+    world.commit(HOUR, {world.project: [["a"]]})
+    world.closer.finish()
+    with world.store.transaction() as connection:
+        connection.execute("UPDATE file SET sha256 = 'other'")
+    with pytest.raises(Corrupt, match="but other in the processing database"):
         make_world().closer.recover()
 
 

@@ -132,3 +132,10 @@ def test_the_newest_sealed_hour_of_each_scope_is_known(books: Books) -> None:
             books.hour(books.today, scope=-books.organization).digest,
         ),
     }
+
+
+def test_the_files_of_open_hours_are_known(books: Books) -> None:
+    books.seal(books.today)
+    early = books.file(books.today.next(), 2)
+    books.ledger.add_files([early], books.organization)
+    assert books.ledger.open_files() == [early]

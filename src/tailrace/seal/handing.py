@@ -35,6 +35,10 @@ class HandOver(Protocol):
         """Return each scope's newest hour that was taken over, and its digest."""
         ...
 
+    def open_files(self) -> Sequence[SealedFile]:
+        """Return the files that were taken over of hours that are not sealed."""
+        ...
+
 
 class Handing:
     """Steps 4 and 5 of the order of commits, over whatever is not marked yet."""
@@ -45,14 +49,17 @@ class Handing:
         self._epoch = epoch
 
     def compare(self) -> None:
-        """Check that the ledger knows no sealed hour that the processing database does not.
+        """Check that the ledger knows no sealed hour, and no file, that this database does not.
 
-        Where the ledger is the older one, what it lost is marked to be handed over again.
+        A file that was handed over early may be in a bucket already; made again from what an older
+        backup knows, it could hold other lines under the same name. Where the ledger is the older one, what it lost is marked to be handed over again.
         """
         known = self._ledger.newest_sealed()
         own = closing.newest_links(self._store.connection)
         for scope, (hour, digest) in known.items():
             self._compare_scope(scope, hour, digest, own.get(scope))
+        for file in self._ledger.open_files():
+            self._compare_file(file)
         with self._store.owned_transaction(self._epoch) as connection:
             for scope, (hour, _) in own.items():
                 handed_over = known[scope][0].number if scope in known else -1
@@ -94,6 +101,21 @@ class Handing:
                 f"Cannot start the processor: hour {hour} of {scope} has another seal record in "
                 "the ledger than in the processing database. They are of different histories; "
                 "restore the whole data folder from one backup."
+            )
+
+    def _compare_file(self, file: SealedFile) -> None:
+        own = sealing.find_file(self._store.connection, file.scope, file.hour.number, file.number)
+        if own is None:
+            raise NeedsOperator(
+                f"Cannot start the processor: the ledger holds the file {file.name}, but the "
+                "processing database knows none of that name. It was restored from an older "
+                "backup; restore the whole data folder from one backup."
+            )
+        if own != file:
+            raise Corrupt(
+                f"Cannot start the processor: the file {file.name} has SHA-256 {file.sha256} in "
+                f"the ledger, but {own.sha256} in the processing database. They are of different "
+                "histories; restore the whole data folder from one backup."
             )
 
 

@@ -93,6 +93,16 @@ class HandOver(Book):
             rows = connection.execute(statement)
             return {row.scope: (Hour(row.hour), row.digest) for row in rows}
 
+    def open_files(self) -> list[SealedFile]:
+        """Return the files of hours that are not sealed, to recognize a restored backup."""
+        of_sealed = sa.exists().where(
+            sealed_hour.c.scope == sealed_file.c.scope, sealed_hour.c.hour == sealed_file.c.hour
+        )
+        with reading(self.engine) as connection:
+            return [
+                file_of(row) for row in connection.execute(sa.select(sealed_file).where(~of_sealed))
+            ]
+
     def sealed_hour(self, scope: int, hour: Hour) -> SealedHour | None:
         """Return the hour with all its files, or None while it is open."""
         with reading(self.engine) as connection:

@@ -170,6 +170,17 @@ def files_of(connection: sqlite3.Connection, scope: int, hour: int) -> tuple[Sea
     return tuple(_sealed_file(row) for row in rows)
 
 
+def find_file(
+    connection: sqlite3.Connection, scope: int, hour: int, number: int
+) -> SealedFile | None:
+    """Return a file that has a row; None for one that this database does not know."""
+    row = connection.execute(
+        f"SELECT {_FILE} FROM file WHERE scope = ? AND hour = ? AND number = ?",
+        (scope, hour, number),
+    ).fetchone()
+    return None if row is None else _sealed_file(row)
+
+
 def files_to_hand_over(connection: sqlite3.Connection, limit: int) -> list[tuple[int, SealedFile]]:
     """Return files that the ledger may not know, oldest hour first, with their organization."""
     rows = connection.execute(
