@@ -52,7 +52,9 @@ class Handing:
         """Check that the ledger knows no sealed hour, and no file, that this database does not.
 
         A file that was handed over early may be in a bucket already; made again from what an older
-        backup knows, it could hold other lines under the same name. Where the ledger is the older one, what it lost is marked to be handed over again.
+        backup knows, it could hold other lines under the same name.
+
+        Where the ledger is the older one, what it lost is marked to be handed over again.
         """
         known = self._ledger.newest_sealed()
         own = closing.newest_links(self._store.connection)
