@@ -17,6 +17,7 @@ from tailrace.log.partitions import (
     mark_retired,
     partition_folder,
     register_partition,
+    usable_partitions,
 )
 
 
@@ -30,6 +31,17 @@ def publish(log_folder: Path, partition: int, stamp: int) -> None:
 
 def test_no_list_means_no_partition(log_folder: Path) -> None:
     assert list_partitions(log_folder) == []
+
+
+def test_collectors_write_under_the_lowest_numbers_that_are_not_retired(log_folder: Path) -> None:
+    assert usable_partitions(log_folder, 2) == [1, 2]
+    for partition in (1, 2, 3, 4):
+        register_partition(log_folder, partition, Files())
+    assert usable_partitions(log_folder, 2) == [1, 2]
+    mark_retired(log_folder, 2, End(10, 20), Files())
+    mark_retired(log_folder, 4, End(10, 20), Files())
+    assert usable_partitions(log_folder, 1) == [1]
+    assert usable_partitions(log_folder, 3) == [1, 3, 5]
 
 
 def test_partitions_are_listed_once_and_in_order(log_folder: Path) -> None:

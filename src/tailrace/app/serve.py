@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tailrace.app.listening import Address, bind, bind_or_free, url
@@ -13,6 +14,7 @@ from tailrace.clock import SystemClock
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
+from tailrace.log.partitions import usable_partitions
 from tailrace.ops.heartbeats import Heart, is_alive, read_heartbeats
 from tailrace.ops.logs import configure_logs
 from tailrace.settings import load
@@ -39,7 +41,8 @@ def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) 
         web_socket = bind_or_free(web_address, "--web-listen")
         for stale in folder.run.glob("*.json"):
             files.remove(stale)
-        service = _Service(folder, files, collector_socket, web_socket, settings.collect.processes)
+        partitions = usable_partitions(folder.log, settings.collect.processes)
+        service = _Service(folder, files, collector_socket, web_socket, partitions)
         return service.run()
     finally:
         held.release()
@@ -65,7 +68,7 @@ class _Service:
         files: Files,
         collector_socket: socket.socket,
         web_socket: socket.socket,
-        collectors: int,
+        partitions: Sequence[int],
     ) -> None:
         self._folder = folder
         self._collect_url = url(collector_socket)
@@ -77,7 +80,7 @@ class _Service:
         self._supervisor = Supervisor((), on_tick=self._tick)
         collector_descriptor = collector_socket.fileno()
         web_descriptor = web_socket.fileno()
-        for partition in range(1, collectors + 1):
+        for partition in partitions:
             self._supervisor.add(
                 self._part(
                     f"collector-{partition}",

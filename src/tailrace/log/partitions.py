@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -63,6 +64,13 @@ def list_partitions(log_folder: Path) -> list[Partition]:
             f"{PARTITIONS_VERSION}. Start the newer release again."
         )
     return content.partitions
+
+
+def usable_partitions(log_folder: Path, count: int) -> list[int]:
+    """Return the `count` lowest numbers under which collectors may write: no retired ones."""
+    retired = {listed.id for listed in list_partitions(log_folder) if listed.retired is not None}
+    usable = (number for number in range(1, count + len(retired) + 1) if number not in retired)
+    return list(islice(usable, count))
 
 
 def register_partition(log_folder: Path, partition: int, files: Files) -> None:
