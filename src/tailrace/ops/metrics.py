@@ -62,7 +62,7 @@ class _StatusCollector(Collector):
             "tailrace_open_hours", "Project-hours with events, not sealed.", len(status.open_hours)
         )
         yield GaugeMetricFamily(
-            "tailrace_sealed_hours", "Sealed hours of all scopes.", status.hours.sealed
+            "tailrace_sealed_hours", "Project-hours that are sealed.", status.hours.sealed
         )
         lag = GaugeMetricFamily(
             "tailrace_processing_lag_seconds",

@@ -95,7 +95,8 @@ class StatusReader:
         partitions = self._partitions()
         open_hours = tuple(self._processing.open_hours())
         sealed = self._ledger.sealed_counts()
-        sealed_hours = sum(count.hours for count in sealed)
+        # An organization's hours, of merged IDs, come with those of its projects.
+        sealed_hours = sum(count.hours for count in sealed if count.scope > 0)
         destinations = self._destinations()
         runs: dict[str, int] = {}
         for destination in destinations:
