@@ -64,6 +64,23 @@ def test_a_second_opening_changes_nothing(tmp_path: Path) -> None:
     second.dispose()
 
 
+def test_other_users_of_the_machine_can_not_read_it(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "tailrace.sqlite")
+    with reading(engine):
+        modes = {path.name: path.stat().st_mode & 0o007 for path in tmp_path.glob("tailrace*")}
+    engine.dispose()
+    assert modes == dict.fromkeys(
+        ("tailrace.sqlite", "tailrace.sqlite-shm", "tailrace.sqlite-wal"), 0
+    )
+
+
+def test_an_error_names_no_values(engine: Engine) -> None:
+    statement = sa.text("INSERT INTO api_key (key, project, created_micros) VALUES (:key, 1, 2)")
+    with pytest.raises(IntegrityError) as raised, writing(engine) as connection:
+        connection.execute(statement, {"key": "0123456789abcdef"})
+    assert "0123456789abcdef" not in str(raised.value)
+
+
 def test_a_folder_with_a_percent_sign_opens(tmp_path: Path) -> None:
     folder = tmp_path / "100%(a)s"
     folder.mkdir()

@@ -32,6 +32,12 @@ def store(path: Path) -> Iterator[ProcessingStore]:
     store.close()
 
 
+def test_other_users_of_the_machine_can_not_read_it(store: ProcessingStore, path: Path) -> None:
+    modes = {found.name: found.stat().st_mode & 0o007 for found in path.parent.iterdir()}
+    names = [path.name, f"{path.name}-shm", f"{path.name}-wal"]
+    assert modes == dict.fromkeys(names, 0)
+
+
 def test_commits_wait_for_the_disk(store: ProcessingStore) -> None:
     pragmas = [
         store.connection.execute(f"PRAGMA {name}").fetchone()[0]

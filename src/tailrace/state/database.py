@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from tailrace.errors import NeedsOperator, NewerFormat
 from tailrace.state.migrations import REVISIONS
-from tailrace.state.turns import in_turn
+from tailrace.state.turns import in_turn, make_private
 
 # Write transactions take milliseconds, but SQLite's waiting is not first come, first served: a
 # writer among many may be passed over often. A minute means that something hangs.
@@ -41,6 +41,7 @@ def open_database(path: Path) -> Engine:
     """
     engine = _engine(path)
     with in_turn(path):
+        make_private(path)
         try:
             _use_write_ahead_log(engine, path)
             _migrate(engine, path)
@@ -89,6 +90,8 @@ def _engine(path: Path) -> Engine:
     engine = sa.create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": BUSY_SECONDS},
+        # An error's text goes into logs and onto terminals; keys and secrets are among the values.
+        hide_parameters=True,
         pool_size=CONNECTIONS_KEPT,
         max_overflow=CONNECTIONS_MAX - CONNECTIONS_KEPT,
     )

@@ -17,6 +17,7 @@ from tailrace.hours import Hour
 from tailrace.ids import Ids
 from tailrace.state import sealing
 from tailrace.state.processing_schema import FORMAT, SCHEMA
+from tailrace.state.turns import make_private
 
 # A reader of status holds its read lock for milliseconds; half a minute is a stuck disk.
 BUSY_SECONDS = 30.0
@@ -66,6 +67,7 @@ class ProcessingStore:
     @classmethod
     def open(cls, path: Path, ids: Ids) -> ProcessingStore:
         """Open or create the database; raise `NewerFormat` for a later release's."""
+        make_private(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
             for pragma in (

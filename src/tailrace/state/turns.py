@@ -1,4 +1,4 @@
-"""Let one process at a time prepare something that several may start on at once."""
+"""Prepare a file that several processes may start on at once: one at a time, for them alone."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def in_turn(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def make_private(database: Path) -> None:
+    """Make an empty database that other users of the machine can't read, if there is none.
+
+    SQLite would let them; it gives the files beside a database the mode of the database.
+    """
+    try:
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+    except FileExistsError:
+        # It is left as its owner made it; opening it here would drop locks of this process.
+        return
