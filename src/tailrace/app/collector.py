@@ -24,7 +24,7 @@ from tailrace.errors import Transient
 from tailrace.log.partitions import partition_folder
 from tailrace.log.tail import LogBroken
 from tailrace.log.writer import LogWriter
-from tailrace.seal.disk import DiskGuard, appends_allowed
+from tailrace.seal.disk import DiskGuard, appends_allowed, ticks_allowed
 from tailrace.settings import CollectSettings
 from tailrace.state.database import open_database
 from tailrace.state.processing_view import ProcessingView
@@ -73,7 +73,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
     )
     tasks = [
         asyncio.create_task(_watch_stop(context, stop)),
-        asyncio.create_task(_tick(writer, stop, log_failed)),
+        asyncio.create_task(_tick(writer, stop, log_failed, lambda: ticks_allowed(guard.level()))),
         asyncio.create_task(keys.run(stop)),
     ]
     try:
@@ -111,13 +111,17 @@ async def _watch_stop(context: PartContext, stop: asyncio.Event) -> None:
 
 
 async def _tick(
-    writer: LogWriter, stop: asyncio.Event, log_failed: Callable[[Exception], None]
+    writer: LogWriter,
+    stop: asyncio.Event,
+    log_failed: Callable[[Exception], None],
+    allowed: Callable[[], bool],
 ) -> None:
     """Let the log say that an hour is over, and notice a clock that went wrong."""
     said = False
     while not stop.is_set():
         try:
-            await writer.tick_if_due()
+            if allowed():
+                await writer.tick_if_due()
         except Transient as error:
             log.warning("tick_waits", reason=str(error))
         except LogBroken as error:

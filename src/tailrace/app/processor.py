@@ -91,7 +91,8 @@ class _Loop:
         self._guard = DiskGuard.of_settings(context.files, folder.path, self._clock, settings.disk)
         self._evictor = Evictor(self._archive, self._ledger, self._clock, settings.archive)
         self._next_upkeep = 0
-        self._counters = {"processed_entries": 0.0, "checkpoints": 0.0}
+        self._level = DiskLevel.FREE
+        self._counters = {"processed_entries": 0.0, "checkpoints": 0.0, "disk_reserves_broken": 0.0}
 
     def counters(self) -> dict[str, float]:
         """Return what this part counts of itself."""
@@ -105,7 +106,7 @@ class _Loop:
 
     def turn(self) -> bool:
         """Do one piece of each kind of work; say whether there was any."""
-        level = self._guard.level()
+        level = self._disk_level()
         worked = False
         if checkpoints_allowed(level):
             entries = self._processor.run_round()
@@ -132,6 +133,17 @@ class _Loop:
         self._store.close()
         self._reader.close()
         self._engine.dispose()
+
+    def _disk_level(self) -> DiskLevel:
+        """Return the level now, and say so when it is another one than before."""
+        level = self._guard.level()
+        if level > self._level:
+            log.error("disk_reserve_broken", reserves_broken=int(level))
+        elif level < self._level:
+            log.info("disk_reserve_free_again", reserves_broken=int(level))
+        self._level = level
+        self._counters["disk_reserves_broken"] = float(level)
+        return level
 
     def _open_partitions(self) -> Iterable[int]:
         committed = self._store.positions()

@@ -40,11 +40,18 @@ class Heart:
     def beat(
         self, steady_micros: int, facts: Mapping[str, str], counters: Mapping[str, float]
     ) -> None:
-        """Replace the part's file; readers see the old or the new one, never a mix."""
+        """Replace the part's file; readers see the old or the new one, never a mix.
+
+        Where the disk takes no file, the old one stays and grows stale.
+        """
         beat = Heartbeat(self._part, os.getpid(), steady_micros, dict(facts), dict(counters))
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(beat))
-        self._files.rename(temporary, self._path)
+        try:
+            temporary.write_bytes(msgspec.json.encode(beat))
+            self._files.rename(temporary, self._path)
+        except OSError:
+            # News must not end what it is about: on a full disk deliveries go on.
+            return
 
     def stop(self) -> None:
         """Take the file away, as a part does that ends on purpose."""

@@ -33,6 +33,14 @@ COUNTERS = {
     "deliveries": ("tailrace_deliveries_tried", "Deliveries tried."),
 }
 
+# What a part says of the present in its heartbeat.
+GAUGES = {
+    "disk_reserves_broken": (
+        "tailrace_disk_reserves_broken",
+        "How many of the three reserves of disk space are broken into.",
+    ),
+}
+
 
 class _StatusCollector(Collector):
     def __init__(self, status: Status) -> None:
@@ -50,6 +58,12 @@ class _StatusCollector(Collector):
                 if counter in part.counters:
                     family.add_metric([part.name], part.counters[counter])
             yield family
+        for name, (metric, meaning) in GAUGES.items():
+            gauge = GaugeMetricFamily(metric, meaning, labels=["part"])
+            for part in status.parts:
+                if name in part.counters:
+                    gauge.add_metric([part.name], part.counters[name])
+            yield gauge
         runs = GaugeMetricFamily("tailrace_runs", "Runs by state.", labels=["destination", "state"])
         for destination in status.destinations:
             for state, count in destination.runs.items():
@@ -73,6 +87,11 @@ class _StatusCollector(Collector):
             if partition.lag_seconds is not None:
                 lag.add_metric([str(partition.id)], partition.lag_seconds)
         yield lag
+        yield GaugeMetricFamily(
+            "tailrace_silent_partitions",
+            "Partitions that hold an hour open which is over.",
+            len(status.silent_partitions),
+        )
         yield GaugeMetricFamily(
             "tailrace_alarms", "Hours that do not balance and are not sealed.", len(status.alarms)
         )

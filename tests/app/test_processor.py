@@ -1,0 +1,108 @@
+"""The processor part's loop over a real folder, with a disk that fills."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tailrace.app.part import PartContext
+from tailrace.app.processor import _Loop
+from tailrace.clock import SteppedClock
+from tailrace.files import Files
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.log.partitions import partition_folder
+from tailrace.log.record import Record
+from tailrace.log.writer import LogWriter
+from tailrace.settings import Settings
+
+HOUR = Hour.parse("2026-03-05T17")
+TOTAL_BYTES = 10**12
+
+
+class Disk(Files):
+    """The machine's disk with as much free space as a test says."""
+
+    free = TOTAL_BYTES
+
+    def free_bytes(self, path: Path) -> int:
+        return self.free
+
+    def total_bytes(self, path: Path) -> int:
+        return TOTAL_BYTES
+
+
+class Bench:
+    """A loop, and a log to feed it with."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self.disk = Disk()
+        self.clock = SteppedClock(HOUR.start_micros)
+        self._log_folder = partition_folder(folder.log, 1)
+        folder.create(self.disk)
+        context = PartContext(folder, Settings(), "processor")
+        context.files, context.clock = self.disk, self.clock
+        self.loop = _Loop(context)
+        self.loop.recover()
+
+    def collect(self) -> None:
+        async def append() -> None:
+            writer = LogWriter.open(
+                self._log_folder, partition=1, clock=self.clock, files=Files(), known_end=0
+            )
+            body = b'{"events":[{"event_type":"a","device_id":"device-1"}]}'
+            now = self.clock.now_micros()
+            await writer.append(Record(100001, 300001, "/batch", now, None, "203.0.113.7", 1, body))
+            writer.close()
+
+        asyncio.run(append())
+
+    def pass_seconds(self, seconds: int) -> None:
+        self.clock.advance(seconds * 1_000_000)
+
+    def counters(self) -> tuple[float, float, float]:
+        counted = self.loop.counters()
+        return (
+            counted["processed_entries"],
+            counted["checkpoints"],
+            counted["disk_reserves_broken"],
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(DataFolder(tmp_path / "data"))
+    yield bench
+    bench.loop.close()
+
+
+def test_under_the_third_reserve_nothing_is_read_written_or_waited_for_in_a_hurry(
+    bench: Bench,
+) -> None:
+    bench.disk.free = 1
+    bench.collect()
+    for _ in range(40):
+        # No work is reported, so the loop rests between its turns.
+        assert not bench.loop.turn()
+        bench.pass_seconds(1)
+    bench.loop.finish()
+    assert bench.counters() == (0, 0, 3)
+
+    bench.disk.free = TOTAL_BYTES
+    bench.pass_seconds(2)
+    assert bench.loop.turn()
+    bench.pass_seconds(31)
+    assert bench.loop.turn()
+    assert bench.counters() == (2, 1, 0)
+
+
+def test_under_the_second_reserve_processing_goes_on(bench: Bench) -> None:
+    bench.disk.free = 2 * 10**9
+    bench.collect()
+    assert bench.loop.turn()
+    bench.pass_seconds(31)
+    assert bench.loop.turn()
+    assert bench.counters() == (2, 1, 2)
