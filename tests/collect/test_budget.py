@@ -61,6 +61,32 @@ def test_one_freed_place_does_not_let_everybody_in() -> None:
     asyncio.run(main())
 
 
+def test_bodies_that_fill_the_budget_with_their_beginnings_are_completed_one_by_one() -> None:
+    async def main() -> list[int]:
+        budget = Budget(100, wait_seconds=10)
+        complete: list[int] = []
+        highest = 0
+
+        async def reader(number: int) -> None:
+            nonlocal highest
+            with budget.share() as share:
+                for _ in range(5):
+                    await share.room()
+                    share.take(10)
+                    highest = max(highest, budget.bytes_used)
+                    await asyncio.sleep(0)
+                complete.append(number)
+
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(reader(number) for number in range(20)))
+        assert (budget.bytes_used, budget.waiting) == (0, 0)
+        # The limit, what the readers let in by it had in hand, and the oldest one's body.
+        assert highest <= 100 + 50
+        return complete
+
+    assert sorted(asyncio.run(main())) == list(range(20))
+
+
 def test_a_share_that_waits_too_long_is_refused_and_leaves_the_queue() -> None:
     async def main() -> None:
         budget = Budget(10, wait_seconds=0.01)

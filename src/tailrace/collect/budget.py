@@ -2,6 +2,10 @@
 
 A share that finds nothing free waits before it reads on. Bytes that have been received are always
 taken, so the sum may pass the limit by one read for each reader let through.
+
+The oldest share that holds bytes never waits. Otherwise many large bodies could fill the budget
+with their first halves, and none of them would ever be complete; this way the sum passes the limit
+by one body.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ class Budget:
         self.wait_seconds = wait_seconds
         self.bytes_used = 0
         self._by_key: dict[str, int] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[None], Share]] = deque()
+        # In the order in which they took their first bytes.
+        self._holding: dict[Share, None] = {}
 
     @property
     def waiting(self) -> int:
@@ -37,35 +43,57 @@ class Budget:
         """Return an empty share; use it as a context manager, which gives all back."""
         return Share(self)
 
-    async def room(self, deadline: float) -> None:
-        """Return once bytes are free; raise `BudgetFull` at `deadline` (loop time)."""
-        while self.bytes_used >= self.bytes_max or self._waiting:
+    async def room(self, share: Share, deadline: float) -> None:
+        """Return once bytes are free for a share; raise `BudgetFull` at `deadline` (loop time)."""
+        while (self.bytes_used >= self.bytes_max or self._waiting) and not self.is_oldest(share):
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+            entry = (turn, share)
+            self._waiting.append(entry)
             try:
                 async with asyncio.timeout_at(deadline):
                     await turn
             except TimeoutError as error:
                 raise BudgetFull("Too many bytes are in flight; try again later.") from error
             finally:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
                 # The next one is let in after this one has taken what it reads at once.
                 asyncio.get_running_loop().call_soon(self._let_in)
             if self.bytes_used < self.bytes_max:
                 return
 
+    def is_oldest(self, share: Share) -> bool:
+        """Return whether no share took its first bytes before this one did."""
+        return next(iter(self._holding), None) is share
+
     def _let_in(self) -> None:
+        if self._waiting and self.bytes_used >= self.bytes_max:
+            self._let_oldest_in()
         while self._waiting and self.bytes_used < self.bytes_max:
-            turn = self._waiting.popleft()
+            turn, _ = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
+                return
+
+    def _let_oldest_in(self) -> None:
+        for entry in self._waiting:
+            turn, share = entry
+            if self.is_oldest(share):
+                self._waiting.remove(entry)
+                if not turn.done():
+                    turn.set_result(None)
                 return
 
     def _add(self, count: int) -> None:
         self.bytes_used += count
         if count < 0 and self._waiting:
             self._let_in()
+
+    def _hold(self, share: Share, *, bytes_held: int) -> None:
+        if bytes_held:
+            self._holding.setdefault(share)
+        else:
+            self._holding.pop(share, None)
 
     def _add_to_key(self, api_key: str, count: int) -> None:
         held = self._by_key.get(api_key, 0) + count
@@ -93,12 +121,15 @@ class Share:
         budget = self._budget
         if budget.bytes_used < budget.bytes_max and not budget.waiting:
             return
+        if budget.is_oldest(self):
+            return
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + budget.wait_seconds
-        await budget.room(self._deadline)
+        await budget.room(self, self._deadline)
 
     def take(self, count: int) -> None:
         """Count bytes that this request has received (or, negative, has let go)."""
+        self._budget._hold(self, bytes_held=self.bytes + count)
         self.bytes += count
         self._budget._add(count)
         if self._api_key is not None:
