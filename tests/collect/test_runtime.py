@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import socket
 import threading
@@ -11,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tailrace.clock import SystemClock
 from tailrace.collect import runtime
+from tailrace.collect.limits import Limits
 from tailrace.files import Files
 from tailrace.log.reader import LogReader
 from tailrace.log.record import Record
@@ -94,6 +98,31 @@ def test_more_connections_than_allowed_get_a_503_in_json(
 
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == 503
+
+
+def test_a_connection_holds_little_that_no_request_has_claimed(serve: Any) -> None:
+    served = serve(Limits(flight_bytes_max=1, flight_wait_seconds=5))
+    held = [socket.create_connection(served.address, timeout=20) for _ in range(4)]
+    try:
+        for connection in held:
+            connection.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                connection.sendall(
+                    b"POST /batch HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n"
+                )
+                connection.sendall(b"x" * 8_000_000)
+        unclaimed = [
+            len(found.cycle.body)
+            for found in gc.get_objects()
+            if isinstance(found, HttpToolsProtocol) and found.cycle is not None
+        ]
+    finally:
+        for connection in held:
+            connection.close()
+
+    # One of them is the oldest, which reads on; the others hold one read at most.
+    assert sum(0 < size <= 3 * 16_384 for size in unclaimed) >= 3
+    assert max(unclaimed) <= 3 * 16_384
 
 
 def test_what_was_answered_200_is_in_the_log(serve: Any, upload: Upload, tmp_path: Path) -> None:

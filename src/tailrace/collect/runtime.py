@@ -21,8 +21,10 @@ HEAD_SECONDS = 15.0
 HEAD_BYTES_MAX = 65_536
 # SDKs flush every 10 s or so; a proxy in front keeps its own connections open longer.
 KEEP_ALIVE_SECONDS = 75
-# Each connection may hold a read buffer that no request has claimed yet.
+# Each connection may hold what no request has claimed yet: one read, and what it comes on top of.
 CONNECTIONS_MAX = 4096
+READ_BYTES = 32_768
+UNCLAIMED_BYTES_MAX = 16_384
 BACKLOG = 2048
 # In-flight requests are answered within this after `stop`.
 STOP_SECONDS = 5
@@ -54,7 +56,7 @@ async def serve_collector(
     """
     config = uvicorn.Config(
         collector,
-        http=_Connection,
+        http=_small_reads,  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         loop="none",
@@ -138,6 +140,12 @@ class _Connection(HttpToolsProtocol):
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse(answers.failure(431, "Request header fields too large"))
 
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if len(self.cycle.body) > UNCLAIMED_BYTES_MAX:
+            # The request reads on by itself, when the budget of bytes in flight lets it.
+            self.flow.pause_reading()
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
@@ -167,6 +175,34 @@ class _Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(_raw_response(answer))
             self.transport.close()
+
+
+class _SmallReads(asyncio.BufferedProtocol):
+    """Read at most `READ_BYTES` at once for a connection.
+
+    The loop alone would read up to 256 KiB, which thousands of connections would hold at a time.
+    """
+
+    # One for all: what was read is copied before anything else is.
+    _buffer = memoryview(bytearray(READ_BYTES))
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self.connection_made = connection.connection_made  # type: ignore[assignment]
+        self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+        self.eof_received = connection.eof_received  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(bytes(self._buffer[:nbytes]))
+
+
+def _small_reads(*arguments: Any, **options: Any) -> _SmallReads:
+    return _SmallReads(_Connection(*arguments, **options))
 
 
 def _raw_response(answer: Answer) -> bytes:
