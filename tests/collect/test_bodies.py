@@ -94,6 +94,14 @@ def test_a_broken_gzip_stream_is_a_400(
     assert len(server.records) == stored
 
 
+def test_a_gzip_stream_of_very_many_members_is_refused(server: Any, upload: Upload) -> None:
+    members = gzip.compress(b"") * 101 + gzip.compress(json.dumps(upload()).encode())
+    reply = server.post(members, headers=GZIP)
+
+    assert reply.status == 400
+    assert "too many parts" in reply.json["detail"]
+
+
 def test_an_empty_gzip_body_is_missing(server: Any) -> None:
     for empty in (b"", gzip.compress(b"")):
         reply = server.post(empty, headers=GZIP)

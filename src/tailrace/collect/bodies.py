@@ -21,6 +21,8 @@ _STEP_BYTES = 262_144
 # A gzip file of incompressible bytes is a little larger than they are.
 _GZIP_OVERHEAD_BYTES = 65_536
 _GZIP_FORMAT = 31
+# Who concatenates files has a few; a body of a million empty ones would keep the loop busy.
+_GZIP_MEMBERS_MAX = 100
 # The library's own types call this class an exception's instance.
 _GZIP_BROKEN = cast("type[Exception]", isal_zlib.error)
 
@@ -107,6 +109,7 @@ class Body:
     async def _read_gzip(self, share: Share, bytes_max: int, wire_bytes_max: int) -> bytes:
         parts: list[bytes] = []
         size = wire_bytes = 0
+        members = 1
         member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
         try:
             while not self.complete:
@@ -120,6 +123,11 @@ class Body:
                 # A full step may have left output inside though all input is used.
                 while rest or (len(part) == _STEP_BYTES and not member.eof):
                     if member.eof:
+                        members += 1
+                        if members > _GZIP_MEMBERS_MAX:
+                            raise Refused(
+                                answers.invalid_json("The gzip stream has too many parts.")
+                            )
                         member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
                     part = member.decompress(rest, _STEP_BYTES)
                     rest = member.unused_data if member.eof else member.unconsumed_tail

@@ -25,6 +25,12 @@ class Limits(msgspec.Struct, frozen=True):
     flight_wait_seconds: float = 10.0
     # A body above this is decoded in a thread, one at a time: 1 MiB takes about 3 ms.
     inline_bytes_max: int = MEBIBYTE
+    # A body above this with more values than this (commas, to be exact) is decoded event by event.
+    values_max: int = 500_000
+    # What one event of such a body may hold: real ones have a hundredth of this. Decoded and
+    # checked, a pair of ten bytes takes five hundred, and so does an object of eight.
+    event_values_max: int = 250_000
+    event_containers_max: int = 250_000
 
     # A client that sends nothing for this long, or is not done by then, gets 408.
     body_idle_seconds: float = 20.0

@@ -21,11 +21,12 @@ from tailrace.collect.bodies import Body, Disconnected, Receive
 from tailrace.collect.budget import Budget, BudgetFull, Share
 from tailrace.collect.client_address import Network, client_address
 from tailrace.collect.counters import Counters
-from tailrace.collect.keys import Keys, KeysUnread
+from tailrace.collect.keys import Keys, KeysUnread, Owner
 from tailrace.collect.limits import Endpoint, Limits, upload_endpoints
 from tailrace.collect.patience import Patience
 from tailrace.collect.rates import EventIds, Rates, Throttled, event_ids
 from tailrace.collect.reading import open_upload
+from tailrace.collect.rules import Accepted
 from tailrace.collect.times import client_upload_micros
 from tailrace.errors import BadRequest, ClockStepped, DiskReserve, Transient
 from tailrace.log.record import Record
@@ -88,8 +89,12 @@ class Collector:
         extra = answer.headers if body.complete else (*answer.headers, (b"connection", b"close"))
         length = (b"content-length", b"%d" % len(answer.body))
         start = [*answers.JSON_HEADERS, length, *extra]
-        await send({"type": "http.response.start", "status": answer.status, "headers": start})
-        await send({"type": "http.response.body", "body": answer.body})
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": start})
+            await send({"type": "http.response.body", "body": answer.body})
+        except RuntimeError:
+            # The event loop's way of saying that the client closed the connection meanwhile.
+            self.counters.disconnected += 1
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], body: Body, received_micros: int
@@ -121,17 +126,20 @@ class Collector:
         if not self._keys.readable:
             return answers.unavailable("The API keys can't be read; try again later.")
         content = await body.read(share, endpoint.body_bytes_max)
-        limits, counters = self._limits, self.counters
-        large = len(content) > limits.inline_bytes_max
-        if large:
-            upload = await self._off_loop(lambda: open_upload(content, limits, counters))
-        else:
-            upload = open_upload(content, limits, counters)
-        owner = await self._keys.owner(upload.api_key)
-        if owner is None:
-            return answers.invalid_api_key(upload.api_key)
-        share.belongs_to(upload.api_key)
-        accepted = await self._off_loop(upload.accept) if large else upload.accept()
+        body_bytes = len(content)
+        large = body_bytes > self._limits.inline_bytes_max
+        api_key, stored = await self._judge(content, off_loop=large)
+        if stored is None:
+            # What was decoded is gone: it takes many times its bytes, and many may wait here.
+            if await self._keys.owner(api_key) is None:
+                return answers.invalid_api_key(api_key)
+            api_key, stored = await self._judge(content, off_loop=large)
+        if stored is None:
+            return answers.invalid_api_key(api_key)
+        owner, accepted = stored
+        share.belongs_to(api_key)
+        share.take(len(accepted.body) - body_bytes)
+        del content
         peer = scope["client"][0] if scope.get("client") else ""
         record = Record(
             organization=owner.organization,
@@ -144,10 +152,26 @@ class Collector:
             body=accepted.body,
         )
         if self._rates is None:
-            return await self._make_durable(record, len(content))
+            return await self._make_durable(record, body_bytes)
         read_ids = partial(event_ids, accepted.body)
         ids = await self._off_loop(read_ids) if large else read_ids()
-        return await self._make_durable_in_turn(record, len(content), self._rates, ids)
+        return await self._make_durable_in_turn(record, body_bytes, self._rates, ids)
+
+    async def _judge(
+        self, content: bytes, *, off_loop: bool
+    ) -> tuple[str, tuple[Owner, Accepted] | None]:
+        """Return the API key, and its owner with what is accepted; None for a key not known yet.
+
+        The body is decoded and let go in one step, so that of many large ones only one at a time
+        is in memory in its decoded form.
+        """
+
+        def judge() -> tuple[str, tuple[Owner, Accepted] | None]:
+            upload = open_upload(content, self._limits, self.counters)
+            owner = self._keys.known(upload.api_key)
+            return upload.api_key, None if owner is None else (owner, upload.accept())
+
+        return await self._off_loop(judge) if off_loop else judge()
 
     async def _make_durable_in_turn(
         self, record: Record, body_bytes: int, rates: Rates, ids: Sequence[EventIds]

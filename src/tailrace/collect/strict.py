@@ -5,6 +5,7 @@ Slower than `fast`, and the truth that `fast` is tested against.
 
 from __future__ import annotations
 
+import codecs
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from tailrace.collect.parsing import (
     parse,
     unsound,
 )
+from tailrace.collect.pieces import check_parts, split_events
 from tailrace.collect.rules import (
     GROUP_IDENTIFY,
     ID_FIELDS,
@@ -38,9 +40,11 @@ from tailrace.collect.values import RULES, Fault
 class StrictUpload:
     """A JSON object with an API key and a non-empty list of events."""
 
-    def __init__(self, top: dict[str, Any], limits: Limits) -> None:
+    def __init__(
+        self, top: dict[str, Any], limits: Limits, pieces: list[msgspec.Raw] | None = None
+    ) -> None:
         self.api_key = _api_key(top)
-        self._events = _events(top)
+        self._events: list[Any] = pieces or _events(top)
         self._length_min = _id_length_min(top, limits)
         self._client_upload_time = _client_upload_time(top)
         self._limits = limits
@@ -49,29 +53,59 @@ class StrictUpload:
         """Return the canonical body; raise `Refused` with every fault of every event."""
         if len(self._events) > self._limits.events_max:
             raise Refused(answers.too_large())
-        if not all(isinstance(event, dict) for event in self._events):
+        if not all(map(_is_object, self._events)):
             raise Refused(answers.invalid_event_json())
         faults = Faults()
-        events = [
-            _canonical_event(event, index, faults, self._length_min)
-            for index, event in enumerate(self._events)
-        ]
+        # Each event makes room for its canonical form: both exist of one event at most.
+        for index, event in enumerate(self._events):
+            if isinstance(event, msgspec.Raw):
+                canonical = _canonical_event(
+                    _open_piece(event, self._limits), index, faults, self._length_min
+                )
+                self._events[index] = msgspec.Raw(msgspec.json.encode(canonical))
+            else:
+                self._events[index] = _canonical_event(event, index, faults, self._length_min)
         if faults:
             raise Refused(faults.answer())
-        body: dict[str, object] = {"api_key": self.api_key, "events": events}
-        return Accepted(msgspec.json.encode(body), len(events), self._client_upload_time)
+        body: dict[str, object] = {"api_key": self.api_key, "events": self._events}
+        return Accepted(msgspec.json.encode(body), len(self._events), self._client_upload_time)
 
 
 def open_strict(body: bytes, limits: Limits) -> StrictUpload:
     """Parse the body; raise `Refused` for a fault of the request as a whole."""
+    _check_text(body)
+    if len(body) <= limits.inline_bytes_max:
+        return StrictUpload(_parse_object(body), limits)
+    body = body.removeprefix(codecs.BOM_UTF8)
+    rest, pieces = split_events(body)
+    check_parts(rest, limits)
+    return StrictUpload(_parse_object(rest), limits, pieces)
+
+
+def _check_text(body: bytes) -> None:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refused(answers.invalid_json("The body is not UTF-8.")) from error
-    if not text.strip():
+    if not text or text.isspace():
         raise Refused(answers.missing_body())
+
+
+def _open_piece(piece: msgspec.Raw, limits: Limits) -> dict[str, Any]:
+    text = bytes(piece)
+    check_parts(text, limits)
+    return _parse_object(text)
+
+
+def _is_object(event: object) -> bool:
+    if isinstance(event, msgspec.Raw):
+        return bytes(memoryview(event)[:1]) == b"{"
+    return isinstance(event, dict)
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
     try:
-        top = parse(text)
+        top = parse(body.decode("utf-8-sig"))
     except RecursionError as error:
         raise Refused(answers.invalid_json("The body is nested too deeply to be read.")) from error
     except NotANumber as error:
@@ -81,7 +115,7 @@ def open_strict(body: bytes, limits: Limits) -> StrictUpload:
         raise Refused(answers.invalid_json()) from error
     if not isinstance(top, dict):
         raise Refused(answers.invalid_json())
-    return StrictUpload(top, limits)
+    return top
 
 
 def _api_key(top: dict[str, Any]) -> str:
