@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from isal import isal_zlib
 
-from benchmarks import floor, generator, load, profiles
+from benchmarks import floor, generator, ingest, journey, load, processing, profiles
 from benchmarks.children import Child
 from benchmarks.paired import alternate, figure, ratios
 from benchmarks.report import Bar, Report, is_met, machine, table, taken_at, write
-from tailrace.clock import SteppedClock
+from tailrace.clock import SteppedClock, SystemClock
 from tailrace.upload import Upload
 
 NOW = 1_700_000_000_000_000
@@ -171,3 +171,29 @@ def test_the_client_stops_at_an_answer_that_is_no_200() -> None:
         pytest.raises(RuntimeError, match="instead of 200"),
     ):
         load.run(child.port, [load.http_request(b"no JSON")], 1, 1)
+
+
+def test_processing_is_measured_with_fresh_and_with_known_users(tmp_path: Path) -> None:
+    figures = processing.measure(1, NOW, rounds=1, events=300, folder=tmp_path)
+
+    medians = {one.name: one.median for one in figures}
+    assert medians["processing, fresh users: CPU"] > 0
+    assert medians["processing, known users: CPU"] > 0
+
+
+@pytest.mark.slow(reason="a collector and a base server start as processes")
+def test_ingest_is_measured_beside_the_base_for_every_size_of_request(tmp_path: Path) -> None:
+    figures = ingest.measure(1, SystemClock().now_micros(), 1, share=0.001, folder=tmp_path)
+
+    names = {one.name for one in figures}
+    assert {bar.figure for bar in ingest.BARS} <= names
+    assert min(one.median for one in figures) > 0
+
+
+@pytest.mark.slow(reason="a collector starts as a process, and an hour is sealed")
+def test_a_journey_ends_with_a_sealed_file_of_every_event(tmp_path: Path) -> None:
+    figures, _ = journey.measure(1, SystemClock().now_micros(), 1, 300, tmp_path)
+
+    medians = {one.name: one.median for one in figures}
+    assert 0.5 < medians["journey: exported bytes / gzip -6"] < 2
+    assert medians["journey: CPU, all"] > medians["journey: CPU, process"] > 0
