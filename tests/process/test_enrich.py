@@ -68,7 +68,16 @@ def test_plain_properties_pass_byte_for_byte() -> None:
     assert without_operations(sent) is sent
 
 
-@pytest.mark.parametrize(("text", "empty"), [(b"{}", True), (b"{ }", True), (b'{"":0}', False)])
+@pytest.mark.parametrize(
+    ("text", "empty"),
+    [
+        (b"{}", True),
+        (b"{ }", True),
+        (b"{ \t          }", True),
+        (b'{"":0}', False),
+        (b'{           "a":{}}', False),
+    ],
+)
 def test_an_object_without_keys_is_empty(text: bytes, empty: bool) -> None:
     assert is_empty(msgspec.Raw(text)) is empty
     assert is_empty(EMPTY_OBJECT)

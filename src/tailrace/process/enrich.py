@@ -72,9 +72,7 @@ def without_operations(properties: msgspec.Raw) -> msgspec.Raw:
 
 def is_empty(properties: msgspec.Raw) -> bool:
     """Say whether an object has no keys."""
-    if properties is EMPTY_OBJECT:
-        return True
-    return len(properties) < 8 and not bytes(properties).strip(b"{} \t")
+    return properties is EMPTY_OBJECT or bytes(properties).lstrip(b"{ \t\r\n")[:1] == b"}"
 
 
 def group_lists(groups: msgspec.Raw) -> msgspec.Raw:
