@@ -87,5 +87,17 @@ def test_a_stop_ends_a_part_between_two_reads() -> None:
         part.read(3)
 
 
+class BrokenDisk(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("file", [BrokenDisk(b"abcdef"), io.BytesIO(b"abc")])
+def test_a_file_that_can_not_be_read_on_is_no_trouble_of_the_network(file: io.BytesIO) -> None:
+    part = FilePart(file, range(6), lambda: None)
+    with pytest.raises(NeedsOperator, match="archive's file"):
+        crc32_of(part)
+
+
 def test_a_crc_is_written_as_s3_writes_it() -> None:
     assert crc32_text(zlib.crc32(b"123456789")) == "y/Q5Jg=="

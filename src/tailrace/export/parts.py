@@ -73,8 +73,20 @@ class FilePart(io.RawIOBase):
         self._check()
         left = max(0, len(self) - self._at)
         wanted = left if size is None or size < 0 else min(size, left)
-        self._file.seek(self._span.start + self._at)
-        data = self._file.read(wanted)
+        try:
+            self._file.seek(self._span.start + self._at)
+            data = self._file.read(wanted)
+        except OSError as error:
+            # Not an OSError any more: those are the network's to whoever sends this.
+            raise NeedsOperator(
+                f"Cannot read on in the archive's file: {error}. Check the archive's disk, or "
+                "restore the file from a backup."
+            ) from error
+        if not data and wanted:
+            raise NeedsOperator(
+                f"Cannot read on in the archive's file: it ends {left} bytes early. Restore it "
+                "from a backup."
+            )
         self._at += len(data)
         return data
 
