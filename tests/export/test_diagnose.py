@@ -185,3 +185,45 @@ def test_a_conflict_names_its_object(acme: Destination) -> None:
     cause = diagnose(ObjectConflict("acme", "exports/x", "3 bytes"), acme)
     assert (cause.kind, cause.key) == ("conflict", "exports/x")
     assert "s3://acme/exports/x" in cause.sentence
+
+
+def wordless(region: str | None) -> ClientError:
+    headers = {} if region is None else {"x-amz-bucket-region": region}
+    meta: Any = {"HTTPStatusCode": 400, "HTTPHeaders": headers}
+    return ClientError({"Error": {"Code": "400"}, "ResponseMetadata": meta}, "HeadObject")
+
+
+def test_a_head_signed_for_another_region_is_a_wrong_region(acme: Destination) -> None:
+    cause = diagnose(wordless("eu-central-1"), acme, "exports/x")
+    assert cause.kind == "access"
+    assert "another region, eu-central-1" in cause.sentence
+
+
+@pytest.mark.parametrize("region", [None, "eu-west-1"])
+def test_a_head_refused_without_words_blames_no_region(
+    acme: Destination, region: str | None
+) -> None:
+    cause = diagnose(wordless(region), acme, "exports/x")
+    assert cause.kind == "unknown"
+    assert "no body" in cause.sentence
+
+
+def test_a_refused_look_names_listing_too_since_absence_is_refused_without_it(
+    acme: Destination,
+) -> None:
+    cause = diagnose(answer("403", 403, "HeadObject"), acme, "exports/x")
+    assert cause.permission == "s3:GetObject"
+    assert "s3:GetObject and s3:ListBucket" in cause.fix
+
+
+def test_what_is_wrong_with_the_archives_file_is_not_blamed_on_the_network(
+    acme: Destination,
+) -> None:
+    wrapped = exceptions.HTTPClientError(error=NeedsOperator("The disk is broken."))
+    cause = diagnose(wrapped, acme, "exports/x")
+    assert (cause.kind, cause.sentence) == ("operator", "The disk is broken.")
+
+
+def test_an_answer_that_lacks_something_is_told_in_a_sentence(acme: Destination) -> None:
+    cause = diagnose(KeyError("UploadId"), acme, "exports/x")
+    assert cause.sentence == "Cannot work on s3://acme/exports/x: KeyError 'UploadId'."

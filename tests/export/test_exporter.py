@@ -13,7 +13,7 @@ import pytest
 from tailrace.demo import seaweed
 from tailrace.errors import LeaseLost
 from tailrace.export import exporter as exporter_module
-from tailrace.state.delivery import Capabilities
+from tailrace.state.delivery import Capabilities, Cause
 from tailrace.state.ledger import Ledger
 
 MIB = 1024**2
@@ -184,6 +184,38 @@ def test_a_broken_bucket_delays_no_other(world: Any, bucket: str, server: seawee
 
     states = {run.destination_id: run.state for run in world.ledger.runs()}
     assert states == {broken.id: "retrying", fine.id: "success"}
+
+
+class OddClients:
+    """Makes clients like another source, but raises for one endpoint."""
+
+    def __init__(self, source: Any, odd_url: str) -> None:
+        self._source = source
+        self._odd_url = odd_url
+
+    def of(self, destination: Any) -> Any:
+        if destination.endpoint_url == self._odd_url:
+            raise RuntimeError("odd")
+        return self._source.of(destination)
+
+    def open_in(self, destination: Any, region: str) -> Any:
+        return self._source.open_in(destination, region)
+
+
+def test_a_probe_that_breaks_keeps_no_other_destination_from_being_probed(
+    world: Any, bucket: str, proxy: Any
+) -> None:
+    odd, fine = world.add_destination(bucket, endpoint_url=proxy.url), world.add_destination(bucket)
+    world.clients = OddClients(world.clients, proxy.url)
+    refused = Cause("access", "AccessDenied", "Refused.", "Allow it.")
+    for number, destination in enumerate((odd, fine)):
+        world.ledger.begin_outage(destination.id, refused, number)
+
+    world.exporter().look_after()
+
+    assert world.destinations.get(fine.id).outage_since_micros is None
+    assert "odd" in world.destinations.get(odd.id).outage_cause.sentence
+    assert world.ledger.probe_due(world.clock.now_micros()) == []
 
 
 def test_the_newest_hour_goes_first(world: Any, bucket: str, proxy: Any) -> None:

@@ -327,3 +327,53 @@ def test_a_store_that_names_no_real_region_harms_nothing(
 
     assert not found.passed
     assert outcomes(found)["DeleteObject"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("method", "holds", "call"),
+    [("POST", "uploads", "CreateMultipartUpload"), ("PUT", "partNumber", "UploadPart")],
+)
+def test_an_answer_that_lacks_what_it_must_hold_fails_its_step_alone(
+    make_destination: Callable[..., Destination],
+    bucket: str,
+    proxy: Any,
+    clients: Clients,
+    method: str,
+    holds: str,
+    call: str,
+) -> None:
+    proxy.add(method, holds, answer=(200, b""))
+
+    found = verify(make_destination(bucket, endpoint_url=proxy.url), clients)
+
+    assert not found.passed
+    assert outcomes(found)[call] == "unknown"
+    assert outcomes(found)["DeleteObject"] == "ok"
+    assert found.missing_actions == ()
+
+
+def test_credentials_refused_without_words_are_told_by_the_next_answer(
+    make_destination: Callable[..., Destination], bucket: str, proxy: Any, clients: Clients
+) -> None:
+    proxy.add("HEAD", bucket, answer=(400, b""))
+    proxy.add("GET", "list-type", answer=(400, ERROR % b"ExpiredToken"))
+
+    found = verify(make_destination(bucket, endpoint_url=proxy.url), clients)
+
+    assert found.cause is not None
+    assert found.cause.code == "ExpiredToken"
+    assert outcomes(found)["HeadBucket"] == outcomes(found)["ListObjectsV2"] == "settings"
+
+
+def test_what_is_put_carries_a_sum_for_buckets_that_lock_their_objects(
+    make_destination: Callable[..., Destination], bucket: str, proxy: Any, clients: Clients
+) -> None:
+    assert verify(make_destination(bucket, endpoint_url=proxy.url), clients).passed
+
+    puts = [
+        headers
+        for line, headers in zip(proxy.requests, proxy.headers, strict=True)
+        if line.startswith("PUT ")
+    ]
+    assert puts
+    assert all({"content-md5", "x-amz-checksum-crc32"} & headers.keys() for headers in puts)

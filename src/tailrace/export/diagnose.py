@@ -12,7 +12,8 @@ import msgspec
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tailrace.errors import BadRequest, Corrupt, NeedsOperator, Transient
+from tailrace.errors import BadRequest, Corrupt, NeedsOperator, TailraceError, Transient
+from tailrace.export.client import DEFAULT_REGION
 from tailrace.export.objects import ObjectConflict, code_of, status_of
 from tailrace.state.delivery import Cause, CauseKind, Destination
 
@@ -50,6 +51,17 @@ UNKNOWN = Row(
     "unknown",
     "the store gave an answer that tailrace does not know",
     "Look the code up in the store's manual; it is tried again meanwhile.",
+)
+_WORDLESS = Row(
+    "unknown",
+    "which has no body that could say why",
+    "Verify the destination: its probes ask in ways that are answered with words.",
+)
+# An absent object is refused, not missing, to those who may not list the bucket.
+_LOOK_DENIED = Row(
+    "access",
+    "{call} was refused",
+    "Add {permission} and s3:ListBucket to the policy of the bucket, without a Deny against them.",
 )
 _NO_BUCKET = Row(
     "access", "there is no such bucket", "Create the bucket again, or correct its name."
@@ -149,6 +161,8 @@ TABLE: dict[str, Row] = {
     "RequestLimitExceeded": TEMPORARY,
     # An upload that vanished is begun anew.
     "NoSuchUpload": TEMPORARY,
+    # HEAD with credentials that ended, among others.
+    "400": _WORDLESS,
     **dict.fromkeys(_CREDENTIALS, _OUR_KEY),
 }
 
@@ -169,6 +183,10 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
     """Return why work on a destination failed, from whatever was raised."""
     if isinstance(error, ClientError):
         return _of_answer(error, destination, key)
+    if isinstance(error, exceptions.HTTPClientError):
+        # botocore wraps whatever is raised while it reads the body.
+        within = error.kwargs.get("error")
+        error = within if isinstance(within, TailraceError) else error
     place = _place(destination, key)
     if isinstance(error, ObjectConflict):
         fix = "Move the object away, or export the hour by hand with overwriting."
@@ -180,6 +198,8 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
     elif isinstance(error, OSError):
         # The network's errors come as botocore's, so this is the archive's disk.
         sentence = f"Cannot read the archive's file for {place}: {_one_line(error)}."
+    elif not isinstance(error, TailraceError):
+        sentence = f"Cannot work on {place}: {code} {_one_line(error)}."
     return Cause(kind, code, sentence, fix, key=key)
 
 
@@ -190,16 +210,19 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
     code = _BODILESS.get(code, code)
     if code in {"404", "NotFound"} and key is None:
         code = "NoSuchBucket"
+    region = meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or error.response.get(
+        "Error", {}
+    ).get("Region")
+    if code == "400" and region and region != (destination.region or DEFAULT_REGION):
+        # HEAD, signed for another region: the header alone says so.
+        code = "AuthorizationHeaderMalformed"
     row = _row(code, status, call, message, destination)
     permission = None
-    if row in {DENIED, _KMS_DENIED, _ROLE}:
+    if row in {DENIED, _LOOK_DENIED, _KMS_DENIED, _ROLE}:
         named = _NAMED_ACTION.search(message)
         permission = named[1] if named else ACTIONS.get(call)
         if row is _KMS_DENIED and not (named and named[1].startswith("kms:")):
             permission = "kms:Decrypt" if call in _DECRYPTING else "kms:GenerateDataKey"
-    region = meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or error.response.get(
-        "Error", {}
-    ).get("Region")
     words = {
         "call": call,
         "permission": permission or "the action it needs",
@@ -229,6 +252,8 @@ def _row(code: str, status: int, call: str, message: str, destination: Destinati
         return _ROLE
     if code == "AccessDenied" and re.search(r"\bkms\b", message, re.IGNORECASE):
         return _KMS_DENIED
+    if code == "AccessDenied" and call == "HeadObject":
+        return _LOOK_DENIED
     known = TABLE.get(code)
     if known is not None:
         return known

@@ -190,7 +190,14 @@ class Exporter:
     def _probe(self, destination_id: int) -> None:
         ports = self._ports
         destination = ports.destinations.get(destination_id)
-        found = verify(destination, ports.clients)
+        try:
+            found = verify(destination, ports.clients)
+        except Exception as error:
+            # One destination's oddity must not keep the others from being probed.
+            next_probe = schedule.next_probe(ports.machine.now_micros())
+            ports.ledger.probe_failed(destination_id, diagnose(error, destination), next_probe)
+            log.exception("export_probe_trouble", destination=destination_id)
+            return
         if found.passed:
             if found.capabilities != destination.capabilities:
                 ports.destinations.set_capabilities(destination_id, found.capabilities)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from tailrace.errors import Corrupt, NeedsCustomer
 from tailrace.export.parts import FilePart, crc32_of
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 SHA256_KEY = "tailrace-sha256"
+
+# A refusal, trouble on the way, or an answer that lacks what it must hold or can't be read.
+STORE_ERRORS = (ClientError, BotoCoreError, ResponseParserError, KeyError, ValueError)
 
 _BUSY = {"ConditionalRequestConflict", "OperationAborted"}
 

@@ -5,14 +5,15 @@ Called by `verify.py`, which says in what order and what the answers mean.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from tailrace.errors import NeedsCustomer
-from tailrace.export.objects import SHA256_KEY, code_of
+from tailrace.export.objects import SHA256_KEY, STORE_ERRORS, code_of
 from tailrace.export.parts import crc32_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _BODY = b"tailrace wrote this to check its access, and removes it again.\n"
 _METADATA = {SHA256_KEY: hashlib.sha256(_BODY).hexdigest()}
 _CRC32 = crc32_text(zlib.crc32(_BODY))
 _WRONG_CRC32 = crc32_text(zlib.crc32(_BODY) ^ 1)
+# A bucket that locks its objects takes none without some sum; this one is known to every store.
+_MD5 = base64.b64encode(hashlib.md5(_BODY, usedforsecurity=False).digest()).decode()
 
 
 class KeepsNothing(NeedsCustomer):
@@ -37,8 +40,8 @@ class ProbeObject:
         self._target: dict[str, Any] = {"Bucket": bucket, "Key": key}
 
     def put(self, client: S3Client) -> object:
-        """Put with none of the optional headers, so that a refusal can only mean the permission."""
-        return self._put(client)
+        """Put with no header that needs a right, so that a refusal can only mean the permission."""
+        return self._put(client, ContentMD5=_MD5)
 
     def get(self, client: S3Client) -> object:
         """Read it back; raise `KeepsNothing` unless bytes and metadata are those that were put."""
@@ -65,7 +68,12 @@ class ProbeObject:
     def part(self, client: S3Client, upload_id: str, **options: Any) -> str:
         """Put the upload's only part and return its ETag."""
         answer = client.upload_part(
-            **self._target, UploadId=upload_id, PartNumber=1, Body=_BODY, **options
+            **self._target,
+            UploadId=upload_id,
+            PartNumber=1,
+            Body=_BODY,
+            ContentMD5=_MD5,
+            **options,
         )
         return answer["ETag"]
 
@@ -75,7 +83,7 @@ class ProbeObject:
 
     def put_if_absent(self, client: S3Client) -> object:
         """Put it where it is already."""
-        return self._put(client, IfNoneMatch="*")
+        return self._put(client, IfNoneMatch="*", ContentMD5=_MD5)
 
     def complete_if_absent(self, client: S3Client) -> object:
         """Complete an upload where the object is already."""
@@ -111,7 +119,7 @@ class ProbeObject:
             return client.complete_multipart_upload(
                 **self._target, UploadId=upload_id, MultipartUpload={"Parts": [done]}, **complete
             )
-        except (ClientError, BotoCoreError):
+        except STORE_ERRORS:
             try:
                 self.abort(client, upload_id)
             except ClientError as error:

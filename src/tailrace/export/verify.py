@@ -21,7 +21,7 @@ from botocore.exceptions import (
 
 from tailrace.errors import TailraceError
 from tailrace.export.diagnose import ACTIONS, diagnose
-from tailrace.export.objects import code_of, is_precondition, status_of
+from tailrace.export.objects import STORE_ERRORS, code_of, is_precondition, status_of
 from tailrace.export.probe import ProbeObject
 from tailrace.state.delivery import Capabilities, Cause, Destination
 
@@ -140,8 +140,9 @@ class _Probes:
 
         self._try("ListObjectsV2", call)
         refused = self.steps[-1].cause
-        if self._ended and refused and self.steps[0].outcome == "missing":
-            # A HEAD's 403 has no body that could have said it: the credentials were refused there.
+        if self._ended and refused and self.steps[0].outcome in {"missing", "unknown"}:
+            # A HEAD's 403 or 400 has no body that could have said it: the credentials were refused
+            # there.
             self.steps[0] = Step("HeadBucket", self.steps[0].action, _outcome(refused), refused)
 
     def put(self) -> bool:
@@ -200,7 +201,7 @@ class _Probes:
             return None
         try:
             answer = do(self._client)
-        except (ClientError, BotoCoreError, TailraceError) as error:
+        except (*STORE_ERRORS, TailraceError) as error:
             self._failed(call, error)
             return None
         if call == "HeadBucket":
@@ -224,7 +225,7 @@ class _Probes:
             # A store that lacks a feature answers 400 or 501 to it; anything else is trouble.
             if status_of(error) not in {400, 405, 501}:
                 self._failed(call, error)
-        except BotoCoreError as error:
+        except STORE_ERRORS as error:
             self._failed(call, error)
         return False
 
