@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
+import threading
+from typing import TextIO, cast
 
 import structlog
 
 
 def configure_logs(part: str) -> None:
-    """Send log events of this process to standard error, each with the part's name."""
+    """Send log events of this process to standard error, each with the part's name.
+
+    What libraries log goes the same way, from warnings on.
+    """
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor
     if terminal:
@@ -17,13 +24,61 @@ def configure_logs(part: str) -> None:
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _Named(part),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
         ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Patient(sys.stderr))),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(part=part)
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+    # Its warnings are about what clients send; anybody could fill the disk with them.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    threading.excepthook = lambda failed: structlog.get_logger().critical(
+        "thread_failed",
+        thread=None if failed.thread is None else failed.thread.name,
+        exc_info=failed.exc_value,
+    )
+
+
+class _Named:
+    """Add the part's name to every event, from whichever thread it comes."""
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+
+    def __call__(
+        self, logger: object, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        event["part"] = self._part
+        return event
+
+
+class _Patient:
+    """A text file that loses what can't be written: a full disk or a closed pipe ends nothing."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.flush()
+
+
+class _ToStructlog(logging.Handler):
+    """Turn a library's log record into an event like our own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno,
+            record.getMessage(),
+            library=record.name,
+            exc_info=record.exc_info,
+        )
