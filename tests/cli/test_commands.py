@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,3 +179,42 @@ def test_inspect_tells_sound_from_broken(run: Run, tmp_path: Path) -> None:
 def test_an_accepted_clock_is_said(run: Run) -> None:
     run("init")
     assert "accepted" in run("clock", "accept").out
+
+
+@pytest.mark.parametrize("words", [("init",), ("status",), ("settings",), ("held", "list")])
+def test_a_folder_that_can_not_be_used_is_a_sentence_and_no_traceback(
+    run: Run, data: Path, words: tuple[str, ...]
+) -> None:
+    if words == ("init",):
+        data.write_text("a file in the folder's place")
+    else:
+        assert run("init").code == 0
+        for name in ("tailrace.sqlite", "processing.sqlite", "tailrace.toml"):
+            (data / name).unlink(missing_ok=True)
+            (data / name).mkdir()
+    done = run(*words)
+    assert done.code == 3, done
+    assert done.err.startswith("tailrace: Cannot ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_reader_that_has_enough_makes_no_command_fail(run: Run, data: Path) -> None:
+    assert run("init").code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tailrace", "settings", "--data", str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, b"")
+    process.stderr.close()
+
+
+def test_a_part_that_can_not_start_says_so_in_its_log(run: Run, data: Path) -> None:
+    assert run("init").code == 0
+    (data / "processing.sqlite").mkdir()
+    done = run("run", "processor")
+    assert done.code == 1
+    assert json.loads(done.err.splitlines()[-1])["event"] == "part_failed"

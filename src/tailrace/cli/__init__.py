@@ -7,7 +7,7 @@ import sys
 import typer
 
 from tailrace.cli.destinations import register as register_destinations
-from tailrace.cli.output import fail
+from tailrace.cli.output import fail, machine_trouble
 from tailrace.cli.service import register as register_service
 from tailrace.cli.setup import register as register_setup
 from tailrace.cli.show import register as register_show
@@ -43,7 +43,8 @@ def main() -> None:
         app()
     except TailraceError as error:
         fail(error)
-    except BrokenPipeError:
-        # The reader, such as `head`, has enough; nothing more can be printed.
-        sys.stderr.close()
-        sys.exit(0)
+    except Exception as error:
+        trouble = machine_trouble(error)
+        if trouble is None:
+            raise
+        fail(trouble)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,22 +31,58 @@ DATA_DEFAULT = Path("tailrace-data")
 def fail(error: TailraceError) -> NoReturn:
     """Print an error's sentence on standard error and end with its exit code."""
     sys.stderr.write(f"tailrace: {error}\n")
+    sys.exit(exit_code(error))
+
+
+def exit_code(error: TailraceError) -> int:
+    """Return the exit code that tells a script what kind of error it was."""
     if isinstance(error, BadRequest):
-        sys.exit(WRONG_USE)
+        return WRONG_USE
     if isinstance(error, NeedsOperator):
-        sys.exit(NEEDS_OPERATOR)
-    sys.exit(FAILED)
+        return NEEDS_OPERATOR
+    return FAILED
+
+
+def machine_trouble(error: Exception) -> NeedsOperator | None:
+    """Return what the operator can do about a disk, a permission or a database; None for defects.
+
+    Whichever step met it, a traceback would say less.
+    """
+    # Only `state` knows of SQLite, and what it raises may come wrapped.
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, OSError):
+        name = f" on {cause.filename}" if cause.filename else ""
+        reason = cause.strerror or str(cause)
+        return NeedsOperator(
+            f"Cannot go on{name}: {reason}. Look at the data folder's owner, permissions and disk, "
+            "then try again."
+        )
+    if type(cause).__module__ == "sqlite3":
+        return NeedsOperator(
+            f"Cannot use a database of the data folder: {cause}. Look at the folder's owner, "
+            "permissions and disk, then try again."
+        )
+    return None
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document, indented; Structs print as objects."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    _write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print plain lines."""
     for line in lines:
-        sys.stdout.write(line + "\n")
+        _write(line + "\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough; the exit code still says how the command went.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tailrace import killpoints
 from tailrace.app.listening import LISTEN_DEFAULT, WEB_LISTEN_DEFAULT
-from tailrace.cli.output import DATA_DEFAULT, DataOption
+from tailrace.cli.output import DATA_DEFAULT, FAILED, DataOption, exit_code
+from tailrace.errors import TailraceError
+
+if TYPE_CHECKING:
+    from tailrace.app.part import PartContext
 
 
 class _Part(StrEnum):
@@ -55,11 +59,26 @@ def _run(
     pipe: Annotated[int, typer.Option(hidden=True)] = -1,
 ) -> None:
     """Run one part of the service alone, as `serve` runs all of them."""
+    import structlog
+
     from tailrace.app.part import PartContext
 
     killpoints.arm(os.environ.get("TAILRACE_KILL_AT"))
     name = f"collector-{partition}" if part is _Part.COLLECTOR else part.value
     context = PartContext.open(data, name, pipe=pipe)
+    try:
+        _run_part(context, part, partition, listen, socket)
+    except Exception as error:
+        # The outermost place of the process: its log is where the reason is looked for.
+        log = structlog.get_logger()
+        if isinstance(error, TailraceError):
+            log.critical("part_ends", reason=str(error))
+            raise typer.Exit(exit_code(error)) from error
+        log.critical("part_failed", exc_info=True)
+        raise typer.Exit(FAILED) from error
+
+
+def _run_part(context: PartContext, part: _Part, partition: int, listen: str, socket: int) -> None:
     # Each part imports only what it runs on: that is most of its start-up time and memory.
     if part is _Part.COLLECTOR:
         from tailrace.app.collector import run as run_collector
