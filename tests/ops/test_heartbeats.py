@@ -25,3 +25,16 @@ def test_a_disk_that_takes_no_file_ends_nothing_but_the_news(tmp_path: Path) -> 
     heart.beat(6, {}, {})
     (beat,) = read_heartbeats(tmp_path)
     assert beat.beat_micros == 5
+
+
+def test_a_beat_from_before_the_machine_started_is_no_life(tmp_path: Path) -> None:
+    Heart(tmp_path, "serve", Files()).beat(5_000_000, {}, {})
+    (beat,) = read_heartbeats(tmp_path)
+    assert not is_alive(beat, 4_000_000)
+
+
+def test_a_torn_beat_is_no_word_and_no_error(tmp_path: Path) -> None:
+    Heart(tmp_path, "serve", Files()).beat(5, {}, {})
+    (tmp_path / "web.json").write_bytes(b"")
+    (tmp_path / "processor.json").write_bytes(b"\0" * 40)
+    assert [beat.part for beat in read_heartbeats(tmp_path)] == ["serve"]

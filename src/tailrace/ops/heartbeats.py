@@ -64,14 +64,16 @@ def read_heartbeats(folder: Path) -> list[Heartbeat]:
     for path in sorted(folder.glob("*.json")):
         try:
             beats.append(msgspec.json.decode(path.read_bytes(), type=Heartbeat))
-        except FileNotFoundError:
+        except (FileNotFoundError, msgspec.MsgspecError):
+            # Gone just now, or torn by a power failure: no word either way.
             continue
     return beats
 
 
 def is_alive(beat: Heartbeat, steady_micros: int) -> bool:
     """Say whether the part beat lately and its process is there."""
-    if steady_micros - beat.beat_micros > STALE_MICROS:
+    # Steady time begins anew with the machine, so a beat from the future is one of a former life.
+    if not 0 <= steady_micros - beat.beat_micros <= STALE_MICROS:
         return False
     try:
         os.kill(beat.process, 0)
