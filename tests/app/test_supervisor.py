@@ -70,3 +70,21 @@ def test_a_died_part_comes_back_without_its_kill_point(
 
     assert Supervisor([_part("part", script, path)], on_tick=on_tick).run() == 0
     assert path.read_text().splitlines() == ["started somewhere", "started None", "stopped"]
+
+
+def test_a_hang_up_ends_the_service_unless_it_was_ignored_at_the_start(tmp_path: Path) -> None:
+    hang_ups = 0
+
+    def on_tick() -> None:
+        nonlocal hang_ups
+        hang_ups += 1
+        os.kill(os.getpid(), signal.SIGHUP if hang_ups < 3 else signal.SIGTERM)
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert Supervisor((), on_tick=on_tick).run() == 0
+    assert hang_ups == 3
+
+    hang_ups = 0
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert Supervisor((), on_tick=on_tick).run() == 0
+    assert hang_ups == 1

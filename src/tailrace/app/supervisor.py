@@ -80,7 +80,9 @@ class Supervisor:
     def run(self) -> int:
         """Run until SIGTERM, SIGINT or SIGHUP (0), or until parts died too often (1)."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+            # Whoever started us with hang-ups ignored, as nohup does, wants to outlive them.
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
         try:
             while not self._stop.is_set():
                 if not self._look_after():
