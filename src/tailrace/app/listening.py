@@ -35,17 +35,20 @@ class Address(msgspec.Struct, frozen=True):
 def bind(address: Address, option: str) -> socket.socket:
     """Listen there, or raise `NeedsOperator` that names the option to change."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = None
     try:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address.host, address.port))
-    except OSError as error:
-        listening.close()
+        listening.listen(BACKLOG)
+    except (OSError, UnicodeError) as error:
+        if listening is not None:
+            listening.close()
+        reason = error.strerror if isinstance(error, OSError) else "that is no host name"
         raise NeedsOperator(
-            f"Cannot listen on {address.host}:{address.port}: {error.strerror}. "
+            f"Cannot listen on {address.host}:{address.port}: {reason}. "
             f"Stop what uses it, or name another address with {option}."
         ) from error
-    listening.listen(BACKLOG)
     return listening
 
 
