@@ -87,3 +87,35 @@ def test_a_start_that_is_no_time_is_refused(tmp_path: Path) -> None:
 def test_the_system_clock_is_moved_by_the_offset() -> None:
     ahead = SystemClock(3_600_000_000).now_micros() - SystemClock().now_micros()
     assert 3_599_000_000 < ahead < 3_601_000_000
+
+
+def test_the_same_start_written_in_another_way_is_no_different_one(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    first = folder.fix_clock("2020-01-25T17:59:30", Files())
+    for same in ("2020-01-25T17:59:30Z", "2020-01-25 18:59:30+01:00"):
+        assert folder.fix_clock(same, Files()).offset_micros == first.offset_micros
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00", "1970-12-31", "9999-12-31T23:59:59"])
+def test_a_start_that_no_clock_can_show_is_refused(tmp_path: Path, start: str) -> None:
+    folder = _folder(tmp_path)
+    with pytest.raises(BadRequest, match="out of range"):
+        folder.fix_clock(start, Files())
+    assert folder.clock_file() is None
+
+
+def test_a_start_that_fails_fixes_no_clock(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+
+    def fail(clock: SystemClock) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        folder.fix_clock("2020-01-25T17:59:30", Files(), before=fail)
+    assert folder.clock_file() is None
+
+
+def test_a_file_system_of_its_own_may_be_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    DataFolder(tmp_path).create(Files())
+    DataFolder(tmp_path).check()

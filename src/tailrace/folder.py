@@ -5,6 +5,7 @@ Called by every process and command before it touches anything else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from tailrace.errors import BadRequest, Corrupt, NeedsOperator, NewerFormat
 from tailrace.files import Files, Lock
 
 FORMAT = 1
+
+# Stamps are positive, and there must be time left in which a folder's clock can go on.
+START_YEAR_MIN = 1971
+START_YEAR_MAX = 9000
 
 
 class _FormatFile(msgspec.Struct, frozen=True):
@@ -51,7 +56,9 @@ class DataFolder:
     def create(self, files: Files) -> None:
         """Make the folder and its parts; doing it again changes nothing."""
         if not self.exists() and self.path.is_dir():
-            foreign = [entry.name for entry in self.path.iterdir() if entry.name != "tailrace.toml"]
+            # A file system of its own has a lost+found.
+            ignored = {"tailrace.toml", "lost+found"}
+            foreign = [entry.name for entry in self.path.iterdir() if entry.name not in ignored]
             if foreign and not _is_ours(foreign):
                 raise NeedsOperator(
                     f"Cannot use {self.path} as a data folder: it holds other things "
@@ -99,19 +106,26 @@ class DataFolder:
         fixed = self.clock_file()
         return SystemClock(0 if fixed is None else fixed.offset_micros)
 
-    def fix_clock(self, start: str | None, files: Files) -> SystemClock:
+    def fix_clock(
+        self,
+        start: str | None,
+        files: Files,
+        before: Callable[[SystemClock], None] = lambda clock: None,
+    ) -> SystemClock:
         """Fix the offset at the first start; refuse a different one at a later start.
 
         `start` is the time (UTC) that the first start shows, such as `2026-01-02T13:59:30`.
+        `before` is called with the clock just before it is fixed; if that fails or the machine
+        stops, the next start is the first one again.
         """
         fixed = self.clock_file()
+        moment = None if start is None else _parse_start(start)
         if fixed is None:
-            offset = 0
-            if start is not None:
-                offset = _parse_start(start) - SystemClock().now_micros()
+            offset = 0 if moment is None else moment - SystemClock().now_micros()
             fixed = ClockFile(FORMAT, start or "", offset)
+            before(SystemClock(offset))
             files.put_whole(self._clock, [msgspec.json.encode(fixed)])
-        elif start is not None and start != fixed.start:
+        elif moment is not None and (not fixed.start or moment != _parse_start(fixed.start)):
             shown = fixed.start or "the machine's time"
             raise NeedsOperator(
                 f"Cannot start {self.path} with --clock-start {start}: its clock was fixed to "
@@ -134,4 +148,9 @@ def _parse_start(text: str) -> int:
         ) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
+    if not START_YEAR_MIN <= moment.year <= START_YEAR_MAX:
+        raise BadRequest(
+            f"--clock-start {text!r} is out of range: name a year from {START_YEAR_MIN} to "
+            f"{START_YEAR_MAX}."
+        )
     return to_micros(moment)

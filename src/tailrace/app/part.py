@@ -42,6 +42,9 @@ class PartContext:
         folder = DataFolder(data.resolve())
         folder.check()
         configure_logs(name)
+        if pipe < 0 and folder.clock_file() is None:
+            # Whatever takes the first time into the log decides which clock the folder has.
+            _fix_clock(folder, Files())
         context = cls(folder, load(folder.path, os.environ).settings, name)
         signal.signal(signal.SIGTERM, context._on_signal)
         if pipe >= 0:
@@ -80,6 +83,14 @@ class PartContext:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.stop.set()
+
+
+def _fix_clock(folder: DataFolder, files: Files) -> None:
+    held = files.lock(folder.path / "clock.lock", "a part on a new folder")
+    try:
+        folder.fix_clock(None, files)
+    finally:
+        held.release()
 
 
 def _watch(pipe: int) -> None:

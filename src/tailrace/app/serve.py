@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from tailrace.app.listening import Address, bind, bind_or_free, url
 from tailrace.app.supervisor import Part, Supervisor
 from tailrace.clock import SystemClock
@@ -20,6 +22,8 @@ from tailrace.ops.logs import configure_logs
 from tailrace.settings import load
 from tailrace.state.database import open_database
 from tailrace.state.destinations import Destinations
+
+log = structlog.get_logger()
 
 # A collector answers what is in flight, an exporter ends or gives back its deliveries.
 STOP_SECONDS = 5.5
@@ -36,9 +40,10 @@ def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) 
     held = folder.lock(files)
     try:
         configure_logs("serve")
-        _prepare(folder, clock_start, files)
+        # A start that fails for a taken port fixes no clock.
         collector_socket = bind(collector_address, "--listen")
         web_socket = bind_or_free(web_address, "--web-listen")
+        _prepare(folder, clock_start, files)
         for stale in folder.run.glob("*.json"):
             files.remove(stale)
         partitions = usable_partitions(folder.log, settings.collect.processes)
@@ -49,14 +54,29 @@ def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) 
 
 
 def _prepare(folder: DataFolder, clock_start: str | None, files: Files) -> None:
-    first_start = folder.clock_file() is None
-    clock = folder.fix_clock(clock_start, files)
     engine = open_database(folder.database)
-    if first_start and clock.offset_micros:
-        # Nothing was collected before the first start, so "today" is the folder's own today.
-        today = Hour.of_micros(clock.now_micros()).day_start()
-        Destinations(engine, clock).start_all_from(today)
-    engine.dispose()
+
+    def date_destinations(clock: SystemClock) -> None:
+        if clock.offset_micros:
+            # Nothing was collected before the first start, so "today" is the folder's own today.
+            today = Hour.of_micros(clock.now_micros()).day_start()
+            Destinations(engine, clock).start_all_from(today)
+
+    try:
+        folder.fix_clock(clock_start, files, before=date_destinations)
+    finally:
+        engine.dispose()
+
+
+def _say(line: str) -> None:
+    """Print a line; a service goes on though nobody reads what it says."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would be tried again, and fail, at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        log.warning("unsaid", line=line, reason=str(error))
 
 
 class _Service:
@@ -96,12 +116,12 @@ class _Service:
         self._names = [name for name in self._supervisor.names if name != "serve"]
 
     def run(self) -> int:
-        print(f"tailrace starts on {self._folder.path}", flush=True)
+        _say(f"tailrace starts on {self._folder.path}")
         try:
             return self._supervisor.run()
         finally:
             self._heart.stop()
-            print("tailrace has stopped", flush=True)
+            _say("tailrace has stopped")
 
     def _part(self, name: str, words: tuple[str, ...], descriptor: int | None) -> Part:
         command = [sys.executable, "-m", "tailrace", "run", *words]
@@ -131,8 +151,8 @@ class _Service:
         self._heart.beat(now, facts, {})
         if all(up) and not self._ready:
             self._ready = True
-            print(f"  events:  {self._collect_url}  (POST /2/httpapi and /batch)", flush=True)
-            print(f"  health:  {self._web_url}/healthz, /readyz, /metrics", flush=True)
-            print("tailrace is ready", flush=True)
+            _say(f"  events:  {self._collect_url}  (POST /2/httpapi and /batch)")
+            _say(f"  health:  {self._web_url}/healthz, /readyz, /metrics")
+            _say("tailrace is ready")
         # Look often until everything is up, then as often as parts beat.
         self._next_beat = now + (2_000_000 if self._ready else 200_000)
