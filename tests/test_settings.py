@@ -57,6 +57,8 @@ def test_a_list_in_the_environment_is_split_at_commas(tmp_path: Path) -> None:
         ("public_url = 'example'\n", "public_url"),
         ("[disk]\nfirst_bytes = 1\n", "disk.first_bytes"),
         ("[smtp]\nsecurity = 'maybe'\n", "smtp.security"),
+        ("[disk]\nsecond_percent = nan\n", "disk.second_percent"),
+        ("seal = 5\n", "seal"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
@@ -84,3 +86,9 @@ def test_rate_limits_are_off_until_they_are_switched_on(tmp_path: Path) -> None:
     assert collect.rate_limits
     assert (collect.httpapi_events_per_second, collect.batch_events_per_second) == (30, 1000)
     assert collect.batch_events_per_day == 9000
+
+
+def test_settings_that_can_not_be_read_are_said(tmp_path: Path) -> None:
+    (tmp_path / "tailrace.toml").mkdir()
+    with pytest.raises(BadSetting, match=r"tailrace\.toml: Is a directory"):
+        load(tmp_path, {})

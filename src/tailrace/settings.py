@@ -211,6 +211,8 @@ def _read_file(path: Path, fields: Mapping[str, _Field]) -> dict[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"Cannot read {path}: it is no valid TOML ({error}).") from error
+    except OSError as error:
+        raise BadSetting(f"Cannot read {path}: {error.strerror}.") from error
     values: dict[str, Any] = {}
     for key, value in _flatten(parsed):
         if key not in fields:
