@@ -302,6 +302,54 @@ def test_trouble_with_the_ledger_ends_no_worker(
         assert exporter.stop(timeout_seconds=30)
 
 
+def test_idle_workers_look_for_runs_one_for_all(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter_module, "IDLE_SECONDS", 0.001)
+    looks: list[str] = []
+    enough = threading.Event()
+
+    class WatchedLedger(Ledger):
+        def claim(self, **limits: int) -> Any:
+            looks.append(threading.current_thread().name)
+            if len(looks) >= 30:
+                enough.set()
+            return super().claim(**limits)
+
+    exporter = world.exporter(WatchedLedger(world.engine, world.clock))
+    exporter.start()
+    try:
+        assert enough.wait(60)
+    finally:
+        assert exporter.stop(timeout_seconds=30)
+    assert len({name for name in looks if looks.count(name) > 1}) == 1
+
+
+def test_busy_workers_deliver_at_the_same_time(world: Any, bucket: str) -> None:
+    world.add_destination(bucket)
+    world.seal()
+    world.seal(hour=world.hour.next())
+    together = threading.Barrier(2)
+    done = threading.Semaphore(0)
+
+    class MeetingLedger(Ledger):
+        def files(self, held: Any) -> Any:
+            together.wait(30)
+            return super().files(held)
+
+        def succeeded(self, held: Any, now_micros: int) -> None:
+            super().succeeded(held, now_micros)
+            done.release()
+
+    exporter = world.exporter(MeetingLedger(world.engine, world.clock))
+    exporter.start()
+    try:
+        assert done.acquire(timeout=60)
+        assert done.acquire(timeout=60)
+    finally:
+        assert exporter.stop(timeout_seconds=30)
+
+
 def test_a_lost_lease_ends_the_work_and_not_the_worker(world: Any, bucket: str) -> None:
     world.add_destination(bucket)
     world.seal()

@@ -26,7 +26,7 @@ from tailrace.state.ledger import Ledger
 
 log = structlog.get_logger(__name__)
 
-# An idle worker asks the ledger this often; a marker shall follow its hour's end within seconds.
+# Idle workers ask the ledger this often, one for all; a marker follows its hour's end in seconds.
 IDLE_SECONDS = 0.5
 # After trouble with the ledger itself a worker waits before it asks again.
 TROUBLE_SECONDS = 5.0
@@ -64,6 +64,7 @@ class Exporter:
         self._workers = workers
         self._per_destination = per_destination
         self._stopping = threading.Event()
+        self._turn = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._refusals = _Refusals()
         self._check_at_micros = 0
@@ -71,7 +72,7 @@ class Exporter:
     def start(self) -> None:
         """Start the workers and the watch over outages."""
         names: list[tuple[str, Callable[[], bool], float]] = [
-            (f"export-{number}", self.deliver_next, IDLE_SECONDS) for number in range(self._workers)
+            (f"export-{number}", self._deliver_all, 0.0) for number in range(self._workers)
         ]
         names.append(("export-watch", self.look_after, LOOK_SECONDS))
         for name, step, idle_seconds in names:
@@ -93,17 +94,10 @@ class Exporter:
 
     def deliver_next(self) -> bool:
         """Take one run and see it through to its end or its next try; False if none was due."""
-        held = self._ports.ledger.claim(
-            now_micros=self._ports.machine.now_micros(),
-            lease_micros=LEASE_SECONDS * MICROS,
-            destination_limit=self._per_destination,
-        )
+        held = self._claim()
         if held is None:
             return False
-        try:
-            self._deliver(held)
-        except LeaseLost:
-            log.warning("export_lease_lost", **_names(held))
+        self._see_through(held)
         return True
 
     def look_after(self) -> bool:
@@ -118,6 +112,35 @@ class Exporter:
             if missing:
                 log.error("export_runs_missing", runs=missing)
         return False
+
+    def _deliver_all(self) -> bool:
+        """Deliver while there are runs to take, then wait for one. False: it may be asked again.
+
+        Of idle workers one looks while the others wait for their turn, so that many cost no more
+        than one. A worker that was busy looks for itself first: it never waits behind an idle one.
+        """
+        while not self._stopping.is_set() and self.deliver_next():
+            continue
+        with self._turn:
+            held = None
+            while held is None and not self._stopping.wait(IDLE_SECONDS):
+                held = self._claim()
+        if held is not None:
+            self._see_through(held)
+        return False
+
+    def _claim(self) -> Delivery | None:
+        return self._ports.ledger.claim(
+            now_micros=self._ports.machine.now_micros(),
+            lease_micros=LEASE_SECONDS * MICROS,
+            destination_limit=self._per_destination,
+        )
+
+    def _see_through(self, held: Delivery) -> None:
+        try:
+            self._deliver(held)
+        except LeaseLost:
+            log.warning("export_lease_lost", **_names(held))
 
     def _repeat(self, step: Callable[[], bool], idle_seconds: float) -> None:
         while not self._stopping.is_set():
