@@ -72,6 +72,9 @@ def _print_status(status: Status) -> None:
         owed = destination.oldest_owed_hour
         behind = f"; oldest owed hour {owed}" if owed else ""
         print_lines([f"  destination {destination.id}: {_counts(destination.runs)}{behind}"])
+    for trouble in status.troubles:
+        head = f"  {trouble.state} {trouble.data_type} of {trouble.hour}, destination"
+        print_lines([f"{head} {trouble.destination}: {trouble.sentence} {trouble.fix}"])
     for hour in status.open_hours:
         print_lines(
             [

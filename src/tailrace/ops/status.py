@@ -13,10 +13,15 @@ from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.log.reader import LogReader
 from tailrace.ops.heartbeats import is_alive, read_heartbeats
+from tailrace.state.delivery import RunState
 from tailrace.state.ledger import Ledger
 from tailrace.state.processing_view import Alarm, OpenHour, ProcessingView
 
 MICROS_PER_SECOND = 1_000_000
+
+# Runs in trouble that are named, of each state: one screen holds them, the counts say how many.
+TROUBLES_MAX = 5
+TROUBLED: tuple[RunState, ...] = ("conflict", "failed", "retrying")
 
 
 class PartStatus(msgspec.Struct, frozen=True):
@@ -49,6 +54,18 @@ class DestinationRuns(msgspec.Struct, frozen=True):
     oldest_owed_hour: str | None
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """A run that waits for a person or for its next try: why, and what to do."""
+
+    destination: int
+    data_type: str
+    hour: str
+    state: str
+    key: str | None
+    sentence: str
+    fix: str
+
+
 class HourCounts(msgspec.Struct, frozen=True):
     """Hours of projects by state."""
 
@@ -71,6 +88,7 @@ class Status(msgspec.Struct, frozen=True):
     oldest_owed_hour: str | None
     runs: dict[str, int]
     destinations: tuple[DestinationRuns, ...]
+    troubles: tuple[Trouble, ...]
     held: int
     alarms: tuple[Alarm, ...]
 
@@ -117,6 +135,7 @@ class StatusReader:
             ),
             runs=runs,
             destinations=destinations,
+            troubles=self._troubles(),
             held=self._processing.held_count(),
             alarms=tuple(self._processing.alarms()),
         )
@@ -129,6 +148,22 @@ class StatusReader:
         return tuple(
             DestinationRuns(destination, states, _hour_text(owed.get(destination)))
             for destination, states in sorted(runs.items())
+        )
+
+    def _troubles(self) -> tuple[Trouble, ...]:
+        return tuple(
+            Trouble(
+                destination=run.destination_id,
+                data_type=run.data_type,
+                hour=str(run.hour),
+                state=run.state,
+                key=run.cause.key,
+                sentence=run.cause.sentence,
+                fix=run.cause.fix,
+            )
+            for state in TROUBLED
+            for run in self._ledger.runs(states=(state,), limit=TROUBLES_MAX)
+            if run.cause is not None
         )
 
     def _partitions(self) -> tuple[PartitionStatus, ...]:
