@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -57,13 +59,18 @@ def test_on_a_terminal_it_stays_up_until_ctrl_c(start_demo: Start) -> None:
     os.close(theirs)
     reader = threading.Thread(target=read)
     reader.start()
-    run.wait_until(lambda: b"tailrace status --data" in shown, "the addresses")
+    run.wait_until(lambda: b"tailrace-data\r\n" in shown, "the addresses")
 
     address = re.search(rb"health +(http://127\.0\.0\.1:\d+)/healthz", shown)
     assert address is not None
     health = build_opener(ProxyHandler({})).open(f"{address[1].decode()}/healthz", timeout=10)
     assert health.status == 200
     health.close()
+    command = re.search(rb"how it stands +(.+ status --data .+)\r\n", shown)
+    assert command is not None
+    words = shlex.split(command[1].decode())
+    status = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "1 sealed" in status.stdout
     run.process.send_signal(signal.SIGINT)
     assert run.end() == 0, run.text()
     reader.join()

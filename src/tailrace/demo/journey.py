@@ -81,7 +81,7 @@ class Journey:
         screen.line(f"  bucket          {_BUCKET} at {self._server.endpoint_url}")
         screen.line(f"  its owner       {owner.access_key_id} / {owner.secret_access_key}")
         screen.line(f"  copies          {self._copies}")
-        screen.line(f"  tailrace status --data {self._service.data}")
+        screen.line(f"  how it stands   {_program()} status --data {self._service.data}")
         while True:
             self._pause()
 
@@ -188,3 +188,9 @@ class Journey:
             )
         self._screen.heading("Exactly once")
         self._screen.line(f"  {equation}, by the SDK, the manifest and the files alike")
+
+
+def _program() -> str:
+    """Return the command `tailrace` as it can be called from here: it need not be on the path."""
+    path = Path(sys.executable).with_name("tailrace")
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
