@@ -5,6 +5,7 @@ Per event, in order: dedupe, identity, enrich, render. Nothing here writes; noth
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -79,12 +80,13 @@ class Batch:
         users = {key for portion in portions for key in portion.users if key}
         self._identity.look_up(devices, users)
         self._persons.begin_batch(self._identity.next_amplitude_id)
-        wanted: set[Key] = set()
+        wanted: dict[int, set[int]] = defaultdict(set)
         for portion in portions:
-            project = portion.record.project
-            for amplitude_id in self._identity.likely(portion.devices, portion.users):
-                wanted.add((project, amplitude_id))
-        self._persons.look_up(sorted(wanted))
+            found = self._identity.likely(portion.devices, portion.users)
+            wanted[portion.record.project] |= found
+        self._persons.look_up(
+            (project, amplitude_id) for project, found in wanted.items() for amplitude_id in found
+        )
 
     def apply(
         self, portion: Portion, batch: Sequence[Portion], hour: OpenHour, now: int
@@ -165,6 +167,8 @@ class Batch:
         uuids = uuid_texts(self._uuid_key, entry, first, len(portion.events))
         data = self._data_of(record.endpoint)
         library = DEFAULT_LIBRARY.get(record.endpoint, DEFAULT_LIBRARY["/2/httpapi"])
+        # Looked for in the whole body at once; what is not in it is in none of its events.
+        has_operations = b"$" in record.body or b"\\u0024" in record.body
         lines: list[Line] = []
         tally = Tally()
         for offset, event in enumerate(portion.events):
@@ -206,7 +210,8 @@ class Batch:
                 self._persons.set(person_key, person, journal)
             properties = event.user_properties
             if properties is not EMPTY_OBJECT:
-                properties = without_operations(properties)
+                if has_operations:
+                    properties = without_operations(properties)
                 if not event.skip_user_properties_sync and not is_empty(properties):
                     kind += 1
             has_ids = event.idfa or event.idfv or event.adid
@@ -267,7 +272,9 @@ class Batch:
                 )
             )
         tally.exported = len(lines)
-        return Outcome(encode(lines), [line.event_time[:10] for line in lines], tally, [])
+        return Outcome(
+            encode(lines, record.body), [line.event_time[:10] for line in lines], tally, []
+        )
 
     def _data_of(self, endpoint: str) -> tuple[msgspec.Raw, ...]:
         data = self._data.get(endpoint)

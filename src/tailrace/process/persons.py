@@ -52,6 +52,7 @@ class Persons:
                 else:
                     self._recent.young[key] = person
         for project, ids in missing.items():
+            ids.sort()
             for amplitude_id, micros, version, paying in rows.find_persons(
                 self._connection, project, ids
             ):

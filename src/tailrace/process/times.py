@@ -38,6 +38,8 @@ def micros_text(micros: int) -> str:
 
 def clamped(millis: int) -> int:
     """Return the nearest time that four-digit years can say; the database can't keep others."""
+    if _FIRST_MILLIS <= millis <= _LAST_MILLIS:
+        return millis
     return min(max(millis, _FIRST_MILLIS), _LAST_MILLIS)
 
 
