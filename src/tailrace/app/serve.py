@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import structlog
 from tailrace.app.listening import Address, bind, bind_or_free, url
 from tailrace.app.supervisor import Part, Supervisor
 from tailrace.clock import SystemClock
+from tailrace.errors import InUse
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
-from tailrace.log.partitions import usable_partitions
+from tailrace.log.partitions import partition_folder, usable_partitions
 from tailrace.ops.heartbeats import Heart, is_alive, read_heartbeats
 from tailrace.ops.logs import configure_logs
 from tailrace.settings import load
@@ -29,6 +31,10 @@ log = structlog.get_logger()
 STOP_SECONDS = 5.5
 PROCESSOR_STOP_SECONDS = 3.5
 
+# A part that lost its supervisor ends what it is doing first: a checkpoint, or a delivery's step.
+FORMER_SECONDS = 30.0
+FORMER_POLL_SECONDS = 0.1
+
 
 def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) -> int:
     """Run the service until a signal; return the exit code (0 stopped, 1 parts kept dying)."""
@@ -40,13 +46,14 @@ def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) 
     held = folder.lock(files)
     try:
         configure_logs("serve")
+        partitions = usable_partitions(folder.log, settings.collect.processes)
+        _wait_for_former_parts(folder, partitions, files)
         # A start that fails for a taken port fixes no clock.
         collector_socket = bind(collector_address, "--listen")
         web_socket = bind_or_free(web_address, "--web-listen")
         _prepare(folder, clock_start, files)
         for stale in folder.run.glob("*.json"):
             files.remove(stale)
-        partitions = usable_partitions(folder.log, settings.collect.processes)
         service = _Service(folder, files, collector_socket, web_socket, partitions)
         return service.run()
     finally:
@@ -66,6 +73,35 @@ def _prepare(folder: DataFolder, clock_start: str | None, files: Files) -> None:
         folder.fix_clock(clock_start, files, before=date_destinations)
     finally:
         engine.dispose()
+
+
+def _wait_for_former_parts(
+    folder: DataFolder, partitions: Sequence[int], files: Files, seconds: float = FORMER_SECONDS
+) -> None:
+    """Wait until the parts of a service that was killed have ended, or raise `InUse`.
+
+    They notice it at once, but what they are in the middle of may take a moment, and until then
+    they have the ports as well.
+    """
+    until = time.monotonic() + seconds
+    writers = [partition_folder(folder.log, partition) / "lock" for partition in partitions]
+    for path in (folder.path / "processing.lock", folder.path / "exporter.lock", *writers):
+        while path.exists():
+            try:
+                files.lock(path, "tailrace serve").release()
+                break
+            except InUse:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(FORMER_POLL_SECONDS)
+    # The web part holds no lock; without its port it would be started on another one.
+    while _web_lives(folder) and time.monotonic() < until:
+        time.sleep(FORMER_POLL_SECONDS)
+
+
+def _web_lives(folder: DataFolder) -> bool:
+    now = SystemClock().steady_micros()
+    return any(beat.part == "web" and is_alive(beat, now) for beat in read_heartbeats(folder.run))
 
 
 def _say(line: str) -> None:

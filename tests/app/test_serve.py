@@ -1,0 +1,38 @@
+"""What `serve` does before its parts run."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tailrace.app.serve import _wait_for_former_parts
+from tailrace.errors import InUse
+from tailrace.files import Files
+from tailrace.folder import DataFolder
+from tailrace.log.partitions import partition_folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    folder = DataFolder(tmp_path / "data")
+    folder.create(Files())
+    return folder
+
+
+@pytest.mark.parametrize("name", ["processing.lock", "exporter.lock", "log/2/lock"])
+def test_a_part_of_a_killed_service_is_waited_for_but_not_for_ever(
+    folder: DataFolder, name: str
+) -> None:
+    files = Files()
+    files.make_folder(partition_folder(folder.log, 2))
+    held = files.lock(folder.path / name, "a part")
+    with pytest.raises(InUse, match=name):
+        _wait_for_former_parts(folder, [1, 2], files, seconds=0)
+
+    ending = threading.Timer(0.3, held.release)
+    ending.start()
+    _wait_for_former_parts(folder, [1, 2], files, seconds=20)
+    ending.join()
+    files.lock(folder.path / name, "a part").release()
