@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tailrace.app import processor
 from tailrace.app.part import PartContext
-from tailrace.app.processor import _Loop
+from tailrace.app.processor import _Loop, _Room
 from tailrace.clock import SteppedClock
 from tailrace.files import Files
 from tailrace.folder import DataFolder
@@ -17,6 +18,7 @@ from tailrace.hours import Hour
 from tailrace.log.partitions import partition_folder
 from tailrace.log.record import Record
 from tailrace.log.writer import LogWriter
+from tailrace.ops.heartbeats import read_heartbeats
 from tailrace.settings import Settings
 
 HOUR = Hour.parse("2026-03-05T17")
@@ -45,7 +47,8 @@ class Bench:
         folder.create(self.disk)
         context = PartContext(folder, Settings(), "processor")
         context.files, context.clock = self.disk, self.clock
-        self.loop = _Loop(context)
+        self.room = _Room(context)
+        self.loop = _Loop(context, self.room)
         self.loop.recover()
 
     def collect(self) -> None:
@@ -77,6 +80,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(DataFolder(tmp_path / "data"))
     yield bench
     bench.loop.close()
+    bench.room.close()
 
 
 def test_under_the_third_reserve_nothing_is_read_written_or_waited_for_in_a_hurry(
@@ -106,3 +110,32 @@ def test_under_the_second_reserve_processing_goes_on(bench: Bench) -> None:
     bench.pass_seconds(31)
     assert bench.loop.turn()
     assert bench.counters() == (2, 1, 2)
+
+
+def test_a_start_under_the_third_reserve_waits_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "ROOM_SECONDS", 0.0)
+    folder = DataFolder(tmp_path / "data")
+    folder.create(Files())
+    context = PartContext(folder, Settings(), "processor")
+    clock = SteppedClock(HOUR.start_micros)
+    context.clock = clock
+    beats: list[int] = []
+
+    class Full(Disk):
+        free = 1
+
+        def free_bytes(self, path: Path) -> int:
+            beats.append(len(read_heartbeats(folder.run)))
+            clock.advance(2_000_000)
+            if len(beats) == 3:
+                context.stop.set()
+            return super().free_bytes(path)
+
+    context.files = Full()
+    processor.run(context)
+    # It was up while it waited, took neither lock nor epoch, and stopped when it was told to.
+    assert beats == [0, 1, 1]
+    assert not folder.processing_database.exists()
+    assert not (folder.path / "processing.lock").exists()

@@ -28,11 +28,24 @@ log = structlog.get_logger()
 IDLE_SECONDS = 0.05
 # Removing old segments and files is never urgent.
 UPKEEP_MICROS = 60 * MICROS
+# How often a start that waits for disk space looks, and tries to free some.
+ROOM_SECONDS = 1.0
 
 
 def run(context: PartContext) -> None:
     """Process until the part is stopped; any error ends it, and its next start goes on."""
-    loop = _Loop(context)
+    room = _Room(context)
+    try:
+        room.wait()
+        if not context.stop.is_set():
+            _process(context, room)
+    finally:
+        room.close()
+        context.end()
+
+
+def _process(context: PartContext, room: _Room) -> None:
+    loop = _Loop(context, room)
     context.start_beating(loop.counters)
     try:
         loop.recover()
@@ -42,7 +55,50 @@ def run(context: PartContext) -> None:
         loop.finish()
     finally:
         loop.close()
-        context.end()
+
+
+class _Room:
+    """Disk space: what is left of it, and the archive, which can give some back."""
+
+    def __init__(self, context: PartContext) -> None:
+        folder, settings = context.folder, context.settings
+        self._context = context
+        self._engine = open_database(folder.database)
+        self.ledger = Ledger(self._engine, context.clock)
+        self.archive = FolderArchive(folder.packs, folder.archive, context.files)
+        self._evictor = Evictor(self.archive, self.ledger, context.clock, settings.archive)
+        self._guard = DiskGuard.of_settings(
+            context.files, folder.path, context.clock, settings.disk
+        )
+        self._level = DiskLevel.FREE
+
+    def wait(self) -> None:
+        """Return once packs may be written, or at the stop: a start writes, so it has to wait."""
+        while not checkpoints_allowed(level := self.level()) and not self._context.stop.is_set():
+            self._context.beat({"disk_reserves_broken": float(level)})
+            if not self.evict(level):
+                self._context.stop.wait(ROOM_SECONDS)
+
+    def level(self) -> DiskLevel:
+        """Return the level now, and say so when it is another one than before."""
+        level = self._guard.level()
+        if level > self._level:
+            log.error("disk_reserve_broken", reserves_broken=int(level))
+        elif level < self._level:
+            log.info("disk_reserve_free_again", reserves_broken=int(level))
+        self._level = level
+        return level
+
+    def evict(self, level: DiskLevel) -> bool:
+        """Drop a bounded number of files, if any have to go; say whether there may be more."""
+        removed = self._evictor.step(level)
+        if removed:
+            log.info("archive_files_removed", files=removed)
+        return removed > 0
+
+    def close(self) -> None:
+        """Give the database back."""
+        self._engine.dispose()
 
 
 class LogRounds:
@@ -61,19 +117,17 @@ class LogRounds:
 class _Loop:
     """The processor, the closer and their upkeep, driven by one thread."""
 
-    def __init__(self, context: PartContext) -> None:
+    def __init__(self, context: PartContext, room: _Room) -> None:
         folder, settings = context.folder, context.settings
         self._context = context
+        self._room = room
         self._clock = context.clock
         self._reader = LogReader(folder.log)
-        self._archive = FolderArchive(folder.packs, folder.archive, context.files)
-        self._engine = open_database(folder.database)
-        self._ledger = Ledger(self._engine, self._clock)
         self._store = ProcessingStore.open(folder.processing_database, context.ids)
         self._processor = Processor(
             LogRounds(self._reader, self._clock),
             self._store,
-            self._archive,
+            room.archive,
             self._clock,
             context.files,
             lambda project: HourSettings(),
@@ -81,17 +135,14 @@ class _Loop:
         )
         self._closer = Closer(
             self._store,
-            self._archive,
-            self._ledger,
+            room.archive,
+            room.ledger,
             epoch=self._processor.epoch,
             partition_bytes=settings.seal.partition_bytes,
             partitions=self._open_partitions,
             early=settings.export.early,
         )
-        self._guard = DiskGuard.of_settings(context.files, folder.path, self._clock, settings.disk)
-        self._evictor = Evictor(self._archive, self._ledger, self._clock, settings.archive)
         self._next_upkeep = 0
-        self._level = DiskLevel.FREE
         self._counters = {"processed_entries": 0.0, "checkpoints": 0.0, "disk_reserves_broken": 0.0}
 
     def counters(self) -> dict[str, float]:
@@ -106,7 +157,8 @@ class _Loop:
 
     def turn(self) -> bool:
         """Do one piece of each kind of work; say whether there was any."""
-        level = self._disk_level()
+        level = self._room.level()
+        self._counters["disk_reserves_broken"] = float(level)
         worked = False
         if checkpoints_allowed(level):
             entries = self._processor.run_round()
@@ -123,7 +175,7 @@ class _Loop:
 
     def finish(self) -> None:
         """Commit what is processed, so that the next start has nothing to repeat."""
-        if checkpoints_allowed(self._guard.level()):
+        if checkpoints_allowed(self._room.level()):
             self._processor.checkpoint()
 
     def close(self) -> None:
@@ -132,18 +184,6 @@ class _Loop:
         self._processor.close()
         self._store.close()
         self._reader.close()
-        self._engine.dispose()
-
-    def _disk_level(self) -> DiskLevel:
-        """Return the level now, and say so when it is another one than before."""
-        level = self._guard.level()
-        if level > self._level:
-            log.error("disk_reserve_broken", reserves_broken=int(level))
-        elif level < self._level:
-            log.info("disk_reserve_free_again", reserves_broken=int(level))
-        self._level = level
-        self._counters["disk_reserves_broken"] = float(level)
-        return level
 
     def _open_partitions(self) -> Iterable[int]:
         committed = self._store.positions()
@@ -154,11 +194,8 @@ class _Loop:
         now = self._clock.steady_micros()
         if now < self._next_upkeep:
             return
-        removed = self._evictor.step(level)
-        if removed:
-            log.info("archive_files_removed", files=removed)
-        # With more files to remove, go on with the next turn; a step removes a bounded number.
-        self._next_upkeep = now if removed else now + UPKEEP_MICROS
+        # With more files to remove, go on with the next turn.
+        self._next_upkeep = now if self._room.evict(level) else now + UPKEEP_MICROS
         self._remove_segments()
 
     def _remove_segments(self) -> None:
