@@ -235,7 +235,7 @@ class World:
         self.ledger.add_hours([sealed])
         return sealed
 
-    def exporter(self, ledger: Ledger | None = None) -> Exporter:
+    def exporter(self, ledger: Ledger | None = None, *, per_destination: int = 2) -> Exporter:
         """Return an exporter, as after a start."""
         layout = Layout(
             names.file_key, names.manifest_key, names.marker_key, manifest.manifest_body
@@ -250,7 +250,7 @@ class World:
             machine=self.clock,
             ids=SystemIds(),
         )
-        return Exporter(ports, workers=2, per_destination=2)
+        return Exporter(ports, workers=2, per_destination=per_destination)
 
     def run(self, hour: Hour | None = None) -> Run:
         """Return the one run of an hour."""

@@ -13,6 +13,7 @@ import pytest
 from tailrace.demo import seaweed
 from tailrace.errors import LeaseLost
 from tailrace.export import exporter as exporter_module
+from tailrace.export.deliver import LEASE_SECONDS
 from tailrace.state.delivery import Capabilities, Cause
 from tailrace.state.ledger import Ledger
 
@@ -186,6 +187,39 @@ def test_a_broken_bucket_delays_no_other(world: Any, bucket: str, server: seawee
     assert states == {broken.id: "retrying", fine.id: "success"}
 
 
+def test_a_store_that_never_ends_an_answer_is_given_no_further_worker(
+    world: Any, bucket: str, server: seaweed.Seaweed, proxy: Any
+) -> None:
+    other = f"acme-{os.urandom(6).hex()}"
+    server.create_bucket(other)
+    server.put_policy(other, seaweed.export_policy("exports/"))
+    world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, DATA))
+    hangs, ends = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        ends.wait(30)
+
+    proxy.add("PUT", "%231", before=hang)
+    exporter = world.exporter(per_destination=1)
+    worker = threading.Thread(target=exporter.deliver_next)
+    worker.start()
+    assert hangs.wait(30)
+    world.wait(LEASE_SECONDS + 1)
+    fine = world.add_destination(other)
+
+    taken = [exporter.deliver_next() for _ in range(3)]
+
+    ends.set()
+    worker.join()
+    assert taken == [True, False, False]
+    states = {run.destination_id: run.state for run in world.ledger.runs()}
+    assert states[fine.id] == "success"
+    states = {run.destination_id: run.state for run in world.ledger.runs()}
+    assert list(states.values()) == ["success", "success"], "the answer came at last"
+
+
 class OddClients:
     """Makes clients like another source, but raises for one endpoint."""
 
@@ -284,7 +318,7 @@ def test_trouble_with_the_ledger_ends_no_worker(
     troubles: list[int] = []
 
     class TroubledLedger(Ledger):
-        def claim(self, **limits: int) -> Any:
+        def claim(self, **limits: Any) -> Any:
             if len(troubles) < 5:
                 troubles.append(1)
                 raise OSError("disk I/O error")
@@ -310,7 +344,7 @@ def test_idle_workers_look_for_runs_one_for_all(
     enough = threading.Event()
 
     class WatchedLedger(Ledger):
-        def claim(self, **limits: int) -> Any:
+        def claim(self, **limits: Any) -> Any:
             looks.append(threading.current_thread().name)
             if len(looks) >= 30:
                 enough.set()

@@ -5,9 +5,10 @@ Started by the service's export process. What to do about a failure is decided h
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 
 import msgspec
 import structlog
@@ -67,6 +68,7 @@ class Exporter:
         self._turn = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._refusals = _Refusals()
+        self._at_work = _AtWork()
         self._check_at_micros = 0
 
     def start(self) -> None:
@@ -134,11 +136,13 @@ class Exporter:
             now_micros=self._ports.machine.now_micros(),
             lease_micros=LEASE_SECONDS * MICROS,
             destination_limit=self._per_destination,
+            passing_over=self._at_work.at_least(self._per_destination),
         )
 
     def _see_through(self, held: Delivery) -> None:
         try:
-            self._deliver(held)
+            with self._at_work.on(held.destination_id):
+                self._deliver(held)
         except LeaseLost:
             log.warning("export_lease_lost", **_names(held))
 
@@ -232,6 +236,33 @@ class Exporter:
         next_probe = schedule.next_probe(ports.machine.now_micros())
         ports.ledger.probe_failed(destination_id, cause, next_probe)
         log.warning("export_probe_failed", destination=destination_id, why=cause.sentence)
+
+
+class _AtWork:
+    """How many workers are at each destination, also such as hang there beyond their lease.
+
+    Without it a store that never ends an answer would be given one worker after the other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[int] = Counter()
+
+    @contextlib.contextmanager
+    def on(self, destination_id: int) -> Iterator[None]:
+        """Count one more worker meanwhile."""
+        with self._lock:
+            self._counts[destination_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._counts[destination_id] -= 1
+
+    def at_least(self, workers: int) -> list[int]:
+        """Return the destinations that have as many workers."""
+        with self._lock:
+            return [destination for destination, n in self._counts.items() if n >= workers]
 
 
 class _Refusals:

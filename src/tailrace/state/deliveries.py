@@ -6,6 +6,7 @@ and raises `LeaseLost` when another holder has taken the run over.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -33,18 +34,26 @@ class Deliveries(Book):
     """The queue of runs. All times handed in are the machine's, in microseconds."""
 
     def claim(
-        self, *, now_micros: int, lease_micros: int, destination_limit: int
+        self,
+        *,
+        now_micros: int,
+        lease_micros: int,
+        destination_limit: int,
+        passing_over: Collection[int] = (),
     ) -> Delivery | None:
         """Take one run, or return None if none may be taken now.
 
-        The destination with the fewest runs in work comes first, so that a slow bucket delays no
-        other; then the newest hour. A run whose holder's lease ran out may be taken again.
+        None is taken of the destinations in `passing_over`. Of the others the one with the fewest
+        runs in work comes first, so that a slow bucket delays no other; then the newest hour. A run
+        whose holder's lease ran out may be taken again.
         """
         with reading(self.engine) as connection:
-            if not _candidates(connection, now_micros, destination_limit):
+            if not _candidates(connection, now_micros, destination_limit, passing_over):
                 return None
         with writing(self.engine) as connection:
-            for destination_id in _candidates(connection, now_micros, destination_limit):
+            for destination_id in _candidates(
+                connection, now_micros, destination_limit, passing_over
+            ):
                 taken = _take(connection, destination_id, now_micros, lease_micros)
                 if taken is not None:
                     return taken
@@ -171,7 +180,12 @@ class Deliveries(Book):
             return changed.rowcount == 1
 
 
-def _candidates(connection: Connection, now_micros: int, destination_limit: int) -> list[int]:
+def _candidates(
+    connection: Connection,
+    now_micros: int,
+    destination_limit: int,
+    passing_over: Collection[int],
+) -> list[int]:
     """Return the destinations that have a run to take, in the order in which to ask them."""
     newest = (
         sa.select(delivery.c.hour)
@@ -191,7 +205,11 @@ def _candidates(connection: Connection, now_micros: int, destination_limit: int)
     )
     asked = (
         sa.select(destination.c.id, newest.label("newest"), running.label("running"))
-        .where(destination.c.state == "active", destination.c.outage_since_micros.is_(None))
+        .where(
+            destination.c.state == "active",
+            destination.c.outage_since_micros.is_(None),
+            destination.c.id.not_in(passing_over),
+        )
         .subquery()
     )
     statement = (
