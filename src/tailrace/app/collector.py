@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -20,9 +21,10 @@ from tailrace.collect.limits import Limits
 from tailrace.collect.rates import Rate, Rates
 from tailrace.collect.runtime import new_event_loop, serve_collector
 from tailrace.collect.server import Collector
-from tailrace.errors import Transient
+from tailrace.errors import DiskReserve, TailraceError, Transient
 from tailrace.log.partitions import partition_folder
-from tailrace.log.tail import LogBroken
+from tailrace.log.record import Record
+from tailrace.log.stamping import ClockState
 from tailrace.log.writer import LogWriter
 from tailrace.seal.disk import DiskGuard, appends_allowed, ticks_allowed
 from tailrace.settings import CollectSettings
@@ -46,14 +48,8 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
     settings, folder = context.settings, context.folder
     engine = open_database(folder.database)
     guard = DiskGuard.of_settings(context.files, folder.path, context.clock, settings.disk)
-    writer = LogWriter.open(
-        partition_folder(folder.log, partition),
-        partition=partition,
-        clock=context.clock,
-        files=context.files,
-        known_end=_known_end(folder.processing_database, partition),
-        has_room=lambda: appends_allowed(guard.level()),
-    )
+    writing = _Log(context, partition, guard)
+    writing.open_if_room()
     stop = asyncio.Event()
     failures: list[Exception] = []
 
@@ -63,7 +59,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
 
     keys = Keys(KeyBook(engine), steady_seconds=lambda: context.clock.steady_micros() / MICROS)
     collector = Collector(
-        writer.append,
+        writing.append,
         keys,
         context.clock,
         limits=Limits(),
@@ -73,7 +69,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
     )
     tasks = [
         asyncio.create_task(_watch_stop(context, stop)),
-        asyncio.create_task(_tick(writer, stop, log_failed, lambda: ticks_allowed(guard.level()))),
+        asyncio.create_task(_tick(writing, stop, log_failed, lambda: ticks_allowed(guard.level()))),
         asyncio.create_task(keys.run(stop)),
     ]
     try:
@@ -91,7 +87,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
             await task
         collector.close()
         keys.close()
-        writer.close()
+        writing.close()
         context.end()
         engine.dispose()
     if failures:
@@ -111,7 +107,7 @@ async def _watch_stop(context: PartContext, stop: asyncio.Event) -> None:
 
 
 async def _tick(
-    writer: LogWriter,
+    writing: _Log,
     stop: asyncio.Event,
     log_failed: Callable[[Exception], None],
     allowed: Callable[[], bool],
@@ -120,23 +116,86 @@ async def _tick(
     said = False
     while not stop.is_set():
         try:
-            if allowed():
-                await writer.tick_if_due()
+            if allowed() and writing.open_if_room():
+                await writing.tick_if_due()
         except Transient as error:
             log.warning("tick_waits", reason=str(error))
-        except LogBroken as error:
+        except (TailraceError, OSError) as error:
             log_failed(error)
             return
-        state = writer.clock_state
-        if state.alarm and not said:
+        state = writing.clock_state
+        if state is not None and state.alarm and not said:
             log.error(
                 "clock_alarm",
                 condition=state.condition,
                 off_by_seconds=state.off_by_micros / MICROS,
             )
-        said = state.alarm
+        said = state is not None and state.alarm
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+
+
+class _Log:
+    """The partition's writer, from the moment on at which the disk has room to open it.
+
+    Until then uploads get 503, and the other parts go on delivering what is stored.
+    """
+
+    def __init__(self, context: PartContext, partition: int, guard: DiskGuard) -> None:
+        self._context = context
+        self._partition = partition
+        self._guard = guard
+        self._writer: LogWriter | None = None
+
+    def open_if_room(self) -> bool:
+        """Open the writer unless it is; return False while the disk is too full for that."""
+        if self._writer is not None:
+            return True
+        context = self._context
+        try:
+            self._writer = LogWriter.open(
+                partition_folder(context.folder.log, self._partition),
+                partition=self._partition,
+                clock=context.clock,
+                files=context.files,
+                known_end=_known_end(context.folder.processing_database, self._partition),
+                has_room=lambda: appends_allowed(self._guard.level()),
+            )
+        except (OSError, Transient) as error:
+            if not _is_full(error):
+                raise
+            log.error("log_waits_for_room", reason=str(error))
+            return False
+        return True
+
+    async def append(self, record: Record) -> int:
+        """Append, or raise `DiskReserve` while there is no writer."""
+        if self._writer is None:
+            raise DiskReserve(f"The disk has no room to open partition {self._partition}.")
+        return await self._writer.append(record)
+
+    async def tick_if_due(self) -> None:
+        """Write a tick if one is due."""
+        if self._writer is not None:
+            await self._writer.tick_if_due()
+
+    @property
+    def clock_state(self) -> ClockState | None:
+        """What the writer thinks of the clock; None while there is no writer."""
+        return None if self._writer is None else self._writer.clock_state
+
+    def close(self) -> None:
+        """Close the writer if there is one."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _is_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _rates(settings: CollectSettings) -> Rates | None:
