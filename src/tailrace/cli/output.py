@@ -51,10 +51,10 @@ def machine_trouble(error: Exception) -> NeedsOperator | None:
     # Only `state` knows of SQLite, and what it raises may come wrapped.
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, OSError):
-        name = f" on {cause.filename}" if cause.filename else ""
+        what = f"use {cause.filename}" if cause.filename else "go on"
         reason = cause.strerror or str(cause)
         return NeedsOperator(
-            f"Cannot go on{name}: {reason}. Look at the data folder's owner, permissions and disk, "
+            f"Cannot {what}: {reason}. Look at the data folder's owner, permissions and disk, "
             "then try again."
         )
     if type(cause).__module__ == "sqlite3":
