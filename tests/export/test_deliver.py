@@ -239,7 +239,7 @@ class WatchedLedger(Ledger):
 
     held: list[Delivery]
 
-    def claim(self, **limits: int) -> Delivery | None:
+    def claim(self, **limits: Any) -> Delivery | None:
         taken = super().claim(**limits)
         if taken is not None:
             self.held.append(taken)

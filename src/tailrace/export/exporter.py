@@ -19,7 +19,8 @@ from tailrace.export import schedule
 from tailrace.export.deliver import LEASE_SECONDS, Layout, LeaseHold, OpenFile, Run, Stopped
 from tailrace.export.diagnose import diagnose
 from tailrace.export.objects import Store
-from tailrace.export.verify import ClientSource, verify
+from tailrace.export.verify import ClientSource
+from tailrace.export.watch import Watch
 from tailrace.ids import Ids
 from tailrace.state.delivery import Capabilities, Cause, Delivery, Destination
 from tailrace.state.destinations import Destinations
@@ -69,6 +70,7 @@ class Exporter:
         self._threads: list[threading.Thread] = []
         self._refusals = _Refusals()
         self._at_work = _AtWork()
+        self._watch = Watch(ports.ledger, ports.destinations, ports.clients, ports.machine)
         self._check_at_micros = 0
 
     def start(self) -> None:
@@ -105,9 +107,8 @@ class Exporter:
     def look_after(self) -> bool:
         """Probe the destinations whose turn it is; once a minute check the derived rows."""
         ports = self._ports
+        self._watch.probe_due()
         now = ports.machine.now_micros()
-        for destination_id in ports.ledger.probe_due(now):
-            self._probe(destination_id)
         if now >= self._check_at_micros:
             self._check_at_micros = now + CHECK_SECONDS * MICROS
             missing = ports.ledger.check_derived()
@@ -213,29 +214,6 @@ class Exporter:
             ledger.retry(held, cause, schedule.after_trouble(held.attempts, now, self._ports.ids))
             trace = error if cause.kind == "unknown" else None
             log.warning("export_trouble", exc_info=trace, **facts)
-
-    def _probe(self, destination_id: int) -> None:
-        ports = self._ports
-        destination = ports.destinations.get(destination_id)
-        try:
-            found = verify(destination, ports.clients)
-        except Exception as error:
-            # One destination's oddity must not keep the others from being probed.
-            next_probe = schedule.next_probe(ports.machine.now_micros())
-            ports.ledger.probe_failed(destination_id, diagnose(error, destination), next_probe)
-            log.exception("export_probe_trouble", destination=destination_id)
-            return
-        if found.passed:
-            if found.capabilities != destination.capabilities:
-                ports.destinations.set_capabilities(destination_id, found.capabilities)
-            ports.ledger.end_outage(destination_id)
-            log.info("export_access_returned", destination=destination_id)
-            return
-        cause = found.cause or destination.outage_cause
-        assert cause is not None
-        next_probe = schedule.next_probe(ports.machine.now_micros())
-        ports.ledger.probe_failed(destination_id, cause, next_probe)
-        log.warning("export_probe_failed", destination=destination_id, why=cause.sentence)
 
 
 class _AtWork:
