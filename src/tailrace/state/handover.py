@@ -50,7 +50,8 @@ class HandOver(Book):
         if not files:
             return
         with self._one_hand_over() as connection:
-            new = _insert_files(connection, files, organization, self.clock.now_micros())
+            owned = [(file, organization) for file in files]
+            new = _insert_files(connection, owned, self.clock.now_micros())
             sealed = _digests(connection, {_key(file) for file in new})
             for file in new:
                 if _key(file) in sealed:
@@ -71,8 +72,8 @@ class HandOver(Book):
             keys = {_key(hour) for hour in hours}
             known = _digests(connection, keys)
             new = [hour for hour in hours if _is_new(hour, known)]
-            for hour in hours:
-                _insert_files(connection, hour.files, hour.organization, self.clock.now_micros())
+            owned = [(file, hour.organization) for hour in hours for file in hour.files]
+            _insert_files(connection, owned, self.clock.now_micros())
             _compare_files(connection, hours)
             if new:
                 connection.execute(sealed_hour.insert(), [self._values(hour) for hour in new])
@@ -162,16 +163,22 @@ def files_of(connection: Connection, scope: int, hour: Hour) -> list[SealedFile]
 
 
 def _insert_files(
-    connection: Connection, files: Sequence[SealedFile], organization: int, now_micros: int
+    connection: Connection, owned: Sequence[tuple[SealedFile, int]], now_micros: int
 ) -> list[SealedFile]:
-    """Insert the files that are not known and return them; raise if a known one differs."""
+    """Insert the files (with their organization) that are not known and return them.
+
+    Raise `Corrupt` if a known one differs.
+    """
     known: dict[tuple[int, int, int], SealedFile] = {}
-    for row in _rows(connection, sealed_file, {_key(file) for file in files}):
+    for row in _rows(connection, sealed_file, {_key(file) for file, _ in owned}):
         known[row.scope, row.hour, row.number] = file_of(row)
-    new = []
-    for file in files:
+    new: list[SealedFile] = []
+    values: list[dict[str, Any]] = []
+    for file, organization in owned:
         before = known.get((file.scope, file.hour.number, file.number))
         if before is None:
+            more = {"organization": organization, "handed_over_micros": now_micros}
+            values.append(values_of_file(file) | more)
             new.append(file)
         elif before != file:
             raise Corrupt(
@@ -179,9 +186,8 @@ def _insert_files(
                 f"and {before.size_bytes} bytes, not {file.sha256} and {file.size_bytes}. "
                 "Stop, and restore both databases and the archive from one backup."
             )
-    if new:
-        more = {"organization": organization, "handed_over_micros": now_micros}
-        connection.execute(sealed_file.insert(), [values_of_file(file) | more for file in new])
+    if values:
+        connection.execute(sealed_file.insert(), values)
     return new
 
 
