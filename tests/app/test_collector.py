@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.app.collector import _counts, _Log, _rates, _tick
+from tailrace.app.collector import _clock, _counts, _Log, _rates, _tick
 from tailrace.app.part import PartContext
 from tailrace.collect.counters import Counters
 from tailrace.errors import Corrupt, DiskReserve
@@ -16,7 +16,8 @@ from tailrace.files import AppendFile, Files
 from tailrace.folder import DataFolder
 from tailrace.log.partitions import PARTITIONS_FILE
 from tailrace.log.record import Record
-from tailrace.ops.metrics import COUNTERS
+from tailrace.log.stamping import ClockState
+from tailrace.ops.metrics import COUNTERS, GAUGES
 from tailrace.seal.disk import DiskGuard
 from tailrace.settings import CollectSettings, Settings
 
@@ -63,6 +64,14 @@ def test_everything_that_a_collector_counts_is_a_metric() -> None:
         2,
     )
     assert counts["events_throttled"] == 7
+
+
+def test_a_clock_that_went_wrong_is_a_metric() -> None:
+    assert _clock(None) == {"clock_stepped": 0, "clock_behind": 0}
+    assert _clock(ClockState("stepped", 1, alarm=True))["clock_stepped"] == 1
+    assert _clock(ClockState("behind", 1, alarm=False))["clock_behind"] == 0
+    assert _clock(ClockState("behind", 1, alarm=True))["clock_behind"] == 1
+    assert _clock(None).keys() <= GAUGES.keys()
 
 
 def test_without_the_setting_there_are_no_rate_limits() -> None:

@@ -79,7 +79,9 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
             collector,
             listening,
             stop,
-            started=lambda: context.start_beating(lambda: _counts(collector.counters)),
+            started=lambda: context.start_beating(
+                lambda: _counts(collector.counters) | _clock(writing.clock_state)
+            ),
         )
     finally:
         stop.set()
@@ -212,6 +214,14 @@ def _rates(settings: CollectSettings) -> Rates | None:
 def _known_end(database: Path, partition: int) -> int:
     positions = ProcessingView(database).positions()
     return next((row.position for row in positions if row.partition == partition), 0)
+
+
+def _clock(state: ClockState | None) -> dict[str, float]:
+    condition = None if state is None else state.condition
+    return {
+        "clock_stepped": float(condition == "stepped"),
+        "clock_behind": float(state is not None and state.alarm and condition == "behind"),
+    }
 
 
 def _counts(counters: Counters) -> dict[str, float]:

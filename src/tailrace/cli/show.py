@@ -27,6 +27,17 @@ if TYPE_CHECKING:
     from tailrace.seal.inspect import Inspection
 
 
+# What a part says of the present that somebody should act on.
+_PART_ALARMS = {
+    "clock_stepped": (
+        "uploads get 503, because the machine's clock jumped forward. Set it right, or run "
+        "`tailrace clock accept` if its time is right."
+    ),
+    "clock_behind": "the machine's clock is behind the log's time. Set it right.",
+    "disk_reserves_broken": "free disk space is under a reserve. Free some, or add to the disk.",
+}
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("status")(_status)
@@ -89,6 +100,10 @@ def _print_status(status: Status) -> None:
         done = partition.processed_until or "nothing"
         print_lines([f"partition {partition.id}  processed until {done}{lag}{silent}"])
     print_lines([f"held        {status.held} events"])
+    for part in status.parts:
+        for name, sentence in _PART_ALARMS.items():
+            if part.up and part.counters.get(name):
+                print_lines([f"ALARM       {part.name}: {sentence}"])
     for alarm in status.alarms:
         print_lines([f"ALARM       {alarm.sentence}"])
 

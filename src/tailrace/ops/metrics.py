@@ -39,6 +39,14 @@ GAUGES = {
         "tailrace_disk_reserves_broken",
         "How many of the three reserves of disk space are broken into.",
     ),
+    "clock_stepped": (
+        "tailrace_clock_stepped",
+        "1 while uploads get 503 because the machine's clock jumped forward.",
+    ),
+    "clock_behind": (
+        "tailrace_clock_behind",
+        "1 while the machine's clock is behind the log's time.",
+    ),
 }
 
 
