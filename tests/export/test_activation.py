@@ -69,3 +69,29 @@ def test_verifying_an_active_destination_keeps_its_interval(
     verify_and_activate(number, world.destinations, world.clients)
 
     assert world.destinations.get(number) == msgspec.structs.replace(before)
+
+
+def test_a_conflict_waits_until_a_person_moved_the_object_away_and_verified(
+    world: Any, bucket: str, server: seaweed.Seaweed, owner: Any
+) -> None:
+    number = add(world, bucket, server)
+    verify_and_activate(number, world.destinations, world.clients)
+    file = world.put_file(1, b"ours")
+    world.seal(file)
+    key = f"exports/{world.project}/{file.name}"
+    owner.put_object(Bucket=bucket, Key=key, Body=b"theirs")
+    exporter = world.exporter()
+    assert exporter.deliver_next()
+    assert f"tailrace verify {number}" in world.run().cause.fix
+    verify_and_activate(number, world.destinations, world.clients)
+    assert exporter.deliver_next()
+    assert world.run().state == "conflict", "the object is still there"
+    assert owner.get_object(Bucket=bucket, Key=key)["Body"].read() == b"theirs"
+
+    owner.delete_object(Bucket=bucket, Key=key)
+    world.wait(24 * 3600)
+    assert not exporter.deliver_next(), "nobody has verified it"
+    verify_and_activate(number, world.destinations, world.clients)
+
+    assert exporter.deliver_next()
+    assert world.run().state == "success"

@@ -189,8 +189,8 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
         error = within if isinstance(within, TailraceError) else error
     place = _place(destination, key)
     if isinstance(error, ObjectConflict):
-        fix = "Move the object away, or export the hour by hand with overwriting."
-        return Cause("conflict", "Conflict", str(error), fix, key=error.key)
+        fix = f'Move the object away, then run "tailrace verify {destination.id}".'
+        return Cause("conflict", "Conflict", error.what, fix, key=error.key)
     kind, code, fix = _of_exception(error)
     sentence = str(error)
     if isinstance(error, BotoCoreError):

@@ -33,10 +33,10 @@ class ObjectConflict(NeedsCustomer):
     """An object of this name holds something else; it is left as it is."""
 
     def __init__(self, bucket: str, key: str, found: str) -> None:
-        super().__init__(
-            f"Cannot put s3://{bucket}/{key}: an object with other content is there ({found}). "
-            "Move it away, or export the hour by hand with overwriting."
+        self.what = (
+            f"Cannot put s3://{bucket}/{key}: an object with other content is there ({found})."
         )
+        super().__init__(f"{self.what} Move it away.")
         self.key = key
 
 

@@ -22,7 +22,7 @@ from tailrace.state.audit import SERVICE, note
 from tailrace.state.database import next_number, one_change_at_a_time, reading, writing
 from tailrace.state.delivery import Capabilities, Destination
 from tailrace.state.derive import derive
-from tailrace.state.outages import clear_outage
+from tailrace.state.outages import clear_outage, send_conflicts_again
 from tailrace.state.rows import destination_of, text_of
 from tailrace.state.tables import destination, project
 
@@ -104,7 +104,7 @@ class Destinations:
 
         The first time it covers today from 00:00 UTC: hours of today that are sealed are owed at
         once (D19). Later it keeps its interval, so hours missed while it was paused are owed. An
-        outage ends.
+        outage ends, and runs in conflict are tried once more: a person has been at the bucket.
         """
         with self._change() as connection:
             before = _get(connection, destination_id)
@@ -121,6 +121,7 @@ class Destinations:
                 capabilities=text_of(capabilities),
             )
             clear_outage(connection, destination_id)
+            send_conflicts_again(connection, destination_id)
             self._derive(connection, destination_id)
             seen = msgspec.structs.asdict(capabilities)
             self._note(connection, destination_id, "activated", {"from_hour": str(first), **seen})
