@@ -84,6 +84,7 @@ def _wait_for_former_parts(
     they have the ports as well.
     """
     until = time.monotonic() + seconds
+    said = False
     writers = [partition_folder(folder.log, partition) / "lock" for partition in partitions]
     for path in (folder.path / "processing.lock", folder.path / "exporter.lock", *writers):
         while path.exists():
@@ -93,6 +94,9 @@ def _wait_for_former_parts(
             except InUse:
                 if time.monotonic() >= until:
                     raise
+                if not said:
+                    log.warning("waits_for_a_part_to_end", lock=str(path))
+                said = True
                 time.sleep(FORMER_POLL_SECONDS)
     # The web part holds no lock; without its port it would be started on another one.
     while _web_lives(folder) and time.monotonic() < until:
