@@ -47,6 +47,37 @@ def test_a_lost_answer_to_the_last_request_ends_as_found(
     assert file.how == "found"
 
 
+@pytest.mark.parametrize(
+    ("size", "method", "holds"),
+    [
+        (len(DATA), "PUT", "%231.json.gz"),
+        (len(DATA), "PUT", "_complete"),
+        pytest.param(20 * MIB, "POST", "uploadId=", marks=SLOW),
+    ],
+)
+def test_a_200_that_names_no_object_is_not_believed(
+    world: Any,
+    bucket: str,
+    proxy: Any,
+    keys: Callable[[], list[str]],
+    size: int,
+    method: str,
+    holds: str,
+) -> None:
+    world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, os.urandom(size)))
+    proxy.add(method, holds, answer=(200, b""))
+    exporter = world.exporter()
+
+    exporter.deliver_next()
+    assert (world.run().state, world.run().cause.kind) == ("retrying", "temporary")
+
+    world.wait(2)
+    exporter.deliver_next()
+    assert world.run().state == "success"
+    assert len(keys()) == 3
+
+
 @SLOW
 def test_a_lost_answer_to_a_part_begins_the_upload_anew_and_leaves_none_behind(
     world: Any, bucket: str, proxy: Any, owner: S3Client

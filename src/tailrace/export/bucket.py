@@ -15,6 +15,7 @@ from tailrace.export.objects import (
     Hold,
     Item,
     Store,
+    check_stored,
     checked_body,
     is_busy,
     is_precondition,
@@ -36,7 +37,8 @@ def put_if_absent(store: Store, item: Item, hold: Hold) -> DeliveredHow:
     """Put the object, or find that it is there with our bytes.
 
     Raise `ObjectConflict` where another object has the name, `Contended` after repeated 409s,
-    `Corrupt` where the archive's file is not what was sealed, and botocore's errors.
+    `Unconfirmed` where the store's 200 names no object, `Corrupt` where the archive's file is not
+    what was sealed, and botocore's errors.
     """
     put_once = _put_once if item.size_bytes < MULTIPART_BYTES else upload_once
     for _ in range(TRIES_MAX):
@@ -61,7 +63,7 @@ def _put_once(store: Store, item: Item, hold: Hold) -> DeliveredHow | None:
     try:
         with item.open() as file:
             body = checked_body(store, item, file, hold)
-            store.client.put_object(
+            answer = store.client.put_object(
                 Bucket=store.bucket,
                 Body=cast("IO[bytes]", body),
                 ContentLength=item.size_bytes,
@@ -73,4 +75,5 @@ def _put_once(store: Store, item: Item, hold: Hold) -> DeliveredHow | None:
         if is_busy(error):
             return None
         raise
+    check_stored(store, item, answer)
     return "put"

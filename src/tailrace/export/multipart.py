@@ -11,6 +11,7 @@ from tailrace.export.objects import (
     Hold,
     Item,
     Store,
+    check_stored,
     checked_body,
     code_of,
     is_busy,
@@ -102,13 +103,14 @@ def _complete(store: Store, item: Item, upload_id: str, parts: list[CompletedPar
         options["IfNoneMatch"] = "*"
     if store.capabilities.checksums:
         options |= {"ChecksumType": "FULL_OBJECT", "ChecksumCRC32": crc32_text(item.crc32)}
-    store.client.complete_multipart_upload(
+    answer = store.client.complete_multipart_upload(
         Bucket=store.bucket,
         Key=item.key,
         UploadId=upload_id,
         MultipartUpload={"Parts": parts},
         **options,
     )
+    check_stored(store, item, answer)
 
 
 def _after_refusal(

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from tailrace.errors import Corrupt, NeedsCustomer
+from tailrace.errors import Corrupt, NeedsCustomer, Transient
 from tailrace.export.parts import FilePart, crc32_of
 from tailrace.state.delivery import Capabilities, DeliveredHow
 
@@ -38,6 +38,10 @@ class ObjectConflict(NeedsCustomer):
         )
         super().__init__(f"{self.what} Move it away.")
         self.key = key
+
+
+class Unconfirmed(Transient):
+    """A 200 that does not name what was stored; something on the way may have made it up."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -119,6 +123,15 @@ def checked_body(store: Store, item: Item, file: BinaryIO, hold: Hold) -> FilePa
             f"are not the {item.size_bytes} bytes that were sealed. Restore it from a backup."
         )
     return body
+
+
+def check_stored(store: Store, item: Item, answer: Mapping[str, Any]) -> None:
+    """Raise `Unconfirmed` unless the answer to Put or Complete holds the object's ETag."""
+    if not answer.get("ETag"):
+        raise Unconfirmed(
+            f"Cannot be sure of s3://{store.bucket}/{item.key}: the store answered 200 without the "
+            "object's ETag. It is looked for and put again."
+        )
 
 
 def object_options(item: Item) -> dict[str, Any]:
