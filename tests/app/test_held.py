@@ -7,6 +7,8 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tailrace.app.held import retry_held
 from tailrace.app.processor import LogRounds
 from tailrace.archive.folder import FolderArchive
@@ -15,7 +17,7 @@ from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.ids import SystemIds
-from tailrace.log.partitions import partition_folder
+from tailrace.log.partitions import list_partitions, partition_folder
 from tailrace.log.reader import LogReader
 from tailrace.log.record import Record
 from tailrace.log.writer import LogWriter
@@ -85,3 +87,21 @@ def test_a_held_event_goes_through_the_log_again_exactly_once(tmp_path: Path) ->
     assert retry_held(folder, clock, files) == 0
     statuses = json.loads((folder.log / "partitions").read_bytes())
     assert len(statuses["partitions"]) == 3
+
+
+def test_a_retry_that_is_cut_short_holds_no_hour_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, files, clock = DataFolder(tmp_path), Files(), SteppedClock(HOUR.start_micros)
+    folder.create(files)
+    _collect(folder, clock, files)
+    _process(folder, clock, files)
+
+    async def interrupted(writer: LogWriter, record: Record) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LogWriter, "append", interrupted)
+    clock.advance(1_000_000)
+    with pytest.raises(KeyboardInterrupt):
+        retry_held(folder, clock, files)
+    assert [listed.id for listed in list_partitions(folder.log) if not listed.retired] == [1]

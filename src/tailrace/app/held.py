@@ -48,9 +48,12 @@ async def _append(
     try:
         for row in rows:
             await writer.append(_record(row))
-        await writer.retire()
     finally:
-        writer.close()
+        # Also where it was cut short: a partition without an end would hold every hour open.
+        try:
+            await writer.retire()
+        finally:
+            writer.close()
 
 
 def _record(row: HeldRow) -> Record:
