@@ -14,6 +14,7 @@ from tailrace.demo import seaweed
 from tailrace.errors import LeaseLost
 from tailrace.export import exporter as exporter_module
 from tailrace.export.deliver import LEASE_SECONDS
+from tailrace.hours import Hour
 from tailrace.state.delivery import Capabilities, Cause
 from tailrace.state.ledger import Ledger
 
@@ -415,3 +416,20 @@ def test_capabilities_that_changed_are_noted_when_access_returns(
         conditional_put=True, conditional_complete=True, checksums=True
     )
     assert world.exporter().deliver_next()
+
+
+def test_derived_rows_are_checked_each_minute_and_all_of_them_each_hour(world: Any) -> None:
+    looks: list[Hour | None] = []
+
+    class WatchedLedger(Ledger):
+        def check_derived(self, since: Hour | None = None) -> int:
+            looks.append(since)
+            return super().check_derived(since)
+
+    exporter = world.exporter(WatchedLedger(world.engine, world.clock))
+    for _ in range(2 * 62):
+        exporter.look_after()
+        world.wait(30)
+    assert len(looks) == 62
+    assert [number for number, since in enumerate(looks) if since is None] == [0, 60]
+    assert looks[1] == Hour.of_micros(world.clock.now_micros()).plus(-8 * 24 - 1)

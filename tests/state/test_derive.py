@@ -91,3 +91,5 @@ def test_the_check_finds_a_run_that_is_missing(books: Books) -> None:
     with writing(books.engine) as connection:
         connection.execute(sa.delete(delivery).where(delivery.c.hour == books.today.number))
     assert books.ledger.check_derived() == 1
+    assert books.ledger.check_derived(books.today) == 1
+    assert books.ledger.check_derived(books.today.next()) == 0

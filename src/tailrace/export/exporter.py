@@ -21,6 +21,7 @@ from tailrace.export.diagnose import diagnose
 from tailrace.export.objects import Store
 from tailrace.export.verify import ClientSource
 from tailrace.export.watch import Watch
+from tailrace.hours import Hour
 from tailrace.ids import Ids
 from tailrace.state.delivery import Capabilities, Cause, Delivery, Destination
 from tailrace.state.destinations import Destinations
@@ -35,6 +36,9 @@ TROUBLE_SECONDS = 5.0
 # How often outages are looked at, and how often derived rows are checked.
 LOOK_SECONDS = 5.0
 CHECK_SECONDS = 60
+# A check of all hours takes as long as the ledger is; in between the latest are looked at.
+WHOLE_CHECK_SECONDS = 3600
+LATEST_HOURS = 8 * 24
 # Requests under way may end within this time; the service has ten seconds for all its parts.
 STOP_SECONDS = 7.0
 # Runs whose refusals in a row are counted; one that is dropped starts its schedule again.
@@ -72,6 +76,7 @@ class Exporter:
         self._at_work = _AtWork()
         self._watch = Watch(ports.ledger, ports.destinations, ports.clients, ports.machine)
         self._check_at_micros = 0
+        self._whole_check_at_micros = 0
 
     def start(self) -> None:
         """Start the workers and the watch over outages."""
@@ -111,10 +116,16 @@ class Exporter:
         now = ports.machine.now_micros()
         if now >= self._check_at_micros:
             self._check_at_micros = now + CHECK_SECONDS * MICROS
-            missing = ports.ledger.check_derived()
+            missing = ports.ledger.check_derived(self._check_since(now))
             if missing:
                 log.error("export_runs_missing", runs=missing)
         return False
+
+    def _check_since(self, now: int) -> Hour | None:
+        if now >= self._whole_check_at_micros:
+            self._whole_check_at_micros = now + WHOLE_CHECK_SECONDS * MICROS
+            return None
+        return Hour.of_micros(self._ports.clock.now_micros()).plus(-LATEST_HOURS)
 
     def _deliver_all(self) -> bool:
         """Deliver while there are runs to take, then wait for one. False: it may be asked again.

@@ -51,9 +51,9 @@ def derive(
     return connection.execute(delivery.insert().from_select(columns, new)).rowcount
 
 
-def missing(connection: Connection) -> int:
+def missing(connection: Connection, since: Hour | None = None) -> int:
     """Count the runs that are owed and have no row; anything but 0 is a defect."""
-    rows = _missing(since=None, destination_id=None).subquery()
+    rows = _missing(since=since, destination_id=None).subquery()
     return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
 
 

@@ -117,10 +117,13 @@ class HandOver(Book):
             files = files_of(connection, scope, hour)
         return SealedHour(scope, row.organization, hour, row.record, row.digest, tuple(files))
 
-    def check_derived(self) -> int:
-        """Return how many owed runs have no row; anything but 0 is a defect to be alarmed."""
+    def check_derived(self, since: Hour | None = None) -> int:
+        """Return how many owed runs have no row; anything but 0 is a defect to be alarmed.
+
+        `since` narrows the look to the hours from there on.
+        """
         with reading(self.engine) as connection:
-            return missing(connection)
+            return missing(connection, since)
 
     @contextmanager
     def _one_hand_over(self) -> Iterator[Connection]:
