@@ -7,6 +7,8 @@ SHELL = /bin/sh
 BIN = .venv/bin
 DATA = $${TAILRACE_DATA:-tailrace-data}
 TESTS = tests
+# The slow tests wait for an hour to end, not for a core, so there are more workers than cores.
+WORKERS = 4
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -20,7 +22,7 @@ run: environment ## start tailrace on ./tailrace-data, which is made on the firs
 
 test: environment ## run all tests, or those of TESTS=tests/log
 	@sh scripts/debian-packages
-	@$(BIN)/pytest -n auto -q $(TESTS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q $(TESTS)
 
 check: environment ## check style, types and the layers of imports
 	@$(BIN)/ruff check .
