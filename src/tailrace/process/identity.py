@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, put
+from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, put, text_bytes
 from tailrace.state import processing_rows as rows
 
 # Beyond this a JSON reader that keeps numbers as doubles would change an id.
@@ -47,12 +47,13 @@ class Identity:
         self, connection: rows.Connection, next_amplitude_id: int, cache_bytes: int
     ) -> None:
         self._connection = connection
-        self._devices: Recent[Key, int] = Recent(cache_bytes // 2)
-        self._users: Recent[Key, int] = Recent(cache_bytes // 2)
+        self._devices: Recent[Key, int] = Recent(cache_bytes // 2, _id_of)
+        self._users: Recent[Key, int] = Recent(cache_bytes // 2, _id_of)
         self._changed_devices: dict[Key, int] = {}
         self._changed_users: dict[Key, int] = {}
         self._changed_identities: dict[int, tuple[int, str | None]] = {}
         self._merges: dict[int, Merge] = {}
+        self._changed_text_bytes = 0
         self._counter = {"next": next_amplitude_id}
 
     def look_up(self, devices: Iterable[Key], users: Iterable[Key]) -> None:
@@ -140,10 +141,12 @@ class Identity:
     def _set_device(self, device: Key, value: int, journal: Journal) -> None:
         put(journal, self._devices.young, device, value)
         put(journal, self._changed_devices, device, value)
+        self._changed_text_bytes += text_bytes(device[1])
 
     def _set_user(self, user: Key, amplitude_id: int, journal: Journal) -> None:
         put(journal, self._users.young, user, amplitude_id)
         put(journal, self._changed_users, user, amplitude_id)
+        self._changed_text_bytes += text_bytes(user[1])
         put(journal, self._changed_identities, amplitude_id, user)
 
     def _next_id(self, journal: Journal) -> int:
@@ -160,7 +163,7 @@ class Identity:
 
     def changed_bytes(self) -> int:
         """Return about how much memory the uncommitted changes take."""
-        return ENTRY_BYTES * (
+        return self._changed_text_bytes + ENTRY_BYTES * (
             len(self._changed_devices)
             + len(self._changed_users)
             + len(self._changed_identities)
@@ -191,6 +194,11 @@ class Identity:
         self._changed_users.clear()
         self._changed_identities.clear()
         self._merges.clear()
+        self._changed_text_bytes = 0
+
+
+def _id_of(key: Key, _: int) -> str:
+    return key[1]
 
 
 def _missing(
@@ -201,7 +209,7 @@ def _missing(
     for key in keys:
         if not recent.wanted(key):
             continue
-        recent.reserve(len(key[1]))
+        recent.reserve(key[1])
         value = changed.get(key)
         if value is None:
             missing[key[0]].append(key[1])

@@ -5,12 +5,14 @@ Only this module decides how a failed attempt is taken back.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-# What a dictionary entry with its key tuple, strings and value takes beside the strings' text.
+# What a dictionary entry with its key tuple and value takes beside its text.
 ENTRY_BYTES = 350
 
 
@@ -40,14 +42,21 @@ def undo(journal: Journal) -> None:
     journal.clear()
 
 
+def text_bytes(text: str | None) -> int:
+    """Return what a text takes; a client's identifier may be 4 kB long."""
+    return 0 if text is None else sys.getsizeof(text)
+
+
 class Recent(Generic[K, V]):
     """A cache of the values used last, in two generations of half the size each.
 
     A value used again moves to the young generation; when that is full the old one is dropped and
     the young one grows old. That is nearly "least recently used" at one dictionary look-up a use.
+    `text_of` returns an entry's text, None where it has none.
     """
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, text_of: Callable[[K, V], str | None]) -> None:
+        self._text_of = text_of
         self.young: dict[K, V] = {}
         self._old: dict[K, V] = {}
         self._young_bytes = 0
@@ -61,12 +70,12 @@ class Recent(Generic[K, V]):
         if isinstance(value, Absent):
             return True
         self.young[key] = value
-        self._young_bytes += ENTRY_BYTES
+        self.reserve(self._text_of(key, value))
         return False
 
-    def reserve(self, text_bytes: int) -> None:
-        """Count an entry that is about to come, with this much text in it."""
-        self._young_bytes += ENTRY_BYTES + text_bytes
+    def reserve(self, text: str | None) -> None:
+        """Count an entry that is about to come, with this text in it."""
+        self._young_bytes += ENTRY_BYTES + text_bytes(text)
 
     def age(self) -> None:
         """Drop the old generation if the young one is full; only between batches."""

@@ -28,7 +28,7 @@ class Persons:
 
     def __init__(self, connection: rows.Connection, cache_bytes: int) -> None:
         self._connection = connection
-        self._recent: Recent[Key, Person] = Recent(cache_bytes)
+        self._recent: Recent[Key, Person] = Recent(cache_bytes, lambda _, person: person[2])
         self._changed: dict[Key, Person] = {}
         self._asked: set[Key] = set()
         self._new_from = 0
@@ -45,7 +45,7 @@ class Persons:
         for key in keys:
             self._asked.add(key)
             if self._recent.wanted(key):
-                self._recent.reserve(0)
+                self._recent.reserve(None)
                 person = self._changed.get(key)
                 if person is None:
                     missing[key[0]].append(key[1])
@@ -57,7 +57,7 @@ class Persons:
                 self._connection, project, ids
             ):
                 millis = micros // 1000
-                self._recent.reserve(len(version or ""))
+                self._recent.reserve(version)
                 self._recent.young[project, amplitude_id] = (
                     millis,
                     millis_text(millis),
@@ -74,7 +74,7 @@ class Persons:
 
     def set(self, key: Key, person: Person, journal: Journal) -> None:
         """Remember a new or changed person."""
-        self._recent.reserve(len(person[2] or ""))
+        self._recent.reserve(person[2])
         put(journal, self._recent.young, key, person)
         put(journal, self._changed, key, person)
 

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tailrace.process.loop import OPEN_BYTES_MAX
+from tailrace.process.memory import Recent
+
+BYTES_MAX = 400_000
+
+
+def test_long_identifiers_count_as_what_they_take_also_when_they_are_used_again() -> None:
+    recent: Recent[str, int] = Recent(BYTES_MAX, lambda key, _: key)
+    most = 0
+    for number in range(3_000):
+        recent.age()
+        # A character beyond the first 65,536 takes four bytes.
+        for key in (f"\U0001f6b2{number}".ljust(1024), f"\U0001f6b2{number // 40}".ljust(1024)):
+            if recent.wanted(key):
+                recent.reserve(key)
+                recent.young[key] = number
+        kept = {**recent._old, **recent.young}
+        most = max(most, sum(map(sys.getsizeof, kept)))
+
+    # The generation that is filled may exceed its half by one batch.
+    assert BYTES_MAX / 2 < most < BYTES_MAX * 1.1
+
+
+def test_identities_that_are_not_committed_count_with_their_text(bench: Any) -> None:
+    events = 40
+    device_ids = [f"\U0001f6b2{number}".ljust(1024) for number in range(events)]
+    sent = [{"event_type": "$identify", "device_id": device_id} for device_id in device_ids]
+    bench.send(*sent)
+
+    while bench.processor.run_round():
+        pass
+
+    taken = bench.processor._open_size()
+    assert sum(map(sys.getsizeof, device_ids)) < taken < OPEN_BYTES_MAX
