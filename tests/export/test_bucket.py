@@ -188,6 +188,29 @@ def test_where_complete_has_no_condition_the_object_is_read_again(
 
 
 @SLOW
+@pytest.mark.parametrize(
+    ("status", "code"), [(412, b"PreconditionFailed"), (409, b"ConditionalRequestConflict")]
+)
+def test_an_upload_that_may_not_be_aborted_is_not_forgotten(
+    world: Any, bucket: str, proxy: Any, owner: S3Client, status: int, code: bytes
+) -> None:
+    world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, os.urandom(20 * MIB)))
+    proxy.add("POST", "uploadId=", answer=(status, ERROR % code))
+    proxy.add("DELETE", "uploadId=", answer=(403, ERROR % b"AccessDenied"))
+    exporter = world.exporter()
+
+    exporter.deliver_next()
+    run = world.run()
+    assert (run.state, run.cause.permission) == ("retrying", "s3:AbortMultipartUpload")
+
+    world.wait(60)
+    exporter.deliver_next()
+    assert world.run().state == "success"
+    assert not owner.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+@SLOW
 def test_an_upload_that_someone_aborted_is_begun_anew(
     world: Any, bucket: str, proxy: Any, owner: S3Client
 ) -> None:

@@ -125,7 +125,10 @@ def _after_refusal(
         abort(store, item.key, upload_id)
         hold.upload_ended()
     except (ClientError, BotoCoreError) as left:
-        # It stays written down, and whoever tries next aborts it first.
+        # It stays written down, and whoever tries next aborts it first. Going on from here would
+        # forget it, and its parts would stay in the bucket unseen.
+        if is_precondition(error) or is_busy(error):
+            raise left from error
         error.add_note(f"The upload {upload_id} could not be aborted: {left}")
     if is_precondition(error):
         return look(store, item)
