@@ -88,3 +88,22 @@ def test_a_hang_up_ends_the_service_unless_it_was_ignored_at_the_start(tmp_path:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     assert Supervisor((), on_tick=on_tick).run() == 0
     assert hang_ups == 1
+
+
+def test_an_interrupt_of_the_whole_group_kills_no_part_that_is_starting(tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    # It does nothing about SIGINT, as a part in its first second.
+    script = WAITER.replace("started", "{os.getpid()} started")
+    interrupted = False
+
+    def on_tick() -> None:
+        nonlocal interrupted
+        if interrupted:
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif path.exists() and "started" in path.read_text():
+            os.kill(int(path.read_text().split()[0]), signal.SIGINT)
+            interrupted = True
+
+    assert Supervisor([_part("part", script, path)], on_tick=on_tick).run() == 0
+    assert [line.split()[-1] for line in path.read_text().splitlines()] == ["None", "stopped"]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()

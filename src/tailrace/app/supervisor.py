@@ -125,12 +125,18 @@ class Supervisor:
         if running.failures:
             # A kill point is armed for one life only; the next one shows the recovery.
             environment.pop("TAILRACE_KILL_AT", None)
-        running.process = subprocess.Popen(  # noqa: S603 - our own command line
-            running.part.command,
-            pass_fds=(*running.part.descriptors, self._pipe_read),
-            stdin=subprocess.DEVNULL,
-            env=environment,
-        )
+        # Ctrl-C reaches the whole group, and a part that is just starting would die of it. What is
+        # blocked here stays so in the part; what came for us meanwhile is delivered afterwards.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            running.process = subprocess.Popen(  # noqa: S603 - our own command line
+                running.part.command,
+                pass_fds=(*running.part.descriptors, self._pipe_read),
+                stdin=subprocess.DEVNULL,
+                env=environment,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         running.started_at = now
 
     def _stop_all(self) -> None:
