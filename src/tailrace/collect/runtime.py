@@ -131,6 +131,11 @@ class _Connection(HttpToolsProtocol):
         super().data_received(data)
         if not self._in_head:
             self._stop_awaiting_head()
+            cycle = self.cycle
+            unfinished = cycle is not None and cycle.more_body and not cycle.response_complete
+            if unfinished and len(cycle.body) > UNCLAIMED_BYTES_MAX:
+                # The request reads on by itself, when the budget of bytes in flight lets it.
+                self.flow.pause_reading()
             return
         if self._head_timer is None:
             self._await_head()
@@ -139,12 +144,6 @@ class _Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse(answers.failure(431, "Request header fields too large"))
-
-    def on_body(self, body: bytes) -> None:
-        super().on_body(body)
-        if len(self.cycle.body) > UNCLAIMED_BYTES_MAX:
-            # The request reads on by itself, when the budget of bytes in flight lets it.
-            self.flow.pause_reading()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
