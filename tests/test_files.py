@@ -85,3 +85,33 @@ def test_an_append_file_is_cut_and_goes_on(tmp_path: Path) -> None:
 def test_a_deep_folder_is_made(tmp_path: Path) -> None:
     Files().make_folder(tmp_path / "a" / "b" / "c")
     assert (tmp_path / "a" / "b" / "c").is_dir()
+
+
+class _Watched(Files):
+    def __init__(self) -> None:
+        super().__init__()
+        self.synced: list[Path] = []
+
+    def sync_folder(self, path: Path) -> None:
+        self.synced.append(path)
+        super().sync_folder(path)
+
+
+def test_a_folder_that_a_killed_process_made_is_synced_once_more(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    files = _Watched()
+    files.make_folder(tmp_path / "a" / "b")
+    assert files.synced == [tmp_path, tmp_path / "a"]
+    files.make_folder(tmp_path / "a" / "b")
+    assert files.synced == [tmp_path, tmp_path / "a"]
+    another = _Watched()
+    another.make_folder(tmp_path / "a" / "b")
+    assert another.synced == [tmp_path / "a"]
+
+
+def test_a_folder_that_went_is_made_again(tmp_path: Path) -> None:
+    files = Files()
+    files.make_folder(tmp_path / "a")
+    (tmp_path / "a").rmdir()
+    files.make_folder(tmp_path / "a")
+    assert (tmp_path / "a").is_dir()

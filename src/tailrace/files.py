@@ -14,6 +14,10 @@ from pathlib import Path
 from tailrace import killpoints
 from tailrace.errors import InUse
 
+# Folders known to be durable, so that only the first write into one syncs its parent; a path takes
+# some 300 bytes. Beyond this they are looked at again.
+FOLDERS_KNOWN_MAX = 20_000
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -59,6 +63,9 @@ class Lock:
 
 class Files:
     """Durable writes on the machine's own file system."""
+
+    def __init__(self) -> None:
+        self._made_folders: set[Path] = set()
 
     def open_append(self, path: Path) -> AppendFile:
         """Open for appending, and create if absent; the caller syncs the folder of a new file."""
@@ -121,12 +128,20 @@ class Files:
         path.unlink(missing_ok=True)
 
     def make_folder(self, path: Path) -> None:
-        """Create a folder and its parents, each durable in its own parent."""
-        missing = [path, *path.parents]
-        missing = [folder for folder in missing if not folder.exists()]
+        """Create a folder and its parents; on return each is durable in its own parent."""
+        if path in self._made_folders and path.exists():
+            return
+        folders = [path, *path.parents]
+        missing = [folder for folder in folders if not folder.exists()]
+        # A process that was killed may have made the deepest one that is there, and not synced it.
+        there = folders[len(missing)] if len(missing) < len(folders) else path
+        self.sync_folder(there.parent)
         for folder in reversed(missing):
             folder.mkdir(mode=0o750, exist_ok=True)
             self.sync_folder(folder.parent)
+        if len(self._made_folders) >= FOLDERS_KNOWN_MAX:
+            self._made_folders.clear()
+        self._made_folders.add(path)
 
     def sync_folder(self, path: Path) -> None:
         """Return once the folder's entries are on disk."""

@@ -28,6 +28,7 @@ class FaultyFiles(Files):
     """Fail what the test says, the next time it is done to a segment."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.write_error: int | None = None
         self.write_bytes: int | None = None
         self.truncate_error: int | None = None

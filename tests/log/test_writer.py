@@ -27,6 +27,7 @@ class CountingFiles(Files):
     """Count the writes and syncs of segments; hold a sync while `gate` is closed."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.writes = 0
         self.syncs = 0
         self.gate = threading.Event()

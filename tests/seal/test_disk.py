@@ -23,6 +23,7 @@ GB = 10**9
 
 class Disk(Files):
     def __init__(self, *, total: int, free: int) -> None:
+        super().__init__()
         self.total = total
         self.free = free
         self.looks = 0
