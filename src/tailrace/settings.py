@@ -28,6 +28,9 @@ Percent = Annotated[float, Meta(ge=0, le=90)]
 Bytes = Annotated[int, Meta(ge=0)]
 PerSecond = Annotated[int, Meta(ge=1, le=100_000)]
 
+# The largest body is what the bound on a collector's memory was measured with.
+BodyBytes = Annotated[int, Meta(ge=1024, le=20_971_520)]
+
 
 class AwsSettings(msgspec.Struct, frozen=True):
     """How tailrace appears to AWS."""
@@ -56,6 +59,19 @@ class CollectSettings(msgspec.Struct, frozen=True):
     processes: Annotated[
         int, Meta(ge=1, le=64, description="collector processes, one log partition each")
     ] = 1
+    httpapi_bytes_max: Annotated[
+        BodyBytes, Meta(description="largest body of /2/httpapi, decompressed; above it 413")
+    ] = 1_048_576
+    batch_bytes_max: Annotated[
+        BodyBytes, Meta(description="largest body of /batch, decompressed; above it 413")
+    ] = 20_971_520
+    events_max: Annotated[
+        int, Meta(ge=1, le=20_000, description="most events of a request; above it 413")
+    ] = 2000
+    id_length_min: Annotated[
+        int,
+        Meta(ge=1, le=1024, description="shortest user and device ID where a request says none"),
+    ] = 5
     rate_limits: Annotated[
         bool, Meta(description="refuse with 429 users and devices that send too fast")
     ] = False

@@ -62,7 +62,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
         writing.append,
         keys,
         context.clock,
-        limits=Limits(),
+        limits=_limits(settings.collect),
         rates=_rates(settings.collect),
         trusted_proxies=[ipaddress.ip_network(text) for text in settings.trusted_proxies],
         log_failed=log_failed,
@@ -94,6 +94,15 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
         engine.dispose()
     if failures:
         raise failures[0]
+
+
+def _limits(settings: CollectSettings) -> Limits:
+    return Limits(
+        httpapi_bytes_max=settings.httpapi_bytes_max,
+        batch_bytes_max=settings.batch_bytes_max,
+        events_max=settings.events_max,
+        id_length_min=settings.id_length_min,
+    )
 
 
 async def _load_keys(keys: Keys, stop: asyncio.Event) -> None:
