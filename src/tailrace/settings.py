@@ -70,7 +70,7 @@ class CollectSettings(msgspec.Struct, frozen=True):
     ] = 2000
     id_length_min: Annotated[
         int,
-        Meta(ge=1, le=1024, description="shortest user and device ID where a request says none"),
+        Meta(ge=1, le=1024, description="shortest user and device ID, unless a request says"),
     ] = 5
     rate_limits: Annotated[
         bool, Meta(description="refuse with 429 users and devices that send too fast")
