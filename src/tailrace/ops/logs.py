@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 from typing import TextIO, cast
@@ -57,19 +58,24 @@ class _Named:
 
 
 class _Patient:
-    """A text file that loses what can't be written: a full disk or a closed pipe ends nothing."""
+    """A text file that loses what can't be written: a full disk or a closed pipe ends nothing.
+
+    It writes past the file's buffer, which would else keep what failed and fail again at the end.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError, ValueError):
-            return self._file.write(text)
+            left = memoryview(text.encode("utf-8", "backslashreplace"))
+            descriptor = self._file.fileno()
+            while left:
+                left = left[os.write(descriptor, left) :]
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._file.flush()
+        """Nothing is kept back."""
 
 
 class _ToStructlog(logging.Handler):
