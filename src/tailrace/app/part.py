@@ -8,9 +8,9 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 
 from tailrace.app.listening import Address, bind
+from tailrace.app.stopping import stop_on_signals
 from tailrace.clock import Clock
 from tailrace.files import Files
 from tailrace.folder import DataFolder
@@ -46,14 +46,14 @@ class PartContext:
             # Whatever takes the first time into the log decides which clock the folder has.
             _fix_clock(folder, Files())
         context = cls(folder, load(folder.path, os.environ).settings, name)
-        signal.signal(signal.SIGTERM, context._on_signal)
         if pipe >= 0:
+            stop_on_signals(context.stop, signal.SIGTERM)
             # Ctrl-C reaches the whole group; the supervisor then stops the parts in order.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             threading.Thread(target=_watch, args=(pipe,), daemon=True).start()
         else:
-            signal.signal(signal.SIGINT, context._on_signal)
+            stop_on_signals(context.stop, signal.SIGTERM, signal.SIGINT)
         return context
 
     def listening(self, descriptor: int, address: str) -> socket.socket:
@@ -80,9 +80,6 @@ class PartContext:
         """Take back the word that this part is up."""
         self.stop.set()
         self._heart.stop()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stop.set()
 
 
 def _fix_clock(folder: DataFolder, files: Files) -> None:

@@ -13,10 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 import msgspec
 import structlog
+
+from tailrace.app.stopping import stop_on_signals
 
 log = structlog.get_logger()
 
@@ -79,10 +80,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until SIGTERM, SIGINT or SIGHUP (0), or until parts died too often (1)."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # Whoever started us with hang-ups ignored, as nohup does, wants to outlive them.
-            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
+        stop_on_signals(self._stop, signal.SIGTERM, signal.SIGINT)
+        # Whoever started us with hang-ups ignored, as nohup does, wants to outlive them.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            stop_on_signals(self._stop, signal.SIGHUP)
         try:
             while not self._stop.is_set():
                 if not self._look_after():
@@ -92,9 +93,6 @@ class Supervisor:
         finally:
             self._stop_all()
         return 0
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop.set()
 
     def _look_after(self) -> bool:
         now = time.monotonic()
