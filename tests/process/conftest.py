@@ -16,6 +16,7 @@ from tailrace.files import Files
 from tailrace.hours import HOUR_MICROS, Hour
 from tailrace.log.record import Entry, Position, Record
 from tailrace.process.loop import Processor
+from tailrace.state.insertions import Insertions
 from tailrace.state.processing import HourSettings, ProcessingStore
 
 HOUR = Hour.parse("2026-03-05T17")
@@ -159,6 +160,12 @@ class Bench:
         ).fetchone()
         names = ("accepted", "exported", "duplicates", "identifies", "filtered", "held")
         return dict(zip(names, row, strict=True))
+
+    def dedupe_keys(self) -> int:
+        """Return how many keys a newly started processor would know."""
+        runs = Insertions(self.store.connection, self.store.keys_folder, self.files, epoch=0)
+        runs.close()
+        return sum(kept.run.keys for kept in runs._kept)
 
     def rows(self, statement: str) -> list[Any]:
         return self.store.connection.execute(statement).fetchall()

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.process.dedupe import SWEEP_MARGIN_MICROS, WINDOW_MICROS, Dedupe
-from tailrace.state.processing import ProcessingStore
+from tailrace.hours import HOUR_MICROS
+from tailrace.process.dedupe import MARGIN_MICROS, WINDOW_MICROS, Dedupe
 
 EVENT = {"device_id": "device-1", "event_type": "buy", "insert_id": "one"}
 
@@ -95,44 +96,114 @@ def test_a_duplicate_does_not_prolong_the_window(bench: Any) -> None:
 def test_too_old_keys_are_dropped_at_checkpoints_and_no_others(bench: Any) -> None:
     first = bench.send(EVENT)
     bench.run()
-    bench.send({**EVENT, "insert_id": "kept"}, stamp=first.stamp + SWEEP_MARGIN_MICROS)
+    bench.send({**EVENT, "insert_id": "kept"}, stamp=first.stamp + MARGIN_MICROS)
+    bench.run()
+    assert bench.dedupe_keys() == 2
+
+    bench.tick(stamp=first.stamp + WINDOW_MICROS + MARGIN_MICROS + 1)
+    bench.run()
+    bench.send({**EVENT, "insert_id": "kept"})
     bench.run()
 
-    bench.tick(stamp=first.stamp + WINDOW_MICROS + SWEEP_MARGIN_MICROS + 1)
+    assert bench.dedupe_keys() == 2
+    hour = type(bench.hour).of_micros(bench.stamp)
+    assert bench.counts(hour=hour)["exported"] == 1
+
+
+def test_keys_of_two_days_in_one_checkpoint_age_apart(bench: Any) -> None:
+    midnight = bench.hour.day_start().plus(24).start_micros
+    bench.send({**EVENT, "insert_id": "before"}, stamp=midnight - 1)
+    bench.send({**EVENT, "insert_id": "after"}, stamp=midnight)
+    bench.run()
+    assert bench.dedupe_keys() == 2
+
+    bench.tick(stamp=midnight + WINDOW_MICROS + MARGIN_MICROS)
     bench.run()
 
-    assert bench.rows("SELECT stamp FROM dedupe") == [(first.stamp + SWEEP_MARGIN_MICROS,)]
-
-
-def test_the_sweep_goes_round_in_bounded_portions(bench: Any) -> None:
-    keys = [n.to_bytes(16, "big") for n in range(12_000)]
-    with bench.store.transaction() as connection:
-        connection.executemany(
-            "INSERT INTO dedupe VALUES (?, 1, 1, 1, 0)", [(key,) for key in keys]
-        )
-    left = []
-
-    for _ in range(3):
-        bench.tick()
-        bench.run()
-        left += [row[0] for row in bench.rows("SELECT count(*) FROM dedupe")]
-
-    assert left == [7_000, 2_000, 0]
+    assert bench.dedupe_keys() == 1
 
 
 @given(st.lists(names, max_size=40, unique=True))
 def test_different_names_have_different_keys(names: list[tuple[int, str, str]]) -> None:
-    dedupe = Dedupe(None, b"k" * 32, b"")  # type: ignore[arg-type]  # `key` reads no database
+    dedupe = Dedupe(Stored({}), b"k" * 32)
 
     assert len({dedupe.key(*name) for name in names}) == len(names)
 
 
-def test_the_very_same_event_is_no_duplicate_of_itself(bench: Any) -> None:
-    store: ProcessingStore = bench.store
-    dedupe = Dedupe(store.connection, b"k" * 32, b"")
-    key = dedupe.key(1, "d", "i")
+def test_the_key_of_another_installation_is_another_one() -> None:
+    one, other = Dedupe(Stored({}), b"k" * 32), Dedupe(Stored({}), b"l" * 32)
 
-    assert not dedupe.is_duplicate((key, 10, 1, 5, 0), [])
-    assert not dedupe.is_duplicate((key, 10, 1, 5, 0), [])
-    assert dedupe.is_duplicate((key, 10, 1, 5, 1), [])
-    assert dedupe.is_duplicate((key, 10, 2, 5, 0), [])
+    assert one.key(1, "d", "i") != other.key(1, "d", "i")
+    assert len(one.key(1, "d", "i")) == 16
+
+
+class Stored:
+    """Committed keys in a dictionary."""
+
+    def __init__(self, keys: dict[bytes, int]) -> None:
+        self.keys = keys
+
+    def find(self, keys: Collection[bytes]) -> dict[bytes, int]:
+        return {key: self.keys[key] for key in keys if key in self.keys}
+
+    def write(
+        self, connection: Any, keys: Mapping[bytes, int], *, last_stamp: int, older_than: int
+    ) -> None:
+        self.keys |= keys
+
+    def saved(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+portions = st.lists(st.none() | st.integers(0, 8), max_size=8)
+
+
+@given(st.lists(st.tuples(portions, st.sampled_from(["keep", "fail", "commit"])), max_size=20))
+def test_claims_are_those_of_a_loop_over_events_and_failed_ones_leave_nothing(
+    sent: list[tuple[list[int | None], str]],
+) -> None:
+    dedupe = Dedupe(Stored({}), b"k" * 32)
+    known: dict[int, int] = {}
+    stamp = 1
+
+    for numbers, outcome in sent:
+        # Some portions come after the window of the first ones is over.
+        stamp += WINDOW_MICROS // 3
+        keys = [None if number is None else number.to_bytes(16, "big") for number in numbers]
+        dedupe.look_up({key for key in keys if key is not None})
+        before = dict(known)
+        expected = set()
+        for offset, number in enumerate(numbers):
+            if number is None:
+                continue
+            if number in known and stamp - known[number] <= WINDOW_MICROS:
+                expected.add(offset)
+            else:
+                known[number] = stamp
+
+        assert set(dedupe.claim(keys, stamp)) == expected
+        if outcome == "fail":
+            dedupe.give_back()
+            known = before
+        elif outcome == "commit":
+            dedupe.write(None, stamp)  # type: ignore[arg-type]  # the dictionary needs none
+            dedupe.saved()
+
+
+def test_repeats_are_found_however_many_runs_lie_between(bench: Any) -> None:
+    # Enough commits for several merges of small runs.
+    for number in range(70):
+        bench.send({**EVENT, "insert_id": f"{number}"}, stamp=bench.stamp + HOUR_MICROS // 2)
+        bench.run()
+    bench.crash()
+    bench.send(*({**EVENT, "insert_id": f"{number}"} for number in range(-5, 70)))
+
+    bench.run()
+
+    hour = type(bench.hour).of_micros(bench.stamp)
+    assert bench.counts(hour=hour)["duplicates"] >= 70
+    total = bench.rows("SELECT sum(exported), sum(duplicates) FROM project_hour")
+    assert total == [(75, 70)]

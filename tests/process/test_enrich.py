@@ -14,7 +14,6 @@ from tailrace.process.enrich import (
     derived_device_id,
     drop_empty_strings,
     group_lists,
-    ip_address,
     is_empty,
     without_operations,
 )
@@ -83,11 +82,17 @@ def test_an_object_without_keys_is_empty(text: bytes, empty: bool) -> None:
     assert is_empty(EMPTY_OBJECT)
 
 
-def test_remote_means_the_clients_address_and_nothing_means_none() -> None:
-    assert ip_address("$remote", "203.0.113.7") == "203.0.113.7"
-    assert ip_address("198.51.100.1", "203.0.113.7") == "198.51.100.1"
-    assert ip_address(None, "203.0.113.7") is None
-    assert ip_address("$remote", "") is None
+def test_remote_means_the_clients_address_and_nothing_means_none(bench: Any) -> None:
+    for address in ("203.0.113.7", ""):
+        given = [{"event_type": "e", "device_id": "device", "ip": ip} for ip in ("$remote", None)]
+        bench.send(*given, {**given[0], "ip": "198.51.100.1"}, address=address)
+
+    bench.run()
+
+    assert [line["ip_address"] for line in bench.lines()] == [
+        *("203.0.113.7", None, "198.51.100.1"),
+        *(None, None, "198.51.100.1"),
+    ]
 
 
 def test_advertising_ids_leave_only_one_hash() -> None:

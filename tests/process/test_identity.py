@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
+from tailrace.process import loop
 
 FIRST = 100_000_000_001
 IDENTIFY = "$identify"
@@ -156,3 +159,79 @@ def test_a_replay_after_a_crash_gives_the_same_ids(bench: Any) -> None:
     bench.run()
 
     assert ids_of(bench) == [1, 2, 3]
+
+
+def test_a_user_whose_device_changes_hands_within_a_batch_keeps_the_id(bench: Any) -> None:
+    bench.send(event("A", "Jo"))
+    bench.run()
+    bench.crash()
+
+    bench.send(event("A", "Jo"), event("A", "Al"), event("A", "Jo"), event("B", "Jo"))
+    bench.run()
+
+    assert ids_of(bench) == [1, 1, 2, 1, 1]
+
+
+class Model:
+    """The table as one reads it: devices and users lead to ids, ids to a user or none."""
+
+    def __init__(self) -> None:
+        self.device: dict[str, int] = {}
+        self.user: dict[str, int] = {}
+        self.named: set[int] = set()
+        self.merged: list[tuple[int, int]] = []
+        self.last = 0
+
+    def id_of(self, device: str, user: str | None) -> int:
+        at_device = self.device.get(device)
+        if user is None:
+            if at_device is None:
+                at_device = self.new()
+        elif user in self.user:
+            if at_device is not None and at_device not in self.named:
+                self.merged.append((at_device, self.user[user]))
+            at_device = self.user[user]
+        else:
+            if at_device is None or at_device in self.named:
+                at_device = self.new()
+            self.user[user] = at_device
+            self.named.add(at_device)
+        self.device[device] = at_device
+        return at_device
+
+    def new(self) -> int:
+        self.last += 1
+        return self.last
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ids_are_those_of_the_table_however_batches_and_commits_fall(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    choose = random.Random(seed)
+    monkeypatch.setattr(loop, "BATCH_EVENTS", choose.choice((1, 7, 4_000)))
+    # Caches of a few entries: most things are forgotten between batches.
+    monkeypatch.setattr(loop, "IDENTITY_CACHE_BYTES", choose.choice((1, 4_000, 1_000_000)))
+    monkeypatch.setattr(loop, "PERSON_CACHE_BYTES", 1)
+    bench.crash()
+    model = Model()
+    expected = []
+    for _ in range(40):
+        sent = []
+        for _ in range(choose.randint(1, 6)):
+            device, user = choose.choice("ABCDE"), choose.choice(("Jo", "Al", "Mo", None))
+            sent.append(event(device, user))
+            expected.append(model.id_of(device, user))
+        bench.send(*sent)
+        if choose.random() < 0.4:
+            bench.run()
+        elif choose.random() < 0.3:
+            bench.processor.run_round()
+            bench.crash()
+
+    bench.run()
+
+    assert ids_of(bench) == expected
+    stored = bench.rows("SELECT amplitude_id, merged_amplitude_id FROM merge")
+    merged = {(loser - FIRST + 1, winner - FIRST + 1) for loser, winner in stored}
+    assert merged == set(model.merged)

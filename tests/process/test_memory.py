@@ -10,16 +10,16 @@ BYTES_MAX = 400_000
 
 
 def test_long_identifiers_count_as_what_they_take_also_when_they_are_used_again() -> None:
-    recent: Recent[str, int] = Recent(BYTES_MAX, lambda key, _: key)
+    recent: Recent[int, str, int] = Recent(BYTES_MAX, lambda key, _: key)
     most = 0
     for number in range(3_000):
         recent.age()
         # A character beyond the first 65,536 takes four bytes.
-        for key in (f"\U0001f6b2{number}".ljust(1024), f"\U0001f6b2{number // 40}".ljust(1024)):
-            if recent.wanted(key):
-                recent.reserve(key)
-                recent.young[key] = number
-        kept = {**recent._old, **recent.young}
+        names = {f"\U0001f6b2{one}".ljust(1024) for one in (number, number // 40)}
+        for key in recent.missing(1, names):
+            recent.reserve(key)
+            recent.group(1)[key] = number
+        kept = {**recent._old.get(1, {}), **recent.group(1)}
         most = max(most, sum(map(sys.getsizeof, kept)))
 
     # The generation that is filled may exceed its half by one batch.

@@ -57,7 +57,7 @@ def outcome(bench: Any) -> Any:
     lines = {key: bench.lines(*key) for key in keys}
     for line in (line for found in lines.values() for line in found):
         del line["processed_time"]
-    tables = ("device", "user", "identity", "person", "merge", "dedupe", "held", "event_date")
+    tables = ("device", "user", "identity", "person", "merge", "held", "event_date")
     rows = {table: sorted(bench.rows(f"SELECT * FROM {table}")) for table in tables}
     return lines, {key: bench.counts(*key) for key in keys}, rows
 

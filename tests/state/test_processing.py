@@ -61,10 +61,10 @@ def test_keys_are_drawn_once_and_kept(path: Path, store: ProcessingStore) -> Non
 
 def test_a_newer_format_is_refused_and_left_alone(path: Path, store: ProcessingStore) -> None:
     with store.transaction():
-        store.set_meta("format", 2)
+        store.set_meta("format", 3)
     store.close()
 
-    with pytest.raises(NewerFormat, match="its format is 2, this release knows 1"):
+    with pytest.raises(NewerFormat, match="its format is 3, this release knows 2"):
         ProcessingStore.open(path, SystemIds())
 
 
@@ -154,23 +154,23 @@ def test_counting_an_hour_that_has_no_row_is_an_error(store: ProcessingStore) ->
         processing_rows.count_project_hours(connection, [row])
 
 
-def test_many_keys_are_found_in_one_call(store: ProcessingStore) -> None:
-    known = [(n.to_bytes(16, "big"), n, 1, n, 0) for n in range(3000)]
+def test_many_ids_are_found_in_one_call(store: ProcessingStore) -> None:
     with store.transaction() as connection:
-        processing_rows.write_insertions(connection, known)
+        processing_rows.write_users(connection, [(1, f"u{n}", n) for n in range(3000)])
 
-    asked = [n.to_bytes(16, "big") for n in range(1, 6000, 2)]
-    found = processing_rows.find_insertions(store.connection, asked)
+    asked = [f"u{n}" for n in range(1, 6000, 2)]
+    found = processing_rows.find_users(store.connection, 1, asked)
 
-    assert sorted(found) == [row for row in known if row[1] % 2]
+    assert sorted(number for _, number in found) == list(range(1, 3000, 2))
 
 
-def test_keys_of_one_organization_are_not_found_in_another(store: ProcessingStore) -> None:
+def test_ids_of_one_organization_are_not_found_in_another(store: ProcessingStore) -> None:
     with store.transaction() as connection:
         processing_rows.write_devices(connection, [(1, "d", 7, 0), (2, "d", 8, 1)])
+        processing_rows.write_identities(connection, [(7, 1, "Jo"), (8, 2, None)])
 
-    assert processing_rows.find_devices(store.connection, 1, ["d", "e"]) == [("d", 7, 0)]
-    assert processing_rows.find_devices(store.connection, 2, ["d"]) == [("d", 8, 1)]
+    assert processing_rows.find_devices(store.connection, 1, ["d", "e"]) == [("d", 7, "Jo")]
+    assert processing_rows.find_devices(store.connection, 2, ["d"]) == [("d", 8, None)]
 
 
 def test_a_reader_sees_whole_checkpoints_while_one_is_written(

@@ -6,7 +6,8 @@ Per event, in order: dedupe, identity, enrich, render. Nothing here writes; noth
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 
@@ -15,25 +16,31 @@ from tailrace.process.chunks import OpenHour, Tally
 from tailrace.process.dedupe import Dedupe
 from tailrace.process.enrich import (
     DEFAULT_LIBRARY,
+    REMOTE,
     attribution_ids,
     group_lists,
-    ip_address,
     is_empty,
     without_operations,
 )
 from tailrace.process.event import (
     Portion,
-    event_id_of,
     held_row,
+    name_rows,
     portion_of,
     single_portions,
-    uuid_texts,
 )
 from tailrace.process.identity import Identity, Moment
 from tailrace.process.memory import Journal, undo
-from tailrace.process.persons import Key, PersonNeeded, Persons
+from tailrace.process.persons import PersonNeeded, Persons
 from tailrace.process.render import EMPTY, Line, data_objects, encode
-from tailrace.process.times import clamped, micros_text, millis_text, skew_shift
+from tailrace.process.times import (
+    FIRST_MILLIS,
+    LAST_MILLIS,
+    clamped,
+    micros_text,
+    millis_text,
+    skew_shift,
+)
 from tailrace.state.processing_rows import HeldRow
 from tailrace.upload import EMPTY_OBJECT
 
@@ -75,18 +82,27 @@ class Batch:
 
     def look_up(self, portions: Sequence[Portion]) -> None:
         """Bring everything that the batch may need into memory; only this reads the database."""
-        self._dedupe.look_up({key for portion in portions for key in portion.keys if key})
-        devices = {key for portion in portions for key in portion.devices if key}
-        users = {key for portion in portions for key in portion.users if key}
-        self._identity.look_up(devices, users)
+        name_rows(portions, self._uuid_key)
+        keys = {key for portion in portions for key in portion.keys}
+        keys.discard(None)
+        self._dedupe.look_up(cast(set[bytes], keys))
+        self._identity.begin_batch()
         self._persons.begin_batch(self._identity.next_amplitude_id)
-        wanted: dict[int, set[int]] = defaultdict(set)
+        by_project: defaultdict[int, list[Portion]] = defaultdict(list)
         for portion in portions:
-            found = self._identity.likely(portion.devices, portion.users)
-            wanted[portion.record.project] |= found
-        self._persons.look_up(
-            (project, amplitude_id) for project, found in wanted.items() for amplitude_id in found
-        )
+            by_project[portion.record.project].append(portion)
+        for project, group in by_project.items():
+            self._look_up_persons(project, group)
+
+    def _look_up_persons(self, project: int, portions: Sequence[Portion]) -> None:
+        """Look up who may be behind the events of these portions, as persons of the project."""
+        devices: list[str | None] = []
+        users: list[str | None] = []
+        for portion in portions:
+            devices += portion.devices
+            users += portion.users
+        organization = portions[0].record.organization
+        self._persons.look_up(project, self._identity.look_up(organization, devices, users))
 
     def apply(
         self, portion: Portion, batch: Sequence[Portion], hour: OpenHour, now: int
@@ -107,7 +123,7 @@ class Batch:
         # asked for. Ask for all ids of the organization, outside of what holds events.
         organization = portion.record.organization
         relatives = [one for one in batch if one.record.organization == organization]
-        self._persons.look_up(self._persons_of(portion.record.project, relatives))
+        self._look_up_persons(portion.record.project, relatives)
         try:
             return self._attempt(portion, hour, now)
         except MemoryError:
@@ -121,6 +137,7 @@ class Batch:
             return self._run(portion, hour, now, journal)
         except BaseException:
             undo(journal)
+            self._dedupe.give_back()
             raise
 
     def _apart(
@@ -144,6 +161,7 @@ class Batch:
                 whole.held.append(single)
                 whole.tally.held += single.events
                 continue
+            name_rows([single], self._uuid_key)
             part = self.apply(single, batch, hour, now)
             lines.append(part.lines)
             whole.dates += part.dates
@@ -152,62 +170,74 @@ class Batch:
         whole.lines = b"".join(lines)
         return whole
 
-    def _persons_of(self, project: int, portions: Iterable[Portion]) -> set[Key]:
-        found: set[int] = set()
-        for portion in portions:
-            devices = [key for key in portion.devices if key]
-            users = [key for key in portion.users if key]
-            found |= self._identity.known(devices, users)
-        return {(project, amplitude_id) for amplitude_id in found}
-
     def _run(self, portion: Portion, hour: OpenHour, now: int, journal: Journal) -> Outcome:
-        entry, record, first = portion.entry, portion.record, portion.first
+        record, entry = portion.record, portion.entry
+        project, organization = record.project, record.organization
         times = _RecordTimes.of(entry, record, now)
         moment = Moment(hour.hour, entry.stamp, times.upload_millis)
-        uuids = uuid_texts(self._uuid_key, entry, first, len(portion.events))
+        client_upload_millis, shift = times.client_upload_millis, times.shift
         data = self._data_of(record.endpoint)
-        library = DEFAULT_LIBRARY.get(record.endpoint, DEFAULT_LIBRARY["/2/httpapi"])
+        default_library = DEFAULT_LIBRARY.get(record.endpoint, DEFAULT_LIBRARY["/2/httpapi"])
         # Looked for in the whole body at once; what is not in it is in none of its events.
         has_operations = b"$" in record.body or b"\\u0024" in record.body
+        client_address = record.client_address or None
+        at_device = self._identity.devices(organization)
+        persons = self._persons.known(project)
+        duplicates = self._dedupe.claim(portion.keys, entry.stamp)
+        tally = Tally(duplicates=len(duplicates))
         lines: list[Line] = []
-        tally = Tally()
-        for offset, event in enumerate(portion.events):
-            key = portion.keys[offset]
-            if key is not None and self._dedupe.is_duplicate(
-                (key, entry.stamp, entry.partition, entry.position, first + offset), journal
-            ):
-                tally.duplicates += 1
+        for offset, (event, device, user, uuid, event_id) in enumerate(
+            zip(
+                portion.events,
+                portion.devices,
+                portion.users,
+                portion.uuids,
+                portion.event_ids,
+                strict=True,
+            )
+        ):
+            if offset in duplicates:
                 continue
             event_type = event.event_type
             if event_type == "$groupidentify":
                 tally.identifies += 1
                 continue
-            device = portion.devices[offset]
             if device is None:
                 raise ValueError("the event has neither device_id nor user_id")
-            user = portion.users[offset]
             if event_type == "$identify":
-                self._identity.resolve(device, user, times.upload_millis, moment, journal)
+                self._identity.resolve(
+                    organization, device, user, times.upload_millis, moment, journal
+                )
                 tally.identifies += 1
                 continue
-            client_millis = times.client_upload_millis if event.time is None else event.time
-            event_millis = clamped(client_millis + times.shift)
-            amplitude_id = self._identity.resolve(device, user, event_millis, moment, journal)
+            client_millis = client_upload_millis if event.time is None else event.time
+            event_millis = client_millis + shift
+            if not FIRST_MILLIS <= event_millis <= LAST_MILLIS:
+                event_millis = clamped(event_millis)
             event_text = millis_text(event_millis)
             client_text = (
                 event_text if event_millis == client_millis else millis_text(client_millis)
             )
+            known = at_device.get(device)
+            if known is not None and (user is None or known[1] == user):
+                amplitude_id = known[0]
+            else:
+                amplitude_id = self._identity.resolve(
+                    organization, device, user, event_millis, moment, journal
+                )
             version = event.app_version or event.version_name
-            person_key = (record.project, amplitude_id)
-            person = self._persons.get(person_key)
+            person = persons.get(amplitude_id)
             kind = 0
             if person is None:
+                key = (project, amplitude_id)
+                self._persons.check_new(key)
                 person = (event_millis, event_text, version, None)
-                self._persons.set(person_key, person, journal)
+                self._persons.set(key, person, journal)
                 kind = 2
             elif version is not None and person[2] is None:
                 person = (person[0], person[1], version, person[3])
-                self._persons.set(person_key, person, journal)
+                self._persons.set((project, amplitude_id), person, journal)
+            ip = event.ip
             properties = event.user_properties
             if properties is not EMPTY_OBJECT:
                 if has_operations:
@@ -217,15 +247,14 @@ class Batch:
             has_ids = event.idfa or event.idfv or event.adid
             has_ids = has_ids or event.android_id or event.android_app_set_id
             attribution = attribution_ids(event) if has_ids else None
-            uuid = uuids[offset]
             lines.append(
                 Line(
                     times.received_text,
-                    record.project,
+                    project,
                     event.carrier,
                     hour.schema,
                     event.city,
-                    event.user_id,
+                    user,
                     uuid,
                     event_text,
                     event.platform,
@@ -234,7 +263,7 @@ class Batch:
                     times.processed_text,
                     person[1],
                     version,
-                    ip_address(event.ip, record.client_address),
+                    ip if ip != REMOTE else client_address,
                     person[3],
                     event.dma,
                     EMPTY,
@@ -242,14 +271,14 @@ class Batch:
                     times.client_upload_text,
                     event.insert_id,
                     event_type,
-                    event.library or library,
+                    event.library or default_library,
                     attribution,
                     None,
                     event.device_manufacturer,
                     person[2],
                     event.location_lng,
                     times.upload_text,
-                    event_id_of(uuid) if event.event_id is None else event.event_id,
+                    event_id if event.event_id is None else event.event_id,
                     event.location_lat,
                     event.os_name,
                     None,
@@ -257,7 +286,7 @@ class Batch:
                     EMPTY if event.groups is EMPTY_OBJECT else group_lists(event.groups),
                     event.event_properties,
                     data[kind],
-                    device[1],
+                    device,
                     event.language,
                     event.device_model,
                     event.country,

@@ -100,7 +100,7 @@ class Checkpoints:
             rows.count_event_dates(connection, _dates(changes.hours))
             identity.write(connection)
             persons.write(connection)
-            self._store.set_meta("dedupe_swept", dedupe.write(connection, changes.last_stamp))
+            dedupe.write(connection, changes.last_stamp)
             self._store.set_meta("next_amplitude_id", identity.next_amplitude_id)
             self._store.set_meta("next_sequence", self._next_sequence)
         killpoints.reached("checkpoint.committed")

@@ -15,6 +15,9 @@ from tailrace.upload import EMPTY_OBJECT, UploadEvent
 # D12: what a client that names no library used.
 DEFAULT_LIBRARY = {"/2/httpapi": "http/2.0", "/batch": "batch/1.0"}
 
+# D34: an address of this name is the client's own; absent means none.
+REMOTE = "$remote"
+
 # Section 3.1.3: what is beyond these is silently not tracked.
 GROUP_TYPES_MAX = 5
 GROUP_VALUES_MAX = 10
@@ -89,11 +92,6 @@ def group_lists(groups: msgspec.Raw) -> msgspec.Raw:
         if len(lists) == GROUP_TYPES_MAX or not left:
             break
     return msgspec.Raw(_encode(lists))
-
-
-def ip_address(given: str | None, client_address: str) -> str | None:
-    """Return the event's address; `$remote` means the client's own, absent means none (D34)."""
-    return (client_address or None) if given == "$remote" else given
 
 
 def attribution_ids(event: UploadEvent) -> str | None:

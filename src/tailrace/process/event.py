@@ -5,14 +5,15 @@ A `Portion` is what succeeds or fails as one: a whole record, or one event of a 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tailrace.log.record import Entry, Record
 from tailrace.process.enrich import derived_device_id, drop_empty_strings
-from tailrace.process.identity import Key
 from tailrace.state.processing_rows import HeldRow
 from tailrace.upload import Upload, UploadEvent
 
@@ -22,13 +23,18 @@ ERROR_CHARACTERS_MAX = 500
 # `held` rows of a whole record have this index.
 WHOLE_RECORD = -1
 
+# D11: what the documented event ids are, and what a uuid's text takes.
+EVENT_ID_MAX = 999_999_999
+UUID_LENGTH = 36
+
 KeyOf = Callable[[int, str, str], bytes]
 
 
 class Portion(msgspec.Struct):
-    """Events of one record, from index `first` on.
+    """Events of one record, from index `first` on, and what is made of each in their order.
 
-    `devices` and `users` are keys of identity (None without such an id), `keys` those of dedupe.
+    `devices` and `users` are the ids that identity goes by (None without such an id), `keys` those
+    of dedupe. `uuids` and `event_ids` are there once `name_rows` was called.
     """
 
     entry: Entry
@@ -36,9 +42,11 @@ class Portion(msgspec.Struct):
     hour: int
     first: int
     events: list[UploadEvent]
-    devices: list[Key | None]
-    users: list[Key | None]
+    devices: list[str | None]
+    users: list[str | None]
     keys: list[bytes | None]
+    uuids: list[str] = []
+    event_ids: list[int] = []
 
 
 class RawUpload(msgspec.Struct):
@@ -106,46 +114,63 @@ def held_row(entry: Entry, record: Record, hour: int, index: int, error: Excepti
     )
 
 
-def uuid_texts(key: bytes, entry: Entry, first: int, count: int) -> list[str]:
-    """Return the version-4 forms of a keyed hash of (partition, position, index).
+def name_rows(portions: Sequence[Portion], key: bytes) -> None:
+    """Give each event its row's uuid, and the event id that it gets if it has none (D11).
 
-    One hash of 64 bytes serves four neighbouring indexes, whatever portion they come in.
+    A uuid is the version-4 form of a keyed hash of (partition, position, index); an event id, 1 to
+    999,999,999, comes from its last six bytes. The texts of a whole batch are made at once.
     """
-    name = f"{entry.partition} {entry.position} "
+    hashes = b"".join([_row_hashes(key, portion) for portion in portions])
+    rows = np.frombuffer(hashes, dtype=np.uint8).reshape(-1, 16)
+    last = np.zeros((len(rows), 8), dtype=np.uint8)
+    last[:, 2:] = rows[:, 10:]
+    event_ids = (last.view(">u8").reshape(-1) % EVENT_ID_MAX + 1).tolist()
+    uuids = _uuid_texts(rows)
+    at = 0
+    for portion in portions:
+        until = at + len(portion.events)
+        portion.uuids, portion.event_ids = uuids[at:until], event_ids[at:until]
+        at = until
+
+
+def _row_hashes(key: bytes, portion: Portion) -> bytes:
+    """Return 16 bytes an event; one hash of 64 serves four neighbouring indexes of a record."""
+    first, count = portion.first, len(portion.events)
+    name = f"{portion.entry.partition} {portion.entry.position} "
     blocks = range(first // 4, (first + count + 3) // 4)
-    digits = "".join(
-        hashlib.blake2b(f"{name}{block}".encode(), key=key).hexdigest() for block in blocks
-    )
-    start = first % 4 * 32
-    return [
-        f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}-"
-        f"{_VARIANT[digits[at + 16]]}{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
-        for at in range(start, start + 32 * count, 32)
-    ]
+    hashes = b"".join([blake2b(f"{name}{block}".encode(), key=key).digest() for block in blocks])
+    start = first % 4 * 16
+    return hashes[start : start + 16 * count]
 
 
-def event_id_of(uuid: str) -> int:
-    """Return the server's event id, 1 to 999,999,999, from the row's uuid (D11)."""
-    return int(uuid[24:], 16) % 999_999_999 + 1
+def _uuid_texts(rows: NDArray[np.uint8]) -> list[str]:
+    rows = rows.copy()
+    rows[:, 6] = rows[:, 6] & 0x0F | 0x40
+    rows[:, 8] = rows[:, 8] & 0x3F | 0x80
+    digits = _HEX_DIGITS[rows].view(np.uint8).reshape(-1, 32)
+    texts = np.full((len(rows), UUID_LENGTH), ord("-"), dtype=np.uint8)
+    digit = 0
+    for start, end in ((0, 8), (9, 13), (14, 18), (19, 23), (24, 36)):
+        texts[:, start:end] = digits[:, digit : digit + end - start]
+        digit += end - start
+    text = texts.tobytes().decode("ascii")
+    return [text[at : at + UUID_LENGTH] for at in range(0, len(text), UUID_LENGTH)]
 
 
 def _prepare(
     entry: Entry, record: Record, hour: int, first: int, events: list[UploadEvent], key_of: KeyOf
 ) -> Portion:
-    organization, project = record.organization, record.project
-    devices: list[Key | None] = []
-    users: list[Key | None] = []
-    keys: list[bytes | None] = []
-    for event in events:
-        device_id, user_id, insert_id = event.device_id, event.user_id, event.insert_id
-        if user_id is None:
-            users.append(None)
-        else:
-            users.append((organization, user_id))
-            if device_id is None:
-                event.device_id = device_id = derived_device_id(user_id)
-        devices.append(None if device_id is None else (organization, device_id))
-        keys.append(None if insert_id is None else key_of(project, device_id or "", insert_id))
+    project = record.project
+    devices = [event.device_id for event in events]
+    users = [event.user_id for event in events]
+    if None in devices:
+        for index, (device, user) in enumerate(zip(devices, users, strict=True)):
+            if device is None and user is not None:
+                events[index].device_id = devices[index] = derived_device_id(user)
+    keys = [
+        None if event.insert_id is None else key_of(project, device or "", event.insert_id)
+        for event, device in zip(events, devices, strict=True)
+    ]
     return Portion(entry, record, hour, first, events, devices, users, keys)
 
 
@@ -154,4 +179,7 @@ def _check_count(found: int, record: Record) -> None:
         raise ValueError(f"the record's header says {record.events} events, its body has {found}")
 
 
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+# For each byte, its two hexadecimal digits as they lie in a text.
+_HEX_DIGITS = np.frombuffer(
+    b"".join(f"{byte:02x}".encode() for byte in range(256)), dtype=np.uint16
+)

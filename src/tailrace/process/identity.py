@@ -1,13 +1,14 @@
 """Which amplitude id an event gets: the decision table of behaviour 4.3, per organization.
 
-A device's value is its amplitude id, negative while that id never had a user ID. An anonymous id
-belongs to one device only: another device gets an id by a user alone. So the sign can't go stale.
+A device leads to an amplitude id, and that to a user ID or to none while it never had one. An
+anonymous id belongs to one device only: another device gets an id by a user alone. And a user keeps
+its id for ever. So what is kept with a device is right until that device changes.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import msgspec
 
@@ -16,6 +17,9 @@ from tailrace.state import processing_rows as rows
 
 # Beyond this a JSON reader that keeps numbers as doubles would change an id.
 AMPLITUDE_ID_MAX = 2**53 - 1
+
+# (amplitude id, its user ID or None)
+Known = tuple[int, str | None]
 
 # (organization, device id or user id)
 Key = tuple[int, str]
@@ -47,50 +51,58 @@ class Identity:
         self, connection: rows.Connection, next_amplitude_id: int, cache_bytes: int
     ) -> None:
         self._connection = connection
-        self._devices: Recent[Key, int] = Recent(cache_bytes // 2, _id_of)
-        self._users: Recent[Key, int] = Recent(cache_bytes // 2, _id_of)
-        self._changed_devices: dict[Key, int] = {}
+        self._devices: Recent[int, str, Known] = Recent(cache_bytes // 2, _device_text)
+        self._users: Recent[int, str, int] = Recent(cache_bytes // 2, lambda user, _: user)
+        self._changed_devices: dict[Key, Known] = {}
         self._changed_users: dict[Key, int] = {}
-        self._changed_identities: dict[int, tuple[int, str | None]] = {}
+        self._changed_identities: dict[int, Key | tuple[int, None]] = {}
         self._merges: dict[int, Merge] = {}
         self._changed_text_bytes = 0
         self._counter = {"next": next_amplitude_id}
 
-    def look_up(self, devices: Iterable[Key], users: Iterable[Key]) -> None:
-        """Bring what is known of a batch's devices and users into memory."""
+    def begin_batch(self) -> None:
+        """Start a batch; what the last ones did not use may be forgotten now."""
         self._devices.age()
         self._users.age()
-        for organization, ids in _missing(devices, self._devices, self._changed_devices):
-            for device_id, amplitude_id, anonymous in rows.find_devices(
-                self._connection, organization, ids
-            ):
-                value = -amplitude_id if anonymous else amplitude_id
-                self._devices.young[organization, device_id] = value
-        for organization, ids in _missing(users, self._users, self._changed_users):
-            for user_id, amplitude_id in rows.find_users(self._connection, organization, ids):
-                self._users.young[organization, user_id] = amplitude_id
 
-    def likely(self, devices: Iterable[Key | None], users: Iterable[Key | None]) -> set[int]:
-        """Return the ids that events with these keys get if nothing changes before them."""
-        at_device, of_user = self._devices.young, self._users.young
-        found = {
-            (of_user.get(user) if user else None) or (at_device.get(device, 0) if device else 0)
-            for device, user in zip(devices, users, strict=True)
-        }
-        found.discard(0)
-        return {abs(amplitude_id) for amplitude_id in found}
+    def look_up(
+        self, organization: int, devices: Sequence[str | None], users: Sequence[str | None]
+    ) -> set[int]:
+        """Bring what is known of an organization's events into memory, given their ids pairwise.
 
-    def known(self, devices: Iterable[Key], users: Iterable[Key]) -> set[int]:
-        """Return the amplitude ids that keys of the batch have now, after `look_up`."""
-        found = {abs(self._devices.young.get(key, 0)) for key in devices}
-        found.update(self._users.young.get(key, 0) for key in users)
-        found.discard(0)
+        Returns the amplitude ids that these events get if nothing changes before them, and maybe
+        some more.
+        """
+        wanted = set(devices)
+        wanted.discard(None)
+        self._load_devices(organization, cast(set[str], wanted))
+        at_device = self._devices.group(organization)
+        found: set[int] = set()
+        # A device that leads to its event's user already settles both.
+        unsettled: set[str] = set()
+        for device, user in zip(devices, users, strict=True):
+            known = at_device.get(device) if device is not None else None
+            if known is not None:
+                found.add(known[0])
+                if user is not None and known[1] != user:
+                    unsettled.add(user)
+            elif user is not None:
+                unsettled.add(user)
+        if unsettled:
+            self._load_users(organization, unsettled)
+            of_user = self._users.group(organization)
+            found.update(of_user[user] for user in unsettled if user in of_user)
         return found
+
+    def devices(self, organization: int) -> Mapping[str, Known]:
+        """Return the devices in memory: all of the batch that are known."""
+        return self._devices.group(organization)
 
     def resolve(
         self,
-        device: Key,
-        user: Key | None,
+        organization: int,
+        device: str,
+        user: str | None,
         event_millis: int,
         moment: Moment,
         journal: Journal,
@@ -100,54 +112,58 @@ class Identity:
         User IDs win over device IDs; an id that has a user is never merged (rows 9 and 10).
         `event_millis` becomes the merge time; for an identify pass its upload time (D9).
         """
-        at_device = self._devices.young.get(device)
+        at_device = self._devices.group(organization).get(device)
+        if at_device is not None and (user is None or at_device[1] == user):
+            return at_device[0]
+        key = (organization, device)
         if user is None:
-            if at_device is not None:
-                return abs(at_device)
-            return self._new_anonymous(device, journal)
-        of_user = self._users.young.get(user)
+            amplitude_id = self._next_id(journal)
+            put(journal, self._changed_identities, amplitude_id, (organization, None))
+            self._set_device(key, (amplitude_id, None), journal)
+            return amplitude_id
+        of_user = self._users.group(organization).get(user)
+        anonymous = at_device is not None and at_device[1] is None
         if of_user is not None:
-            if at_device != of_user:
-                if at_device is not None and at_device < 0:
-                    merge = Merge(
-                        of_user,
-                        user[0],
-                        moment.hour,
-                        moment.stamp,
-                        event_millis,
-                        moment.upload_millis,
-                    )
-                    put(journal, self._merges, -at_device, merge)
-                self._set_device(device, of_user, journal)
-            return of_user
-        if at_device is not None and at_device < 0:
-            return self._take_over(device, user, -at_device, journal)
-        amplitude_id = self._next_id(journal)
-        self._set_user(user, amplitude_id, journal)
-        self._set_device(device, amplitude_id, journal)
+            if anonymous and at_device is not None:
+                merge = Merge(
+                    of_user,
+                    organization,
+                    moment.hour,
+                    moment.stamp,
+                    event_millis,
+                    moment.upload_millis,
+                )
+                put(journal, self._merges, at_device[0], merge)
+            amplitude_id = of_user
+        else:
+            # An anonymous id becomes the user's own.
+            taken = at_device[0] if anonymous and at_device is not None else None
+            amplitude_id = self._next_id(journal) if taken is None else taken
+            self._set_user((organization, user), amplitude_id, journal)
+        self._set_device(key, (amplitude_id, user), journal)
         return amplitude_id
 
-    def _new_anonymous(self, device: Key, journal: Journal) -> int:
-        amplitude_id = self._next_id(journal)
-        put(journal, self._changed_identities, amplitude_id, (device[0], None))
-        self._set_device(device, -amplitude_id, journal)
-        return amplitude_id
+    def _set_device(self, key: Key, value: Known, journal: Journal) -> None:
+        organization, device = key
+        devices = self._devices.group(organization)
+        before = devices.get(device)
+        if before is not None and before[1] is not None:
+            # Later events of the batch may ask for this user, who was not looked up for itself.
+            self._users.group(organization).setdefault(before[1], before[0])
+            self._users.reserve(before[1])
+        if before is None:
+            self._devices.reserve(_device_text(device, value))
+        put(journal, devices, device, value)
+        put(journal, self._changed_devices, key, value)
+        self._changed_text_bytes += text_bytes(device)
 
-    def _take_over(self, device: Key, user: Key, amplitude_id: int, journal: Journal) -> int:
-        self._set_user(user, amplitude_id, journal)
-        self._set_device(device, amplitude_id, journal)
-        return amplitude_id
-
-    def _set_device(self, device: Key, value: int, journal: Journal) -> None:
-        put(journal, self._devices.young, device, value)
-        put(journal, self._changed_devices, device, value)
-        self._changed_text_bytes += text_bytes(device[1])
-
-    def _set_user(self, user: Key, amplitude_id: int, journal: Journal) -> None:
-        put(journal, self._users.young, user, amplitude_id)
-        put(journal, self._changed_users, user, amplitude_id)
-        self._changed_text_bytes += text_bytes(user[1])
-        put(journal, self._changed_identities, amplitude_id, user)
+    def _set_user(self, key: Key, amplitude_id: int, journal: Journal) -> None:
+        organization, user = key
+        self._users.reserve(user)
+        put(journal, self._users.group(organization), user, amplitude_id)
+        put(journal, self._changed_users, key, amplitude_id)
+        self._changed_text_bytes += text_bytes(user)
+        put(journal, self._changed_identities, amplitude_id, key)
 
     def _next_id(self, journal: Journal) -> int:
         amplitude_id = self._counter["next"]
@@ -155,6 +171,36 @@ class Identity:
             raise OverflowError("No amplitude id is left below 2^53.")
         put(journal, self._counter, "next", amplitude_id + 1)
         return amplitude_id
+
+    def _load_devices(self, organization: int, devices: set[str]) -> None:
+        known = self._devices.group(organization)
+        stored = []
+        for device in self._devices.missing(organization, devices):
+            changed = self._changed_devices.get((organization, device))
+            if changed is None:
+                stored.append(device)
+            else:
+                known[device] = changed
+                self._devices.reserve(_device_text(device, changed))
+        if stored:
+            for device, *value in rows.find_devices(self._connection, organization, stored):
+                known[device] = (value[0], value[1])
+                self._devices.reserve(_device_text(device, known[device]))
+
+    def _load_users(self, organization: int, users: set[str]) -> None:
+        known = self._users.group(organization)
+        stored = []
+        for user in self._users.missing(organization, users):
+            changed = self._changed_users.get((organization, user))
+            if changed is None:
+                stored.append(user)
+            else:
+                known[user] = changed
+                self._users.reserve(user)
+        if stored:
+            for user, amplitude_id in rows.find_users(self._connection, organization, stored):
+                known[user] = amplitude_id
+                self._users.reserve(user)
 
     @property
     def next_amplitude_id(self) -> int:
@@ -174,7 +220,10 @@ class Identity:
         """Write what changed; tell `saved` after the commit."""
         rows.write_devices(
             connection,
-            [(*key, abs(value), value < 0) for key, value in sorted(self._changed_devices.items())],
+            [
+                (*key, value[0], value[1] is None)
+                for key, value in sorted(self._changed_devices.items(), key=_first)
+            ],
         )
         rows.write_users(
             connection, [(*key, value) for key, value in sorted(self._changed_users.items())]
@@ -197,22 +246,10 @@ class Identity:
         self._changed_text_bytes = 0
 
 
-def _id_of(key: Key, _: int) -> str:
-    return key[1]
+def _device_text(device: str, value: Known) -> str:
+    # Nearly what both take: one text's overhead is counted for the entry already.
+    return device if value[1] is None else device + value[1]
 
 
-def _missing(
-    keys: Iterable[Key], recent: Recent[Key, int], changed: dict[Key, int]
-) -> list[tuple[int, list[str]]]:
-    """Bring the kept ones of `keys` into memory; return the others by organization."""
-    missing: defaultdict[int, list[str]] = defaultdict(list)
-    for key in keys:
-        if not recent.wanted(key):
-            continue
-        recent.reserve(key[1])
-        value = changed.get(key)
-        if value is None:
-            missing[key[0]].append(key[1])
-        else:
-            recent.young[key] = value
-    return list(missing.items())
+def _first(item: tuple[Key, Known]) -> Key:
+    return item[0]

@@ -25,13 +25,14 @@ from tailrace.process.identity import Identity
 from tailrace.process.memory import ENTRY_BYTES
 from tailrace.process.persons import Persons
 from tailrace.state import processing_rows as rows
+from tailrace.state.insertions import Insertions
 from tailrace.state.processing import HourSettings, Move, ProcessingStore
 from tailrace.state.processing_rows import HeldRow, Place
 
 # A round is decoded as a whole; with Python's objects it takes several times its bytes.
 ROUND_BYTES = 8 * 1024 * 1024
 # Look-ups are made per batch: enough keys to sort, few enough to stay in the processor's caches.
-BATCH_EVENTS = 8_000
+BATCH_EVENTS = 4_000
 # Open lines, and changes that the database does not have: what a checkpoint bounds (memory bar).
 OPEN_BYTES_MAX = 64 * 1024 * 1024
 # The log is durable, so this only bounds what a restart repeats.
@@ -76,7 +77,8 @@ class Processor:
             self._checkpoints = Checkpoints(store, archive, self._epoch)
             connection = store.connection
             self._dedupe = Dedupe(
-                connection, store.meta_bytes("dedupe_key"), store.meta_bytes("dedupe_swept")
+                Insertions(connection, store.keys_folder, files, self._epoch),
+                store.meta_bytes("dedupe_key"),
             )
             self._identity = Identity(
                 connection, store.meta_number("next_amplitude_id"), IDENTITY_CACHE_BYTES
@@ -160,6 +162,7 @@ class Processor:
     def close(self) -> None:
         """Give the lock back; what is not committed is read from the log again."""
         self._failed = True
+        self._dedupe.close()
         self._lock.release()
 
     def _run_batch(self, entries: Sequence[Entry]) -> None:

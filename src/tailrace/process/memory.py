@@ -6,13 +6,14 @@ Only this module decides how a failed attempt is taken back.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
+G = TypeVar("G")
 K = TypeVar("K")
 V = TypeVar("V")
 
-# What a dictionary entry with its key tuple and value takes beside its text.
+# What a dictionary entry with its key and value takes beside its text.
 ENTRY_BYTES = 350
 
 
@@ -47,8 +48,8 @@ def text_bytes(text: str | None) -> int:
     return 0 if text is None else sys.getsizeof(text)
 
 
-class Recent(Generic[K, V]):
-    """A cache of the values used last, in two generations of half the size each.
+class Recent(Generic[G, K, V]):
+    """A cache of the values used last, in groups, and in two generations of half the size each.
 
     A value used again moves to the young generation; when that is full the old one is dropped and
     the young one grows old. That is nearly "least recently used" at one dictionary look-up a use.
@@ -57,31 +58,32 @@ class Recent(Generic[K, V]):
 
     def __init__(self, bytes_max: int, text_of: Callable[[K, V], str | None]) -> None:
         self._text_of = text_of
-        self.young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
+        self._young: dict[G, dict[K, V]] = {}
+        self._old: dict[G, dict[K, V]] = {}
         self._young_bytes = 0
         self._half = bytes_max // 2
 
-    def wanted(self, key: K) -> bool:
-        """Bring `key` into `young` if it is kept; say whether it must be looked up elsewhere."""
-        if key in self.young:
-            return False
-        value = self._old.pop(key, ABSENT)
-        if isinstance(value, Absent):
-            return True
-        self.young[key] = value
-        self.reserve(self._text_of(key, value))
-        return False
+    def group(self, group: G) -> dict[K, V]:
+        """Return the young values of a group; the same dictionary until `age`."""
+        return self._young.setdefault(group, {})
+
+    def missing(self, group: G, keys: set[K]) -> Iterator[K]:
+        """Bring the kept ones of `keys` into the young generation; yield the others."""
+        young = self.group(group)
+        old = self._old.get(group, {})
+        for key in keys.difference(young):
+            value = old.pop(key, ABSENT)
+            if isinstance(value, Absent):
+                yield key
+            else:
+                young[key] = value
+                self.reserve(self._text_of(key, value))
 
     def reserve(self, text: str | None) -> None:
-        """Count an entry that is about to come, with this text in it."""
+        """Count an entry that comes, with this text in it."""
         self._young_bytes += ENTRY_BYTES + text_bytes(text)
 
     def age(self) -> None:
         """Drop the old generation if the young one is full; only between batches."""
         if self._young_bytes >= self._half:
-            self._old, self.young, self._young_bytes = self.young, {}, 0
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.young, self._old, self._young_bytes = {}, {}, 0
+            self._old, self._young, self._young_bytes = self._young, {}, 0

@@ -6,7 +6,7 @@ A person is an amplitude id; what it did first is counted per project, as proper
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, put
 from tailrace.process.times import millis_text
@@ -28,9 +28,9 @@ class Persons:
 
     def __init__(self, connection: rows.Connection, cache_bytes: int) -> None:
         self._connection = connection
-        self._recent: Recent[Key, Person] = Recent(cache_bytes, lambda _, person: person[2])
+        self._recent: Recent[int, int, Person] = Recent(cache_bytes, lambda _, person: person[2])
         self._changed: dict[Key, Person] = {}
-        self._asked: set[Key] = set()
+        self._asked: defaultdict[int, set[int]] = defaultdict(set)
         self._new_from = 0
 
     def begin_batch(self, next_amplitude_id: int) -> None:
@@ -39,43 +39,44 @@ class Persons:
         self._asked.clear()
         self._new_from = next_amplitude_id
 
-    def look_up(self, keys: Iterable[Key]) -> None:
+    def look_up(self, project: int, amplitude_ids: set[int]) -> None:
         """Bring what is known of a batch's candidates into memory."""
-        missing: defaultdict[int, list[int]] = defaultdict(list)
-        for key in keys:
-            self._asked.add(key)
-            if self._recent.wanted(key):
-                self._recent.reserve(None)
-                person = self._changed.get(key)
-                if person is None:
-                    missing[key[0]].append(key[1])
-                else:
-                    self._recent.young[key] = person
-        for project, ids in missing.items():
-            ids.sort()
+        self._asked[project] |= amplitude_ids
+        known = self._recent.group(project)
+        stored = []
+        for amplitude_id in self._recent.missing(project, amplitude_ids):
+            changed = self._changed.get((project, amplitude_id))
+            if changed is None:
+                stored.append(amplitude_id)
+            else:
+                known[amplitude_id] = changed
+                self._recent.reserve(changed[2])
+        if stored:
             for amplitude_id, micros, version, paying in rows.find_persons(
-                self._connection, project, ids
+                self._connection, project, stored
             ):
                 millis = micros // 1000
                 self._recent.reserve(version)
-                self._recent.young[project, amplitude_id] = (
+                known[amplitude_id] = (
                     millis,
                     millis_text(millis),
                     version,
                     None if paying is None else bool(paying),
                 )
 
-    def get(self, key: Key) -> Person | None:
-        """Return a person, or None before the first event; raise `PersonNeeded` if not known."""
-        person = self._recent.young.get(key)
-        if person is None and key[1] < self._new_from and key not in self._asked:
+    def known(self, project: int) -> Mapping[int, Person]:
+        """Return a project's persons in memory: all that were looked up and are there."""
+        return self._recent.group(project)
+
+    def check_new(self, key: Key) -> None:
+        """Raise `PersonNeeded` unless a person that is not in memory is sure to be new."""
+        if key[1] < self._new_from and key[1] not in self._asked[key[0]]:
             raise PersonNeeded
-        return person
 
     def set(self, key: Key, person: Person, journal: Journal) -> None:
         """Remember a new or changed person."""
         self._recent.reserve(person[2])
-        put(journal, self._recent.young, key, person)
+        put(journal, self._recent.group(key[0]), key[1], person)
         put(journal, self._changed, key, person)
 
     def changed_bytes(self) -> int:

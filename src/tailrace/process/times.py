@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 SKEW_MILLIS_MIN = 60_000
 
 # What four-digit years can say. A corrected time outside is shown as the nearest of the two.
-_FIRST_MILLIS = -62_135_596_800_000
-_LAST_MILLIS = 253_402_300_799_999
+FIRST_MILLIS = -62_135_596_800_000
+LAST_MILLIS = 253_402_300_799_999
 
 # A day of seconds: event times mostly lie near each other; the cache starts anew when full.
 _SECONDS_MAX = 86_400
@@ -38,9 +38,9 @@ def micros_text(micros: int) -> str:
 
 def clamped(millis: int) -> int:
     """Return the nearest time that four-digit years can say; the database can't keep others."""
-    if _FIRST_MILLIS <= millis <= _LAST_MILLIS:
+    if FIRST_MILLIS <= millis <= LAST_MILLIS:
         return millis
-    return min(max(millis, _FIRST_MILLIS), _LAST_MILLIS)
+    return min(max(millis, FIRST_MILLIS), LAST_MILLIS)
 
 
 def skew_shift(received_millis: int, client_upload_millis: int) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from tailrace.errors import InUse, NewerFormat
 from tailrace.hours import Hour
 from tailrace.ids import Ids
-from tailrace.state import sealing
+from tailrace.state import insertions, sealing
 from tailrace.state.processing_schema import FORMAT, SCHEMA
 from tailrace.state.turns import make_private
 
@@ -56,12 +56,14 @@ class Move(msgspec.Struct, frozen=True):
 class ProcessingStore:
     """One connection; every write is inside `transaction` or `checkpoint`.
 
+    `keys_folder` lies beside the database and holds the large runs of dedupe keys.
     `reserved_chunks` are the ids of chunks that a running join reads: they are neither rewritten
     nor is their pack removed.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, keys_folder: Path) -> None:
         self.connection = connection
+        self.keys_folder = keys_folder
         self.reserved_chunks: set[int] = set()
 
     @classmethod
@@ -78,7 +80,7 @@ class ProcessingStore:
                 "temp_store = MEMORY",
             ):
                 connection.execute(f"PRAGMA {pragma}")
-            store = cls(connection)
+            store = cls(connection, path.with_name(f"{path.stem}-keys"))
             store._prepare(path, ids)
         except BaseException:
             connection.close()
@@ -103,9 +105,13 @@ class ProcessingStore:
                 "dedupe_key": ids.random_bytes(32),
                 "next_amplitude_id": FIRST_AMPLITUDE_ID,
                 "next_sequence": 1,
-                "dedupe_swept": b"",
             }
             self.connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", first.items())
+            if self.meta_number("format") < FORMAT:
+                insertions.rows_of_table(self.connection)
+                self.connection.execute("DROP TABLE dedupe")
+                self.connection.execute("DELETE FROM meta WHERE name = 'dedupe_swept'")
+                self.set_meta("format", FORMAT)
 
     def _has_tables(self) -> bool:
         found = self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'")

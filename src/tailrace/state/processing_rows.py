@@ -67,11 +67,11 @@ class ChunkRow(msgspec.Struct, frozen=True):
 def find_devices(
     connection: sqlite3.Connection, organization: int, device_ids: Iterable[str]
 ) -> list[Row]:
-    """Return (device id, amplitude id, anonymous) of those that are known."""
+    """Return (device id, amplitude id, that id's user id or None) of those that are known."""
     return _find(
         connection,
-        "SELECT device_id, amplitude_id, anonymous FROM device WHERE organization = ? "
-        "AND device_id IN",
+        "SELECT device_id, amplitude_id, identity.user_id FROM device "
+        "JOIN identity USING (amplitude_id) WHERE device.organization = ? AND device_id IN",
         (organization,),
         sorted(device_ids),
     )
@@ -99,16 +99,6 @@ def find_persons(
         "WHERE project = ? AND amplitude_id IN",
         (project,),
         sorted(amplitude_ids),
-    )
-
-
-def find_insertions(connection: sqlite3.Connection, keys: Iterable[bytes]) -> list[Row]:
-    """Return (key, stamp, partition, position, index) of the dedupe keys that are known."""
-    return _find(
-        connection,
-        "SELECT key, stamp, partition, position, idx FROM dedupe WHERE key IN",
-        (),
-        sorted(keys),
     )
 
 
@@ -180,31 +170,6 @@ def write_merges(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
 def write_persons(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Write (project, amplitude id, first event's microseconds, start version, paying)."""
     connection.executemany("INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?, ?)", rows)
-
-
-def write_insertions(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Write (key, stamp, partition, position, index)."""
-    connection.executemany("INSERT OR REPLACE INTO dedupe VALUES (?, ?, ?, ?, ?)", rows)
-
-
-def sweep_insertions(
-    connection: sqlite3.Connection, after: bytes, keys: int, older_than: int
-) -> bytes:
-    """Drop what is stamped before `older_than` among the next `keys` keys behind `after`.
-
-    Returns the last key looked at, and b"" once the end is reached. Going by key instead of by
-    stamp needs no second index, and touches neighbouring pages.
-    """
-    row = connection.execute(
-        "SELECT key FROM dedupe WHERE key > ? ORDER BY key LIMIT 1 OFFSET ?", (after, keys - 1)
-    ).fetchone()
-    if row is None:
-        connection.execute("DELETE FROM dedupe WHERE key > ? AND stamp < ?", (after, older_than))
-        return b""
-    connection.execute(
-        "DELETE FROM dedupe WHERE key > ? AND key <= ? AND stamp < ?", (after, row[0], older_than)
-    )
-    return bytes(row[0])
 
 
 def write_held(connection: sqlite3.Connection, rows: Iterable[HeldRow]) -> None:

@@ -1,11 +1,12 @@
-"""The tables of the processing database; `hour` columns hold `Hour.number`, stamps microseconds.
+"""The tables of the processing database; `hour` columns hold `Hour.number`, stamps microseconds,
+`day` days since 1970-01-01.
 
 Identity belongs to an organization, properties and persons to a project (behaviour 4.3, 4.4.1).
 """
 
 from __future__ import annotations
 
-FORMAT = 1
+FORMAT = 2
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (
@@ -100,13 +101,12 @@ CREATE TABLE IF NOT EXISTS group_property (
     properties BLOB NOT NULL,
     PRIMARY KEY (project, group_type, group_value)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dedupe (
-    key BLOB PRIMARY KEY,
-    stamp INTEGER NOT NULL,
-    partition INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    idx INTEGER NOT NULL
-) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dedupe_run (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    day INTEGER NOT NULL,
+    body BLOB,
+    file TEXT
+);
 CREATE TABLE IF NOT EXISTS held (
     partition INTEGER NOT NULL,
     position INTEGER NOT NULL,
