@@ -51,8 +51,10 @@ class Identity:
         self, connection: rows.Connection, next_amplitude_id: int, cache_bytes: int
     ) -> None:
         self._connection = connection
-        self._devices: Recent[int, str, Known] = Recent(cache_bytes // 2, _device_text)
-        self._users: Recent[int, str, int] = Recent(cache_bytes // 2, lambda user, _: user)
+        self._devices: Recent[int, str, Known] = Recent(cache_bytes // 2, _device_bytes)
+        self._users: Recent[int, str, int] = Recent(
+            cache_bytes // 2, lambda user, _: text_bytes(user)
+        )
         self._changed_devices: dict[Key, Known] = {}
         self._changed_users: dict[Key, int] = {}
         self._changed_identities: dict[int, Key | tuple[int, None]] = {}
@@ -147,19 +149,18 @@ class Identity:
         organization, device = key
         devices = self._devices.group(organization)
         before = devices.get(device)
-        if before is not None and before[1] is not None:
-            # Later events of the batch may ask for this user, who was not looked up for itself.
-            self._users.group(organization).setdefault(before[1], before[0])
-            self._users.reserve(before[1])
         if before is None:
-            self._devices.reserve(_device_text(device, value))
+            self._devices.count(device, value)
+        elif before[1] is not None and before[1] not in self._users.group(organization):
+            # Later events of the batch may ask for this user, who was not looked up for itself.
+            self._users.add(organization, before[1], before[0])
         put(journal, devices, device, value)
         put(journal, self._changed_devices, key, value)
         self._changed_text_bytes += text_bytes(device)
 
     def _set_user(self, key: Key, amplitude_id: int, journal: Journal) -> None:
         organization, user = key
-        self._users.reserve(user)
+        self._users.count(user, amplitude_id)
         put(journal, self._users.group(organization), user, amplitude_id)
         put(journal, self._changed_users, key, amplitude_id)
         self._changed_text_bytes += text_bytes(user)
@@ -173,34 +174,28 @@ class Identity:
         return amplitude_id
 
     def _load_devices(self, organization: int, devices: set[str]) -> None:
-        known = self._devices.group(organization)
         stored = []
         for device in self._devices.missing(organization, devices):
             changed = self._changed_devices.get((organization, device))
             if changed is None:
                 stored.append(device)
             else:
-                known[device] = changed
-                self._devices.reserve(_device_text(device, changed))
+                self._devices.add(organization, device, changed)
         if stored:
             for device, *value in rows.find_devices(self._connection, organization, stored):
-                known[device] = (value[0], value[1])
-                self._devices.reserve(_device_text(device, known[device]))
+                self._devices.add(organization, device, (value[0], value[1]))
 
     def _load_users(self, organization: int, users: set[str]) -> None:
-        known = self._users.group(organization)
         stored = []
         for user in self._users.missing(organization, users):
             changed = self._changed_users.get((organization, user))
             if changed is None:
                 stored.append(user)
             else:
-                known[user] = changed
-                self._users.reserve(user)
+                self._users.add(organization, user, changed)
         if stored:
             for user, amplitude_id in rows.find_users(self._connection, organization, stored):
-                known[user] = amplitude_id
-                self._users.reserve(user)
+                self._users.add(organization, user, amplitude_id)
 
     @property
     def next_amplitude_id(self) -> int:
@@ -246,9 +241,8 @@ class Identity:
         self._changed_text_bytes = 0
 
 
-def _device_text(device: str, value: Known) -> str:
-    # Nearly what both take: one text's overhead is counted for the entry already.
-    return device if value[1] is None else device + value[1]
+def _device_bytes(device: str, value: Known) -> int:
+    return text_bytes(device) + text_bytes(value[1])
 
 
 def _first(item: tuple[Key, Known]) -> Key:

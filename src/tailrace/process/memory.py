@@ -53,11 +53,11 @@ class Recent(Generic[G, K, V]):
 
     A value used again moves to the young generation; when that is full the old one is dropped and
     the young one grows old. That is nearly "least recently used" at one dictionary look-up a use.
-    `text_of` returns an entry's text, None where it has none.
+    `bytes_of` returns what an entry's texts take, beside what every entry takes.
     """
 
-    def __init__(self, bytes_max: int, text_of: Callable[[K, V], str | None]) -> None:
-        self._text_of = text_of
+    def __init__(self, bytes_max: int, bytes_of: Callable[[K, V], int]) -> None:
+        self._bytes_of = bytes_of
         self._young: dict[G, dict[K, V]] = {}
         self._old: dict[G, dict[K, V]] = {}
         self._young_bytes = 0
@@ -76,12 +76,16 @@ class Recent(Generic[G, K, V]):
             if isinstance(value, Absent):
                 yield key
             else:
-                young[key] = value
-                self.reserve(self._text_of(key, value))
+                self.add(group, key, value)
 
-    def reserve(self, text: str | None) -> None:
-        """Count an entry that comes, with this text in it."""
-        self._young_bytes += ENTRY_BYTES + text_bytes(text)
+    def add(self, group: G, key: K, value: V) -> None:
+        """Keep a value that was looked up."""
+        self.group(group)[key] = value
+        self.count(key, value)
+
+    def count(self, key: K, value: V) -> None:
+        """Count a value that is put into a group in another way."""
+        self._young_bytes += ENTRY_BYTES + self._bytes_of(key, value)
 
     def age(self) -> None:
         """Drop the old generation if the young one is full; only between batches."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, put
+from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, put, text_bytes
 from tailrace.process.times import millis_text
 from tailrace.state import processing_rows as rows
 
@@ -28,7 +28,9 @@ class Persons:
 
     def __init__(self, connection: rows.Connection, cache_bytes: int) -> None:
         self._connection = connection
-        self._recent: Recent[int, int, Person] = Recent(cache_bytes, lambda _, person: person[2])
+        self._recent: Recent[int, int, Person] = Recent(
+            cache_bytes, lambda _, person: text_bytes(person[2])
+        )
         self._changed: dict[Key, Person] = {}
         self._asked: defaultdict[int, set[int]] = defaultdict(set)
         self._new_from = 0
@@ -42,27 +44,21 @@ class Persons:
     def look_up(self, project: int, amplitude_ids: set[int]) -> None:
         """Bring what is known of a batch's candidates into memory."""
         self._asked[project] |= amplitude_ids
-        known = self._recent.group(project)
         stored = []
         for amplitude_id in self._recent.missing(project, amplitude_ids):
             changed = self._changed.get((project, amplitude_id))
             if changed is None:
                 stored.append(amplitude_id)
             else:
-                known[amplitude_id] = changed
-                self._recent.reserve(changed[2])
+                self._recent.add(project, amplitude_id, changed)
         if stored:
             for amplitude_id, micros, version, paying in rows.find_persons(
                 self._connection, project, stored
             ):
                 millis = micros // 1000
-                self._recent.reserve(version)
-                known[amplitude_id] = (
-                    millis,
-                    millis_text(millis),
-                    version,
-                    None if paying is None else bool(paying),
-                )
+                paid = None if paying is None else bool(paying)
+                person = (millis, millis_text(millis), version, paid)
+                self._recent.add(project, amplitude_id, person)
 
     def known(self, project: int) -> Mapping[int, Person]:
         """Return a project's persons in memory: all that were looked up and are there."""
@@ -75,7 +71,7 @@ class Persons:
 
     def set(self, key: Key, person: Person, journal: Journal) -> None:
         """Remember a new or changed person."""
-        self._recent.reserve(person[2])
+        self._recent.count(key[1], person)
         put(journal, self._recent.group(key[0]), key[1], person)
         put(journal, self._changed, key, person)
 
