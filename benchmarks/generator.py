@@ -88,7 +88,7 @@ class Generator:
         country, region, city, language = _PLACES[user % len(_PLACES)]
         platform, os_name, os_version, brand, model = _DEVICES[user % len(_DEVICES)]
         event: dict[str, Any] = {
-            "device_id": _uuid((user + 1) * _DEVICE_STEP),
+            "device_id": device_of(user),
             "session_id": self._now_millis - user % _SESSION_MILLIS,
             "time": self._now_millis - chance.randrange(60_000),
             "platform": platform,
@@ -107,8 +107,9 @@ class Generator:
             "event_type": self._types[kind],
             "event_properties": {key: self._value(key) for key in self._keys[kind]},
         }
-        if user % 3 < _KNOWN_OF_THREE:
-            event["user_id"] = f"user-{user:08d}@example.com"
+        user_id = user_of(user)
+        if user_id is not None:
+            event["user_id"] = user_id
         if user % 5 == 0:
             event["user_properties"] = {"plan": _WORDS[user % 20], "seats": user % 40}
         return event
@@ -122,6 +123,16 @@ class Generator:
         if key == "price":
             return chance.randrange(100, 20_000) / 100
         return chance.choice(_WORDS)
+
+
+def device_of(user: int) -> str:
+    """Return the device ID of a user's one device."""
+    return _uuid((user + 1) * _DEVICE_STEP)
+
+
+def user_of(user: int) -> str | None:
+    """Return the user ID, or None for one who never signs in."""
+    return f"user-{user:08d}@example.com" if user % 3 < _KNOWN_OF_THREE else None
 
 
 def body(api_key: str, events: list[bytes]) -> bytes:

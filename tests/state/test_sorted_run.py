@@ -55,7 +55,7 @@ def test_a_merge_of_runs_knows_the_newest_stamp_of_all_their_keys(
     parts: list[dict[bytes, int]], asked: list[bytes], slice_keys: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sorted_run, "_SLICE_KEYS", slice_keys)
+        patch.setattr(sorted_run, "SLICE_KEYS", slice_keys)
         whole = SortedRun.of_bytes(b"".join(merged([opened(part) for part in parts])))
         again = SortedRun.of_bytes(b"".join(merged([whole])))
     expected: dict[bytes, int] = {}
@@ -76,7 +76,7 @@ def test_a_merge_of_runs_knows_the_newest_stamp_of_all_their_keys(
 def test_many_keys_in_many_slices_are_found_and_few_others_pass_the_filter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sorted_run, "_SLICE_KEYS", 1 << 10)
+    monkeypatch.setattr(sorted_run, "SLICE_KEYS", 1 << 10)
     parts = [hashes(seed, 9_000) for seed in range(5)]
     path = tmp_path / "run.keys"
     path.write_bytes(b"".join(merged([opened(part) for part in parts])))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -34,7 +35,7 @@ _HEADER_WORDS = _HEADER.size // 8
 _ROW_WORDS = 3
 
 # What is sorted and held at once while a run is made: 3 MiB of rows.
-_SLICE_KEYS = 1 << 17
+SLICE_KEYS = 1 << 17
 # With 12 to 24 filter bits a key, at most 1 % of the keys that are not there pass.
 _FILTER_BITS_PER_KEY = 12
 # Rows between two fences: they lie within two pages.
@@ -55,7 +56,7 @@ class Layout(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, keys: int) -> Layout:
         """Return the layout of a run of so many keys."""
-        slice_bits = max(0, (keys - 1) // _SLICE_KEYS).bit_length()
+        slice_bits = max(0, (keys - 1) // SLICE_KEYS).bit_length()
         each = max(1, keys >> slice_bits)
         filter_words = -(-each * _FILTER_BITS_PER_KEY // 64)
         return cls(
@@ -80,6 +81,16 @@ class Wanted(msgspec.Struct, frozen=True):
         order = np.argsort(words[:, 0])
         low = words[order, 1]
         return cls(words[order, 0], low, _mask(low), order)
+
+
+class Source(Protocol):
+    """Rows in order, slice by slice; what a run is made of."""
+
+    layout: Layout
+
+    def rows(self, part: int) -> Words:
+        """Return the rows of one slice in the order of keys: high word, low word, stamp."""
+        ...
 
 
 class SortedRun:
@@ -188,15 +199,12 @@ def run_of_keys(keys: Sequence[bytes], stamps: Sequence[int]) -> bytes:
     rows = np.empty((len(keys), _ROW_WORDS), dtype="<u8")
     rows[:, :2] = _words(b"".join(keys)).reshape(-1, 2)
     rows[:, 2] = stamps
-    return b"".join(_run([_Unsorted(rows)], len(keys), min(stamps), max(stamps)))
+    return b"".join(run_of([_Unsorted(rows)], len(keys), min(stamps), max(stamps)))
 
 
 def merged(runs: Sequence[SortedRun]) -> Iterator[bytes]:
-    """Yield one run of all keys of several; a key that is in two of them is in it twice.
-
-    Memory stays at a slice. The runs are read twice, the first time for the sizes of slices.
-    """
-    return _run(
+    """Yield one run of all keys of several; a key that is in two of them is in it twice."""
+    return run_of(
         runs,
         sum(run.keys for run in runs),
         min(run.first_stamp for run in runs),
@@ -207,21 +215,21 @@ def merged(runs: Sequence[SortedRun]) -> Iterator[bytes]:
 class _Unsorted:
     """Rows as they came, with the same face as a run of one slice."""
 
-    layout = Layout(0, 1, 1)
-
     def __init__(self, rows: Words) -> None:
+        self.layout = Layout(0, 1, 1)
         self._rows = rows[np.argsort(rows[:, 0])]
 
     def rows(self, part: int) -> Words:
         return self._rows
 
 
-_Source = SortedRun | _Unsorted
-
-
-def _run(
-    sources: Sequence[_Source], keys: int, first_stamp: int, last_stamp: int
+def run_of(
+    sources: Sequence[Source], keys: int, first_stamp: int, last_stamp: int
 ) -> Iterator[bytes]:
+    """Yield one run of the rows of all sources, `keys` in all. Memory stays at a slice.
+
+    The sources are read twice, the first time for the sizes of slices.
+    """
     layout = Layout.of(keys)
     bounds = [_bounds(source, layout) for source in sources]
     counts = np.zeros(1 << layout.slice_bits, dtype="<u8")
@@ -238,7 +246,7 @@ def _run(
         yield _slice(rows[np.argsort(rows[:, 0])], layout)
 
 
-def _bounds(source: _Source, layout: Layout) -> Places:
+def _bounds(source: Source, layout: Layout) -> Places:
     """Return, for each slice of the source, the rows at which the new layout's slices begin.
 
     A run of more keys has as many slices or more, so each lies within one of the source's.
@@ -256,7 +264,7 @@ def _bounds(source: _Source, layout: Layout) -> Places:
     return bounds
 
 
-def _cut(source: _Source, bounds: Places, part: int, layout: Layout) -> Words:
+def _cut(source: Source, bounds: Places, part: int, layout: Layout) -> Words:
     finer = layout.slice_bits - source.layout.slice_bits
     inner = part & ((1 << finer) - 1)
     begin, end = bounds[part >> finer, inner : inner + 2]
