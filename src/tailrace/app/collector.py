@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from tailrace.accounts.keys import KeyBook
+from tailrace.app.heap import give_large_blocks_back
 from tailrace.app.part import PartContext
 from tailrace.clock import MICROS
 from tailrace.collect.counters import Counters
@@ -40,6 +41,7 @@ STOP_POLL_SECONDS = 0.1
 
 def run(context: PartContext, partition: int, listening: socket.socket) -> None:
     """Collect until the part is stopped, or until the log fails and recovery has to decide."""
+    give_large_blocks_back()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_collect(context, partition, listening))
 

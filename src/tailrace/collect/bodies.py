@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from io import BytesIO
 from typing import Any, cast
 
 from isal import isal_zlib
@@ -93,21 +94,22 @@ class Body:
         share.take(len(first))
         if self.complete and len(first) <= bytes_max:
             return first
-        parts, size = [first], len(first)
+        # It grows in place and gives its bytes away: joining parts would hold the body twice.
+        content = BytesIO()
+        size = content.write(first)
         while not self.complete:
             if size > bytes_max:
                 raise Refused(answers.too_large())
             await share.room()
             part = await self._chunk()
-            parts.append(part)
-            size += len(part)
+            size += content.write(part)
             share.take(len(part))
         if size > bytes_max:
             raise Refused(answers.too_large())
-        return b"".join(parts)
+        return content.getvalue()
 
     async def _read_gzip(self, share: Share, bytes_max: int, wire_bytes_max: int) -> bytes:
-        parts: list[bytes] = []
+        content = BytesIO()
         size = wire_bytes = 0
         members = 1
         member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
@@ -131,9 +133,8 @@ class Body:
                         member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
                     part = member.decompress(rest, _STEP_BYTES)
                     rest = member.unused_data if member.eof else member.unconsumed_tail
-                    size += len(part)
+                    size += content.write(part)
                     share.take(len(part))
-                    parts.append(part)
                     if size > bytes_max:
                         raise Refused(answers.too_large())
                     await share.room()
@@ -142,7 +143,7 @@ class Body:
             raise Refused(answers.invalid_json("The gzip stream is broken.")) from error
         if wire_bytes and not member.eof:
             raise Refused(answers.invalid_json("The gzip stream ends too early."))
-        return b"".join(parts)
+        return content.getvalue()
 
     async def _chunk(self) -> bytes:
         """Return the next bytes; raise `Refused` (408) or `Disconnected`."""

@@ -104,14 +104,15 @@ class FastUpload:
     def accept(self) -> Accepted | None:
         """Return the body as it was sent if it is canonical, else None."""
         body, upload = self._body, self._upload
-        if not 0 < len(upload.events) <= self._limits.events_max:
+        count = len(upload.events)
+        if not 0 < count <= self._limits.events_max:
             return None
         # A line feed between tokens would cut the exported line, and so would a carriage return.
         if b"\n" in body or b"\r" in body:
             return None
         if not (_ids_are_canonical(upload, self._limits) and _has_no_repeated_key(body, upload)):
             return None
-        return Accepted(body, len(upload.events), upload.client_upload_time)
+        return Accepted(body, count, upload.client_upload_time)
 
 
 def open_fast(body: bytes, limits: Limits) -> FastUpload | None:
@@ -162,6 +163,8 @@ def _has_no_repeated_key(body: bytes, upload: Upload) -> bool:
     colons = body.count(b":")
     if _encode(upload).count(b":") == colons:
         return True
+    # Of a large body, the typed events make room for those without types.
+    upload.events.clear()
     try:
         whole = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -26,7 +26,7 @@ class Limits(msgspec.Struct, frozen=True):
     # A body above this is decoded in a thread, one at a time: 1 MiB takes about 3 ms.
     inline_bytes_max: int = MEBIBYTE
     # A body above this with more values than this (commas, to be exact) is decoded event by event.
-    values_max: int = 500_000
+    values_max: int = 250_000
     # What one event of such a body may hold: real ones have a hundredth of this. Decoded and
     # checked, a pair of ten bytes takes five hundred, and so does an object of eight.
     event_values_max: int = 250_000

@@ -36,6 +36,8 @@ from tailrace.collect.rules import (
 )
 from tailrace.collect.values import RULES, Fault
 
+_CHECKED_BYTES = 1_048_576
+
 
 class StrictUpload:
     """A JSON object with an API key and a non-empty list of events."""
@@ -83,11 +85,17 @@ def open_strict(body: bytes, limits: Limits) -> StrictUpload:
 
 
 def _check_text(body: bytes) -> None:
+    # Piece by piece: with one rare character in it, text takes four times the body's bytes.
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    blank = True
     try:
-        text = body.decode("utf-8-sig")
+        for start in range(0, len(body), _CHECKED_BYTES):
+            text = decoder.decode(body[start : start + _CHECKED_BYTES])
+            blank = blank and (not text or text.isspace())
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise Refused(answers.invalid_json("The body is not UTF-8.")) from error
-    if not text or text.isspace():
+    if blank:
         raise Refused(answers.missing_body())
 
 
