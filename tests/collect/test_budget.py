@@ -130,3 +130,46 @@ def test_a_key_over_its_half_is_refused_until_it_gave_back() -> None:
     with budget.share() as third:
         third.take(50)
         third.belongs_to("a")
+
+
+def test_large_bodies_that_stall_hold_up_no_small_one() -> None:
+    async def main() -> None:
+        budget = Budget(800_000, wait_seconds=10)
+        stalled = budget.share()
+        # The oldest never waits, so it is another one that does.
+        stalled.take(1)
+        hogs = [budget.share() for _ in range(7)]
+        for hog in hogs:
+            await hog.room()
+            hog.take(100_000)
+        large, small = budget.share(), budget.share()
+        large.will_take(65_537)
+        small.will_take(65_536)
+        waiting = asyncio.create_task(large.room())
+        await asyncio.sleep(0)
+        assert budget.waiting == 1
+
+        async with asyncio.timeout(5):
+            await small.room()
+        small.take(65_536)
+        assert not waiting.done()
+
+        hogs[0].take(-100_000)
+        async with asyncio.timeout(5):
+            await waiting
+
+    asyncio.run(main())
+
+
+def test_a_small_body_that_grows_large_has_no_place_kept() -> None:
+    async def main() -> None:
+        budget = Budget(800_000, wait_seconds=0.01)
+        budget.share().take(700_000)
+        bomb = budget.share()
+        bomb.will_take(100)
+        await bomb.room()
+        bomb.take(65_537)
+        with pytest.raises(BudgetFull):
+            await bomb.room()
+
+    asyncio.run(main())

@@ -65,8 +65,10 @@ class Body:
         else:
             raise Refused(answers.unknown_encoding(encoding.decode("latin-1")))
         length = self._headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > wire_bytes_max:
-            raise Refused(answers.too_large())
+        if length.isdigit():
+            if int(length) > wire_bytes_max:
+                raise Refused(answers.too_large())
+            share.will_take(int(length))
         if encoding in (b"gzip", b"x-gzip"):
             body = await self._read_gzip(share, bytes_max, wire_bytes_max)
         else:

@@ -6,6 +6,9 @@ taken, so the sum may pass the limit by one read for each reader let through.
 The oldest share that holds bytes never waits. Otherwise many large bodies could fill the budget
 with their first halves, and none of them would ever be complete; this way the sum passes the limit
 by one body.
+
+A part is kept for bodies that say that they are small: a dozen clients that stop in the middle of
+large ones would else hold up everybody.
 """
 
 from __future__ import annotations
@@ -17,6 +20,11 @@ from types import TracebackType
 from tailrace.errors import Transient
 
 
+# What SDKs send: some ten events at a time. Such bodies alone may use the last eighth.
+SMALL_BYTES_MAX = 65_536
+_SMALL_SHARE = 8
+
+
 class BudgetFull(Transient):
     """No bytes became free in time, or one API key holds its half."""
 
@@ -26,18 +34,20 @@ class Budget:
 
     def __init__(self, bytes_max: int, wait_seconds: float) -> None:
         self.bytes_max = bytes_max
+        self.large_bytes_max = bytes_max - bytes_max // _SMALL_SHARE
         self.key_bytes_max = bytes_max // 2
         self.wait_seconds = wait_seconds
         self.bytes_used = 0
         self._by_key: dict[str, int] = {}
-        self._waiting: deque[tuple[asyncio.Future[None], Share]] = deque()
+        self._small: _Queue = deque()
+        self._large: _Queue = deque()
         # In the order in which they took their first bytes.
         self._holding: dict[Share, None] = {}
 
     @property
     def waiting(self) -> int:
         """The number of requests that wait for room."""
-        return len(self._waiting)
+        return len(self._small) + len(self._large)
 
     def share(self) -> Share:
         """Return an empty share; use it as a context manager, which gives all back."""
@@ -45,48 +55,58 @@ class Budget:
 
     async def room(self, share: Share, deadline: float) -> None:
         """Return once bytes are free for a share; raise `BudgetFull` at `deadline` (loop time)."""
-        while (self.bytes_used >= self.bytes_max or self._waiting) and not self.is_oldest(share):
+        queue = self._small if share.is_small else self._large
+        while (not self._is_free(share) or queue) and not self.is_oldest(share):
             turn = asyncio.get_running_loop().create_future()
             entry = (turn, share)
-            self._waiting.append(entry)
+            queue.append(entry)
             try:
                 async with asyncio.timeout_at(deadline):
                     await turn
             except TimeoutError as error:
                 raise BudgetFull("Too many bytes are in flight; try again later.") from error
             finally:
-                if entry in self._waiting:
-                    self._waiting.remove(entry)
+                if entry in queue:
+                    queue.remove(entry)
                 # The next one is let in after this one has taken what it reads at once.
                 asyncio.get_running_loop().call_soon(self._let_in)
-            if self.bytes_used < self.bytes_max:
+            if self._is_free(share):
                 return
+
+    def has_room(self, share: Share) -> bool:
+        """Return whether a share may read on at once: bytes are free, and nobody waits for any."""
+        return self._is_free(share) and not self._small and (share.is_small or not self._large)
+
+    def _is_free(self, share: Share) -> bool:
+        return self.bytes_used < (self.bytes_max if share.is_small else self.large_bytes_max)
 
     def is_oldest(self, share: Share) -> bool:
         """Return whether no share took its first bytes before this one did."""
         return next(iter(self._holding), None) is share
 
     def _let_in(self) -> None:
-        if self._waiting and self.bytes_used >= self.bytes_max:
+        if self.bytes_used >= self.large_bytes_max:
             self._let_oldest_in()
-        while self._waiting and self.bytes_used < self.bytes_max:
-            turn, _ = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-
-    def _let_oldest_in(self) -> None:
-        for entry in self._waiting:
-            turn, share = entry
-            if self.is_oldest(share):
-                self._waiting.remove(entry)
+        for queue in (self._small, self._large):
+            while queue and self._is_free(queue[0][1]):
+                turn, _ = queue.popleft()
                 if not turn.done():
                     turn.set_result(None)
-                return
+                    return
+
+    def _let_oldest_in(self) -> None:
+        for queue in (self._small, self._large):
+            for entry in queue:
+                turn, share = entry
+                if self.is_oldest(share):
+                    queue.remove(entry)
+                    if not turn.done():
+                        turn.set_result(None)
+                    return
 
     def _add(self, count: int) -> None:
         self.bytes_used += count
-        if count < 0 and self._waiting:
+        if count < 0 and self.waiting:
             self._let_in()
 
     def _hold(self, share: Share, *, bytes_held: int) -> None:
@@ -107,21 +127,32 @@ class Budget:
         return self._by_key.get(api_key, 0)
 
 
+_Queue = deque[tuple[asyncio.Future[None], "Share"]]
+
+
 class Share:
     """The bytes of one request."""
 
     def __init__(self, budget: Budget) -> None:
         self.bytes = 0
+        self._says_small = False
         self._budget = budget
         self._api_key: str | None = None
         self._deadline: float | None = None
 
+    @property
+    def is_small(self) -> bool:
+        """Whether this is a body that said so, and has kept to it until now."""
+        return self._says_small and self.bytes <= SMALL_BYTES_MAX
+
+    def will_take(self, count: int) -> None:
+        """Note how many bytes the client says that it sends."""
+        self._says_small = count <= SMALL_BYTES_MAX
+
     async def room(self) -> None:
         """Wait until there is room to read on; all waits of a request together are limited."""
         budget = self._budget
-        if budget.bytes_used < budget.bytes_max and not budget.waiting:
-            return
-        if budget.is_oldest(self):
+        if budget.has_room(self) or budget.is_oldest(self):
             return
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + budget.wait_seconds
