@@ -142,3 +142,27 @@ def test_what_was_answered_200_is_in_the_log(serve: Any, upload: Upload, tmp_pat
     kept = [entry for entry in entries if entry.record is not None]
     assert [entry.stamp // 1000 for entry in kept] == stamps
     assert all(entry.record is not None and entry.record.events == 1 for entry in kept)
+
+
+@pytest.mark.parametrize("rest", [b"\0", b"no HTTP", b"POST /batch HTTP/1.1\r\ncontent-length: x"])
+def test_what_was_stored_is_answered_before_what_follows_it_is_refused(
+    server: Any, upload: Upload, rest: bytes
+) -> None:
+    stored = len(server.records)
+
+    answers = server.raw(request(upload()) + rest)
+
+    assert len(server.records) == stored + 1
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert answers.count(b"HTTP/1.1") == 1
+
+
+def test_a_refusal_drops_what_waits_behind_a_request_that_is_stored(
+    server: Any, upload: Upload
+) -> None:
+    stored = len(server.records)
+
+    answers = server.raw(request(upload()) * 3 + b"no HTTP")
+
+    assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"HTTP/1.1") == 1
+    assert len(server.records) == stored + 1

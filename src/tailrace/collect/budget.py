@@ -19,7 +19,6 @@ from types import TracebackType
 
 from tailrace.errors import Transient
 
-
 # What SDKs send: some ten events at a time. Such bodies alone may use the last eighth.
 SMALL_BYTES_MAX = 65_536
 _SMALL_SHARE = 8

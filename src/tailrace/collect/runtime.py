@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tailrace.collect import answers
 from tailrace.collect.answers import Answer
@@ -114,6 +114,7 @@ class _Connection(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -170,8 +171,19 @@ class _Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.close()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _refuse(self, answer: Answer) -> None:
-        if not self.transport.is_closing():
+        running = self._running
+        if running is not None and not running.more_body and not running.response_complete:
+            # A request that came whole is answered, and what follows it is not: it may be stored,
+            # and a client that read this refusal in place of the 200 would take it for lost.
+            running.keep_alive = False
+            self.pipeline.clear()
+            self.flow.pause_reading()
+        elif not self.transport.is_closing():
             self.transport.write(_raw_response(answer))
             self.transport.close()
 
