@@ -25,6 +25,8 @@ TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
         ("fd00::1", ["2001:db8::7"], "2001:db8::7"),
         ("::ffff:10.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
         ("", ["198.51.100.1"], ""),
+        # A zone is text of any length, and would be in every line of the request.
+        ("10.0.0.1", ["fe80::1%" + "x" * 5000], "fe80::1"),
     ],
 )
 def test_the_nearest_address_that_is_no_proxy_is_the_client(
