@@ -48,3 +48,14 @@ def test_an_end_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     (tmp_path / END_FILE).write_bytes(bytes(data))
     with pytest.raises(NewerFormat, match="newer release"):
         read_end(tmp_path)
+
+
+def test_a_file_that_became_longer_is_cut_when_an_end_is_published(tmp_path: Path) -> None:
+    (tmp_path / END_FILE).write_bytes(b"x" * 100)
+    assert read_end(tmp_path) is None
+
+    file = EndFile(tmp_path)
+    file.publish(End(10, 20))
+    file.close()
+
+    assert read_end(tmp_path) == End(10, 20)

@@ -44,11 +44,16 @@ class EndFile:
         self._descriptor = os.open(
             folder / END_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640
         )
+        self._cut = False
 
     def publish(self, end: End) -> None:
         """Let readers see `end` at once; call it only when everything before it is on disk."""
         data = _LAYOUT.pack(_MAGIC, END_VERSION, end.position, end.stamp)
         os.pwrite(self._descriptor, data + _CRC.pack(isal_zlib.crc32(data)), 0)
+        if not self._cut:
+            # No reader believes a longer file, and nothing else would ever make it shorter.
+            os.ftruncate(self._descriptor, _SIZE)
+            self._cut = True
 
     def close(self) -> None:
         """Close the file; what was published stays."""
