@@ -95,6 +95,8 @@ def test_a_file_that_is_no_gzip_is_not_sound(tmp_path: Path) -> None:
         (LINES + b"[]\n", "line 4 is no record"),
         (LINES + b"{}\n", "line 4 has no server_upload_time"),
         (LINES[:-1], "last line does not end"),
+        (b'{"a":' + b"[" * 3000 + b"\n", "line 1 is no record"),
+        (b'{"merge_server_time":1000000000000000}\n', "line 1 is no record"),
         (line("2026-11-23 14:00:00.000000"), "says hour 2026-11-23T13, but a line is of"),
     ],
 )

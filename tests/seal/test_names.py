@@ -77,6 +77,8 @@ def test_names_are_read_back(project: int, hour: Hour, number: int) -> None:
         "187520_2020-01-25_17#1.json.gz\n",
         "x187520_2020-01-25_17#1.json.gz",
         "187520_2020-01-25_17_complete",
+        f"187520_2020-01-25_17#{'1' * 5000}.json.gz",
+        f"{'1' * 5000}_2020-01-25_17#1.json.gz",
         "",
     ],
 )

@@ -184,3 +184,9 @@ def test_a_merged_id_hour_has_at_most_one_file() -> None:
     record = msgspec.structs.replace(record, accepted=2, exported=2, event_dates={HOUR.date: 2})
     body = make_manifest(record_bytes(record))
     assert check_manifest(body).keys == ("acme/-189524/" + name,)
+
+
+@pytest.mark.parametrize("deep", [b"[" * 3000, b'{"a":' * 3000])
+def test_a_manifest_nested_without_end_is_no_manifest(deep: bytes) -> None:
+    with pytest.raises(Corrupt, match="no manifest"):
+        check_manifest(b'{"format":1,"objects":[],"seal_sha256":"a","seal":' + deep)

@@ -159,12 +159,10 @@ class _Content:
         self.lines += 1
         try:
             decoded = self._decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            time = _time_of(decoded)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
             self._problem(f"line {self.lines} is no record: {error}")
             return
-        time = decoded.server_upload_time
-        if decoded.merge_server_time is not None:
-            time = f"{to_datetime(decoded.merge_server_time * 1000):%Y-%m-%d %H:%M:%S.%f}"
         if time is None:
             self._problem(f"line {self.lines} has no server_upload_time")
             return
@@ -174,6 +172,13 @@ class _Content:
     def _problem(self, text: str) -> None:
         if len(self.problems) < PROBLEMS_MAX:
             self.problems.append(text)
+
+
+def _time_of(line: _Line) -> str | None:
+    """Return a line's time as text; raise `OverflowError` for one that no calendar has."""
+    if line.merge_server_time is None:
+        return line.server_upload_time
+    return f"{to_datetime(line.merge_server_time * 1000):%Y-%m-%d %H:%M:%S.%f}"
 
 
 def _wrong_hour(name: str, content: _Content) -> list[str]:

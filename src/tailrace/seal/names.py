@@ -20,10 +20,12 @@ NO_NUMBER = 0
 # Readers of a folder tree skip names that begin with an underscore.
 MANIFEST_FOLDER = "_manifests"
 
-_NUMBER = r"(?:0|[1-9][0-9]*)"
+# As many digits as a number in the database has; more could not even be converted.
+_NUMBER = r"[1-9][0-9]{0,18}"
+_OF_DAY = r"(?:0|[1-9][0-9]?)"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_EVENTS_NAME = re.compile(rf"([1-9][0-9]*)_({_DATE})_({_NUMBER})#([1-9][0-9]*)\.json\.gz")
-_MERGED_NAME = re.compile(rf"(-[1-9][0-9]*)_({_DATE})_({_NUMBER})\.json\.gz")
+_EVENTS_NAME = re.compile(rf"({_NUMBER})_({_DATE})_({_OF_DAY})#({_NUMBER})\.json\.gz")
+_MERGED_NAME = re.compile(rf"(-{_NUMBER})_({_DATE})_({_OF_DAY})\.json\.gz")
 # An asterisk or a question mark in a policy's resource stands for other people's keys as well, and
 # `${` begins a variable.
 _REFUSED_IN_PREFIX = re.compile(r"[\x00-\x1f\x7f-\x9f*?\\]|\$\{")

@@ -47,7 +47,7 @@ def check_manifest(body: bytes) -> CheckedManifest:
         _check_digest(seal, manifest.seal_sha256)
         _known("seal record", msgspec.json.decode(seal, type=_Format).format, RECORD_FORMAT)
         record = msgspec.json.decode(seal, type=SealRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"This is no manifest: {error}. Fetch the object again.") from error
     reason = _fault(manifest, record)
     if reason is not None:
