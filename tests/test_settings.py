@@ -59,6 +59,8 @@ def test_a_list_in_the_environment_is_split_at_commas(tmp_path: Path) -> None:
         ("[smtp]\nsecurity = 'maybe'\n", "smtp.security"),
         ("[disk]\nsecond_percent = nan\n", "disk.second_percent"),
         ("seal = 5\n", "seal"),
+        ("a = " + "[" * 2000, "no valid TOML"),
+        ('public_url = "https://[::1"\n', "public_url"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:

@@ -225,7 +225,7 @@ def _read_file(path: Path, fields: Mapping[str, _Field]) -> dict[str, Any]:
         parsed = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSetting(f"Cannot read {path}: it is no valid TOML ({error}).") from error
     except OSError as error:
         raise BadSetting(f"Cannot read {path}: {error.strerror}.") from error
@@ -272,7 +272,10 @@ def _convert(field: _Field, value: Any, where: str, *, strict: bool) -> Any:
             except ValueError as error:
                 raise BadSetting(f"{where}: {network!r} is no network ({error}).") from error
     if field.key == "public_url" and converted:
-        parts = urlsplit(converted)
+        try:
+            parts = urlsplit(converted)
+        except ValueError as error:
+            raise BadSetting(f"{where}: {converted!r} is no address ({error}).") from error
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise BadSetting(f"{where}: {converted!r} is no http or https address.")
     return converted

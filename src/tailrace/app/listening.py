@@ -14,6 +14,7 @@ WEB_LISTEN_DEFAULT = "127.0.0.1:8080"
 
 # Connections that wait while a collector restarts; the kernel caps it at net.core.somaxconn.
 BACKLOG = 4096
+_PORT_DIGITS_MAX = 5
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -27,7 +28,8 @@ class Address(msgspec.Struct, frozen=True):
         """Read `HOST:PORT` or `[IPV6]:PORT`; raise `BadRequest` that names the option."""
         host, colon, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        is_port = port.isdecimal() and len(port) <= _PORT_DIGITS_MAX and int(port) <= 65535
+        if not colon or not host or not is_port:
             raise BadRequest(f"{option} {text!r} is no address: write it as HOST:PORT.")
         return cls(host, int(port))
 
