@@ -234,3 +234,19 @@ def test_nesting_that_only_an_ignored_key_has_is_not_kept() -> None:
 
     assert isinstance(stored, Accepted)
     assert b"[[" not in stored.body
+
+
+@pytest.mark.parametrize("place", ['"x":{}', '"plan":{{"x":{}}}'])
+@pytest.mark.parametrize("digits", [309, 400])
+def test_a_number_that_no_double_holds_is_refused_where_it_is_ignored_too(
+    place: str, digits: int
+) -> None:
+    odd = place.format("1" + "0" * digits)
+    body = f'{{"api_key":"k","events":[{{"event_type":"a","user_id":"user-1",{odd}}}]}}'.encode()
+
+    either, strict = read(body), read_strict(body)
+
+    assert isinstance(either, Refused)
+    assert isinstance(strict, Refused)
+    assert either.answer == strict.answer
+    assert "out of range" in either.answer.body.decode()

@@ -173,11 +173,16 @@ def _has_no_repeated_key(body: bytes, upload: Upload) -> bool:
 
 
 def _ignores_nothing_nested(whole: dict[str, Any]) -> bool:
-    """Return whether every value without a type is plain: the types bound how deep the rest is."""
+    """Return whether every value without a type is plain: the types bound all the rest."""
     ignored = [whole[name] for name in whole.keys() - _REQUEST_KEYS]
     ignored.extend((whole.get("options") or {}).values())
     for event in whole["events"]:
         ignored.extend([event[name] for name in event.keys() - _EVENT_KEYS])
         for name in TEXT_OBJECT_FIELDS:
             ignored.extend((event.get(name) or {}).values())
-    return not any(isinstance(value, dict | list) for value in ignored)
+    return not any(
+        isinstance(value, dict | list)
+        # Without a type a whole number may be longer than any double is; `strict` refuses those.
+        or (isinstance(value, int) and not LONG_MIN <= value <= LONG_MAX)
+        for value in ignored
+    )
