@@ -9,6 +9,7 @@ DATA = $${TAILRACE_DATA:-tailrace-data}
 TESTS = tests
 # The slow tests wait for an hour to end, not for a core, so there are more workers than cores.
 WORKERS = 4
+SECONDS = 60
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -30,14 +31,21 @@ check: environment ## check style, types and the layers of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: environment ## measure ingest and processing; results go to bench-results
+bench: environment ## measure ingest and processing; results go to bench-results fuzz-results
 	@$(BIN)/python -m benchmarks
+
+fuzz: environment ## feed hostile bytes to each reader of input, for SECONDS=60 each
+	@sh scripts/extra fuzz
+	@$(BIN)/python -m fuzz --seconds $(SECONDS)
+
+crowd: environment ## send 200 huge bodies at once, and watch the collector's memory
+	@$(BIN)/python -m fuzz.crowd
 
 environment:
 	@sh scripts/environment
 
 clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench-results
-	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests benchmarks fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test check bench environment clean
+.PHONY: help demo run test check bench fuzz crowd environment clean

@@ -25,6 +25,11 @@ class Child:
         )
         self.port = int(self._answer())
 
+    @property
+    def pid(self) -> int:
+        """The child's process id, under which its memory is found."""
+        return self._process.pid
+
     def cpu_seconds(self) -> float:
         """Return the CPU seconds, user and system, of all the child's threads so far."""
         self._say("cpu")
