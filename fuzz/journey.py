@@ -31,6 +31,7 @@ STAMP = HOUR.start_micros + 1_234_567
 KEYS = [field.encode_name for field in msgspec.structs.fields(Line)]
 KEYS_COUNT = 49
 LENGTH_MAX = 1024
+DEPTH_MAX = 40
 TEXTS = {
     "platform": "platform",
     "os_name": "os_name",
@@ -150,7 +151,17 @@ def cut(value: Any) -> Any:
     return value
 
 
+def depth_of(value: Any) -> int:
+    """Return how many layers of objects and lists a value has."""
+    inner = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    )
+    return 0 if inner is None else 1 + max(map(depth_of, inner), default=0)
+
+
 def _check_line(line: dict[str, Any], event: dict[str, Any]) -> None:
+    for name in ("event_properties", "user_properties"):
+        claim(depth_of(line[name]) <= DEPTH_MAX, f"{name} are nested too deeply")
     wanted: dict[str, Any] = {
         "event_type": event["event_type"][:LENGTH_MAX],
         "user_id": id_of(event.get("user_id")),
