@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from fuzz.claims import NotJson, claim, same, strict_json
+from tailrace.files import Files
 from tailrace.hours import Hour
 from tailrace.log.record import Entry, Record
 from tailrace.process.batch import Batch
@@ -24,6 +25,7 @@ from tailrace.process.event import Portion
 from tailrace.process.identity import Identity
 from tailrace.process.persons import Persons
 from tailrace.process.render import Line
+from tailrace.state.insertions import Insertions
 from tailrace.state.processing import HourSettings, ProcessingStore
 
 HOUR = Hour.parse("2026-03-05T17")
@@ -84,7 +86,7 @@ def process(record: Record) -> tuple[bytes, Tally, list[Any]]:
     store = _store()
     connection = store.connection
     batch = Batch(
-        Dedupe(connection, b"k" * 16, b""),
+        Dedupe(Insertions(connection, store.keys_folder, Files(), epoch=1), b"k" * 16),
         Identity(connection, 1, _CACHE_BYTES),
         Persons(connection, _CACHE_BYTES),
         b"k" * 16,
