@@ -23,7 +23,7 @@ from tailrace.errors import Transient
 ANSWER_SECONDS = 60
 # S3 may put the parts of a large upload together for several minutes and sends blanks meanwhile.
 COMPLETE_SECONDS = 600
-# Four workers at this rate are a line of 1 Mbit/s; below it an hour of 100 MB would take an hour.
+# Four workers at this rate are a line of 1 Mbit/s, which carries 470 MB an hour.
 BYTES_PER_SECOND_MIN = 32 * 1024
 # What stores answer to the requests that are made here are some hundred bytes.
 ANSWER_BYTES_MAX = 1024**2
