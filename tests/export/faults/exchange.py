@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http
 import http.client
 import socket
 import struct
@@ -136,8 +137,11 @@ class Exchange:
         if self.method == "HEAD":
             length = {n.lower(): text for n, text in answer.headers}.get("content-length", "0")
         headers = [(n, text) for n, text in answer.headers if n.lower() not in _HOP_HEADERS]
+        # botocore takes no answer for one before the body that has no reason beside its status.
         head = h11.Response(
-            status_code=answer.status, headers=[*headers, ("Content-Length", length)]
+            status_code=answer.status,
+            headers=[*headers, ("Content-Length", length)],
+            reason=http.HTTPStatus(answer.status).phrase.encode(),
         )
         data = self._conn.send(head) or b""
         if self.method != "HEAD":

@@ -88,6 +88,7 @@ def test_what_is_no_missing_permission_is_never_called_one(
     assert life.faults.count(operation)
 
 
+@pytest.mark.slow(reason="four hours pass minute by minute")
 def test_a_wrong_region_for_hours_ends_in_an_outage_that_ends_by_itself(life: Any) -> None:
     life.begin(SMALL)
     exporter = life.world.exporter()

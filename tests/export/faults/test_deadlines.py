@@ -141,6 +141,7 @@ def test_a_store_that_reads_slowly_is_given_up_and_a_slow_line_is_not(
     life.prove()
 
 
+@pytest.mark.slow(reason="a silence of a second is sat out, twice")
 def test_a_store_that_never_answers_is_given_up_after_its_silence(life: Any) -> None:
     life.world.clients = quick_clients(life.world.clock, silence_seconds=1)
     life.begin(SMALL)
@@ -154,6 +155,7 @@ def test_a_store_that_never_answers_is_given_up_after_its_silence(life: Any) -> 
     life.prove()
 
 
+@pytest.mark.slow(reason="four workers are started and stopped")
 def test_slow_stores_get_half_of_the_workers_and_another_waits_for_none(
     life: Any, server: seaweed.Seaweed
 ) -> None:
