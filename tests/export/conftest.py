@@ -18,7 +18,7 @@ import pytest
 
 from tailrace.accounts.projects import add_organization, add_project
 from tailrace.archive.folder import FolderArchive
-from tailrace.clock import MICROS, SteppedClock
+from tailrace.clock import MICROS, SteppedClock, SystemClock
 from tailrace.demo import seaweed
 from tailrace.export.client import Clients, ClientSettings
 from tailrace.export.deliver import Layout
@@ -87,7 +87,9 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="session")
 def clients(server: seaweed.Seaweed) -> Clients:
-    return Clients(ClientSettings(private_endpoints=True), lambda secret: secret.decode())
+    return Clients(
+        ClientSettings(private_endpoints=True), lambda secret: secret.decode(), SystemClock()
+    )
 
 
 @pytest.fixture
@@ -235,7 +237,9 @@ class World:
         self.ledger.add_hours([sealed])
         return sealed
 
-    def exporter(self, ledger: Ledger | None = None, *, per_destination: int = 2) -> Exporter:
+    def exporter(
+        self, ledger: Ledger | None = None, *, workers: int = 2, per_destination: int = 2
+    ) -> Exporter:
         """Return an exporter, as after a start."""
         layout = Layout(
             names.file_key, names.manifest_key, names.marker_key, manifest.manifest_body
@@ -250,7 +254,7 @@ class World:
             machine=self.clock,
             ids=SystemIds(),
         )
-        return Exporter(ports, workers=2, per_destination=per_destination)
+        return Exporter(ports, workers=workers, per_destination=per_destination)
 
     def run(self, hour: Hour | None = None) -> Run:
         """Return the one run of an hour."""

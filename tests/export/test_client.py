@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
+from tailrace.clock import SystemClock
 from tailrace.errors import BadRequest, NeedsOperator
 from tailrace.export.client import Clients, ClientSettings
 from tailrace.export.verify import verify
@@ -40,7 +41,7 @@ HOSTILE = {
 
 def new_clients(**settings: Any) -> Clients:
     given = ClientSettings(**{"private_endpoints": True, **settings})
-    return Clients(given, lambda secret: secret.decode())
+    return Clients(given, lambda secret: secret.decode(), SystemClock())
 
 
 def test_a_destination_with_a_key_takes_nothing_from_the_environment(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tailrace.clock import SystemClock
 from tailrace.errors import BadRequest
 from tailrace.export.activation import verify_and_activate
 from tailrace.export.bucket_names import check_bucket_name, check_region
@@ -80,7 +81,7 @@ def verify_destination(
 def open_clients(folder: DataFolder, settings: Settings) -> Clients:
     """Return the source of S3 clients, with the folder's key for stored secrets."""
     client_settings = ClientSettings(private_endpoints=settings.export.private_endpoints)
-    return Clients(client_settings, open_secrets(folder).decrypt)
+    return Clients(client_settings, open_secrets(folder).decrypt, SystemClock())
 
 
 def open_secrets(folder: DataFolder) -> Secrets:

@@ -22,8 +22,10 @@ from botocore.credentials import (
 )
 from botocore.loaders import Loader, create_loader
 
+from tailrace.clock import Clock
 from tailrace.errors import NeedsOperator
 from tailrace.export.endpoints import check_endpoint
+from tailrace.export.transport import Transport
 from tailrace.state.delivery import Destination
 
 if TYPE_CHECKING:
@@ -56,11 +58,15 @@ class ClientSettings(msgspec.Struct, frozen=True):
 
 
 class Clients:
-    """Make clients and keep the most recently used; any thread may ask."""
+    """Make clients and keep the most recently used; any thread may ask.
 
-    def __init__(self, settings: ClientSettings, decrypt: Decrypt) -> None:
+    `machine` is the machine's clock, by which requests may take their time.
+    """
+
+    def __init__(self, settings: ClientSettings, decrypt: Decrypt, machine: Clock) -> None:
         self._settings = settings
         self._decrypt = decrypt
+        self._machine = machine
         self._loader = create_loader()
         self._lock = threading.Lock()
         self._kept: OrderedDict[msgspec.Struct, S3Client] = OrderedDict()
@@ -89,7 +95,7 @@ class Clients:
         endpoint_url = access.endpoint_url
         if endpoint_url is not None:
             endpoint_url = check_endpoint(endpoint_url, private_allowed=settings.private_endpoints)
-        session = _session_of(access, settings, self._decrypt, self._loader)
+        session = self._session(access)
         client: S3Client = session.client(
             "s3",
             region_name=access.region,
@@ -98,7 +104,36 @@ class Clients:
             config=_config(access, settings),
         )
         client.meta.events.register("before-call.s3", _keep_to_the_region)
+        client.meta.events.register("before-send.s3", self._transport().send)
         return client
+
+    def _session(self, access: _Access) -> boto3.Session:
+        if access.access_key_id is not None:
+            if access.secret_encrypted is None:
+                raise NeedsOperator(
+                    f"Cannot use the access key {access.access_key_id}: its secret is not stored. "
+                    "Add the destination again."
+                )
+            session = sealed_session(self._loader)
+            session.set_credentials(access.access_key_id, self._decrypt(access.secret_encrypted))
+            return boto3.Session(botocore_session=session)
+        operator = _with_loader(botocore.session.Session(), self._loader)
+        if access.role_arn is None:
+            return boto3.Session(botocore_session=operator)
+        session = sealed_session(self._loader)
+        role = _AssumedRole(_role_refresher(access, self._settings, operator, self._transport()))
+        session.register_component("credential_provider", CredentialResolver(providers=[role]))
+        return boto3.Session(botocore_session=session)
+
+    def _transport(self) -> Transport:
+        settings = self._settings
+        return Transport(
+            self._machine,
+            verify=settings.ca_bundle or True,
+            proxies=dict(settings.proxies),
+            timeouts_seconds=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
+            connections_max=settings.connections_max,
+        )
 
 
 class _Access(msgspec.Struct, frozen=True):
@@ -145,8 +180,6 @@ def _config(access: _Access, settings: ClientSettings) -> Config:
 
 def _connection(settings: ClientSettings) -> dict[str, Any]:
     return {
-        "connect_timeout": settings.connect_timeout_seconds,
-        "read_timeout": settings.read_timeout_seconds,
         # The ledger alone decides when something is tried again.
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         # An empty mapping, unlike none at all, keeps the environment's proxies out.
@@ -158,27 +191,6 @@ def _connection(settings: ClientSettings) -> dict[str, Any]:
 def _keep_to_the_region(params: dict[str, Any], **_: Any) -> None:
     # Without this botocore follows S3 to the bucket's true region and nobody learns of it.
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
-
-
-def _session_of(
-    access: _Access, settings: ClientSettings, decrypt: Decrypt, loader: Loader
-) -> boto3.Session:
-    if access.access_key_id is not None:
-        if access.secret_encrypted is None:
-            raise NeedsOperator(
-                f"Cannot use the access key {access.access_key_id}: its secret is not stored. "
-                "Add the destination again."
-            )
-        session = sealed_session(loader)
-        session.set_credentials(access.access_key_id, decrypt(access.secret_encrypted))
-        return boto3.Session(botocore_session=session)
-    operator = _with_loader(botocore.session.Session(), loader)
-    if access.role_arn is None:
-        return boto3.Session(botocore_session=operator)
-    session = sealed_session(loader)
-    role = _AssumedRole(_role_refresher(access, settings, operator))
-    session.register_component("credential_provider", CredentialResolver(providers=[role]))
-    return boto3.Session(botocore_session=session)
 
 
 class _AssumedRole(CredentialProvider):
@@ -218,7 +230,10 @@ def _with_loader(session: botocore.session.Session, loader: Loader) -> botocore.
 
 
 def _role_refresher(
-    access: _Access, settings: ClientSettings, operator: botocore.session.Session
+    access: _Access,
+    settings: ClientSettings,
+    operator: botocore.session.Session,
+    transport: Transport,
 ) -> Callable[[], dict[str, str]]:
     sts: Any = operator.create_client(
         "sts",
@@ -227,6 +242,7 @@ def _role_refresher(
         verify=settings.ca_bundle or True,
         config=Config(**_connection(settings)),
     )
+    sts.meta.events.register("before-send.sts", transport.send)
     request: dict[str, Any] = {
         "RoleArn": access.role_arn,
         "RoleSessionName": ROLE_SESSION_NAME,

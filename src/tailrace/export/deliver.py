@@ -5,6 +5,7 @@ Called by the exporter's workers, which decide what a failure means for the run.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from typing import BinaryIO, Literal
@@ -14,10 +15,11 @@ from isal import isal_zlib
 
 from tailrace import killpoints
 from tailrace.clock import MICROS, Clock
-from tailrace.errors import Transient
+from tailrace.errors import LeaseLost, Transient
 from tailrace.export.bucket import put_if_absent
 from tailrace.export.multipart import abort
 from tailrace.export.objects import Item, Store, item_of_bytes
+from tailrace.export.transport import alive
 from tailrace.hours import Hour
 from tailrace.state.delivery import Delivery, Destination
 from tailrace.state.ledger import Ledger
@@ -26,7 +28,7 @@ from tailrace.state.sealed import SealedFile, SealedHour
 # How long a run stays ours after the last sign of life: longer than the time between renewals and
 # the silence that a request may meet, together. A crashed exporter's runs wait this long.
 LEASE_SECONDS = 35
-# While bytes flow the lease is extended this often.
+# While bytes flow, either way, the lease is extended this often.
 RENEW_SECONDS = 10
 
 Ending = Literal["success", "waiting"]
@@ -71,6 +73,17 @@ class LeaseHold:
         if self._stopping() or self._machine.now_micros() >= self._renew_at:
             self.check()
 
+    def keep(self) -> None:
+        """Extend the lease if that is due; whether it is lost, the next `check` says.
+
+        Called in the middle of an answer, which is wanted whole: it may hold an upload's ID.
+        """
+        if self._machine.now_micros() >= self._renew_at:
+            now = self._machine.now_micros()
+            with contextlib.suppress(LeaseLost):
+                self._ledger.renew(self._held, now + LEASE_SECONDS * MICROS)
+                self._renew_at = now + RENEW_SECONDS * MICROS
+
     def upload_started(self, key: str, upload_id: str) -> None:
         """Store the upload in the run's row."""
         self._ledger.upload_started(self._held, key, upload_id)
@@ -111,6 +124,10 @@ class Run:
         Return `waiting` where the hour is open and its files so far are delivered. Raise what
         `put_if_absent` raises, `LeaseLost` and `Stopped`.
         """
+        with alive(self._hold.keep):
+            return self._deliver()
+
+    def _deliver(self) -> Ending:
         self._abort_left_over()
         # Read before the files, so that a sealed hour's list is complete.
         sealed = self._ledger.sealed_hour(self._held.scope, self._held.hour)

@@ -159,8 +159,9 @@ TABLE: dict[str, Row] = {
     "Throttling": TEMPORARY,
     "ThrottlingException": TEMPORARY,
     "RequestLimitExceeded": TEMPORARY,
-    # An upload that vanished is begun anew.
+    # An upload that vanished, or whose parts the store does not know, is begun anew.
     "NoSuchUpload": TEMPORARY,
+    "InvalidPart": TEMPORARY,
     # HEAD with credentials that ended, among others.
     "400": _WORDLESS,
     **dict.fromkeys(_CREDENTIALS, _OUR_KEY),

@@ -5,10 +5,9 @@ Started by the service's export process. What to do about a failure is decided h
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -16,6 +15,7 @@ import structlog
 from tailrace.clock import MICROS, Clock
 from tailrace.errors import LeaseLost
 from tailrace.export import schedule
+from tailrace.export.at_work import AtWork
 from tailrace.export.deliver import LEASE_SECONDS, Layout, LeaseHold, OpenFile, Run, Stopped
 from tailrace.export.diagnose import diagnose
 from tailrace.export.objects import Store
@@ -73,7 +73,7 @@ class Exporter:
         self._turn = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._refusals = _Refusals()
-        self._at_work = _AtWork()
+        self._at_work = AtWork(workers=workers, per_destination=per_destination)
         self._watch = Watch(ports.ledger, ports.destinations, ports.clients, ports.machine)
         self._check_at_micros = 0
         self._whole_check_at_micros = 0
@@ -144,16 +144,18 @@ class Exporter:
         return False
 
     def _claim(self) -> Delivery | None:
-        return self._ports.ledger.claim(
-            now_micros=self._ports.machine.now_micros(),
-            lease_micros=LEASE_SECONDS * MICROS,
-            destination_limit=self._per_destination,
-            passing_over=self._at_work.at_least(self._per_destination),
+        return self._at_work.claim(
+            lambda passing_over: self._ports.ledger.claim(
+                now_micros=self._ports.machine.now_micros(),
+                lease_micros=LEASE_SECONDS * MICROS,
+                destination_limit=self._per_destination,
+                passing_over=passing_over,
+            )
         )
 
     def _see_through(self, held: Delivery) -> None:
         try:
-            with self._at_work.on(held.destination_id):
+            with self._at_work.leaving(held):
                 self._deliver(held)
         except LeaseLost:
             log.warning("export_lease_lost", **_names(held))
@@ -200,6 +202,7 @@ class Exporter:
             self._settle(held, destination, diagnose(error, destination, key), error)
             return
         self._refusals.forget(held)
+        self._at_work.ended_well(held)
         log.info("export_" + ending, **_names(held))
 
     def _settle(
@@ -207,6 +210,7 @@ class Exporter:
     ) -> None:
         """Decide what a failure means: another try, an outage, or a person's turn."""
         ledger, now = self._ports.ledger, self._ports.machine.now_micros()
+        self._at_work.failed(held, cause)
         facts = {"kind": cause.kind, "code": cause.code, "why": cause.sentence, **_names(held)}
         if cause.kind == "conflict":
             self._refusals.forget(held)
@@ -225,33 +229,6 @@ class Exporter:
             ledger.retry(held, cause, schedule.after_trouble(held.attempts, now, self._ports.ids))
             trace = error if cause.kind == "unknown" else None
             log.warning("export_trouble", exc_info=trace, **facts)
-
-
-class _AtWork:
-    """How many workers are at each destination, also such as hang there beyond their lease.
-
-    Without it a store that never ends an answer would be given one worker after the other.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[int] = Counter()
-
-    @contextlib.contextmanager
-    def on(self, destination_id: int) -> Iterator[None]:
-        """Count one more worker meanwhile."""
-        with self._lock:
-            self._counts[destination_id] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._counts[destination_id] -= 1
-
-    def at_least(self, workers: int) -> list[int]:
-        """Return the destinations that have as many workers."""
-        with self._lock:
-            return [destination for destination, n in self._counts.items() if n >= workers]
 
 
 class _Refusals:

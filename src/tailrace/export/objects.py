@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from tailrace.errors import Corrupt, NeedsCustomer, Transient
-from tailrace.export.parts import FilePart, crc32_of
+from tailrace.export.parts import FilePart, crc32_of, crc32_text
 from tailrace.state.delivery import Capabilities, DeliveredHow
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ SHA256_KEY = "tailrace-sha256"
 STORE_ERRORS = (ClientError, BotoCoreError, ResponseParserError, KeyError, ValueError)
 
 _BUSY = {"ConditionalRequestConflict", "OperationAborted"}
+_WORDLESS = {301, 400, 403}
 
 
 class ObjectConflict(NeedsCustomer):
@@ -94,7 +95,7 @@ def look(store: Store, item: Item) -> DeliveredHow | None:
     Ours means the size and the SHA-256 in its metadata. Raise `ObjectConflict` otherwise.
     """
     try:
-        head = store.client.head_object(Bucket=store.bucket, Key=item.key)
+        head = _head(store, item.key)
     except ClientError as error:
         if status_of(error) == 404 and code_of(error) in {"404", "NoSuchKey", "NotFound"}:
             return None
@@ -106,6 +107,26 @@ def look(store: Store, item: Item) -> DeliveredHow | None:
     raise ObjectConflict(
         store.bucket, item.key, f"{size} bytes, SHA-256 {sha256 or 'not written by tailrace'}"
     )
+
+
+def _head(store: Store, key: str) -> Mapping[str, Any]:
+    """Return an object's headers; where they are refused, raise an error that has words.
+
+    A HEAD's refusal has no body, and 403 alone would name a permission where in truth a clock, a
+    token or a region is wrong. A GET needs the same permission and says which it is.
+    """
+    try:
+        return store.client.head_object(Bucket=store.bucket, Key=key)
+    except ClientError as error:
+        if status_of(error) not in _WORDLESS:
+            raise
+    try:
+        answer = store.client.get_object(Bucket=store.bucket, Key=key)
+    except ClientError as error:
+        raise ClientError(error.response, "HeadObject") from None
+    # The refusal was over. Its headers are what was asked for; closed, its body stays unread.
+    answer["Body"].close()
+    return answer
 
 
 def checked_body(store: Store, item: Item, file: BinaryIO, hold: Hold) -> FilePart:
@@ -126,12 +147,34 @@ def checked_body(store: Store, item: Item, file: BinaryIO, hold: Hold) -> FilePa
 
 
 def check_stored(store: Store, item: Item, answer: Mapping[str, Any]) -> None:
-    """Raise `Unconfirmed` unless the answer to Put or Complete holds the object's ETag."""
+    """Check that the answer to Put or Complete names the object, and no other bytes.
+
+    Raise `Unconfirmed` without an ETag. Where the answer holds another CRC32 than was sent, ask the
+    store: raise `ObjectConflict` if it does hold other bytes, `Unconfirmed` if it does not say.
+    """
     if not answer.get("ETag"):
         raise Unconfirmed(
             f"Cannot be sure of s3://{store.bucket}/{item.key}: the store answered 200 without the "
             "object's ETag. It is looked for and put again."
         )
+    if _sum_in(answer) in {None, crc32_text(item.crc32)}:
+        return
+    held = _sum_in(
+        store.client.head_object(Bucket=store.bucket, Key=item.key, ChecksumMode="ENABLED")
+    )
+    if held is None:
+        raise Unconfirmed(
+            f"Cannot be sure of s3://{store.bucket}/{item.key}: the store answered another CRC32 "
+            "than was sent, and does not say what it holds. It is looked for and put again."
+        )
+    if held != crc32_text(item.crc32):
+        raise ObjectConflict(store.bucket, item.key, f"CRC32 {held}, not what was sent")
+
+
+def _sum_in(answer: Mapping[str, Any]) -> str | None:
+    """Return the CRC32 of the whole object; one of its parts' sums (`…-2`) says nothing here."""
+    found = answer.get("ChecksumCRC32")
+    return found if found and "-" not in found else None
 
 
 def object_options(item: Item) -> dict[str, Any]:
