@@ -93,7 +93,11 @@ class Files:
             raise
         os.close(descriptor)
         killpoints.reached(f"{point}.written")
-        self.rename(temporary, path)
+        try:
+            self.rename(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         killpoints.reached(f"{point}.renamed")
         self.sync_folder(path.parent)
         killpoints.reached(f"{point}.durable")

@@ -24,6 +24,8 @@ _PACK_MAGIC = b"tr-pack"
 PACK_HEADER = _PACK_MAGIC + bytes([PACK_FORMAT])
 
 _PACK_NAME = re.compile(r"[0-9]{8,}-[0-9]{8,}\.pack")
+# What a process leaves that dies while it writes a pack; no later one takes the name again.
+_PACK_TEMPORARY = re.compile(r"\.([0-9]{8,})-[0-9]{8,}\.pack\.tmp")
 
 
 def pack_name(epoch: int, sequence: int) -> str:
@@ -90,6 +92,15 @@ class FolderArchive:
     def remove_pack(self, name: str) -> None:
         """Remove a pack that no chunk row names; one that is gone is fine."""
         self._files.remove(self._packs / name)
+
+    def remove_unfinished_packs(self, before_epoch: int) -> None:
+        """Remove what processes of earlier epochs left that died while they wrote a pack."""
+        if not self._packs.exists():
+            return
+        for path in list(self._packs.iterdir()):
+            found = _PACK_TEMPORARY.fullmatch(path.name)
+            if found is not None and int(found[1]) < before_epoch:
+                self._files.remove(path)
 
     def put_file(self, scope: int, hour: Hour, name: str, chunks: Iterable[Buffer]) -> int:
         """Write a sealed file whole, replacing a crash's left-over; return its size in bytes."""
