@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from tailrace.archive.batch import FileBatch
+from tailrace.archive.batch import Fence, FileBatch
 from tailrace.errors import Corrupt, NewerFormat
 from tailrace.files import Buffer, Files
 from tailrace.hours import Hour
@@ -108,12 +108,13 @@ class FolderArchive:
             return batch.write(self.file_path(scope, hour, name), chunks)
 
     @contextmanager
-    def new_files(self) -> Iterator[FileBatch]:
+    def new_files(self, fence: Fence = nullcontext) -> Iterator[FileBatch]:
         """Put many sealed files, each under its `file_path`; durable when the block ends.
 
+        They get their names inside `fence()`, so that whoever may no longer do that replaces none.
         The kill points are `seal.file.written`, `seal.file.renamed` and `seal.file.durable`.
         """
-        batch = FileBatch(self._files, "seal.file")
+        batch = FileBatch(self._files, "seal.file", fence)
         try:
             yield batch
             batch.finish()
