@@ -11,7 +11,7 @@ TESTS = tests
 WORKERS = 4
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: environment ## show the whole journey, from an SDK to a file in a bucket, in under a minute
 	@$(BIN)/python -m tailrace.demo
@@ -30,6 +30,10 @@ check: environment ## check style, types and the layers of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+diskfaults: environment ## let every single write fail, long; make test takes some of them
+	@sh scripts/debian-packages
+	@TAILRACE_LONG=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
+
 bench: environment ## measure ingest and processing; results go to bench-results
 	@$(BIN)/python -m benchmarks
 
@@ -40,4 +44,4 @@ clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench-results
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test check bench environment clean
+.PHONY: help demo run test check diskfaults bench environment clean

@@ -29,7 +29,7 @@ from tests.faults.life import Life, shrink
 from tests.faults.running import Running, make_folder, stored, wait_for
 from tests.faults.story import end_hour, pass_seconds, post
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 """Real processes start, under strace, which takes seconds."""
 
 REQUESTS = 5
@@ -184,7 +184,7 @@ class S3:
                 self.send_header("Content-Length", str(length))
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *args: object) -> None:
                 return
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
