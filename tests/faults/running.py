@@ -24,7 +24,7 @@ from tailrace.folder import DataFolder
 from tailrace.ids import SystemIds
 from tailrace.log.reader import LogReader
 from tailrace.log.writer import LogWriter
-from tailrace.ops.heartbeats import is_alive, read_heartbeats
+from tailrace.ops.heartbeats import Heartbeat, is_alive, read_heartbeats
 from tailrace.state.database import open_database
 from tailrace.state.secrets import Secrets
 
@@ -67,6 +67,7 @@ class Running:
         self.errors_path = folder.path.parent / f"{part}-{number}.err"
         self.trace_path = folder.path.parent / f"{part}-{number}.trace"
         self._folder = folder
+        self._traced = bool(tracing)
         self._name = "collector-1" if part == "collector" else part
         command = [sys.executable, "-m", "tailrace", "run", part, "--data", str(folder.path)]
         command += ["--listen", f"127.0.0.1:{self.port}"]
@@ -82,10 +83,17 @@ class Running:
 
     def _beating(self) -> int:
         assert self.process.poll() is None, self.errors()
+        beat = self.beat()
+        return 0 if beat is None else beat.process
+
+    def beat(self) -> Heartbeat | None:
+        """Return this part's latest word, not that of another instance."""
         for beat in read_heartbeats(self._folder.run):
-            if beat.part == self._name and is_alive(beat, SystemClock().steady_micros()):
-                return beat.process
-        return 0
+            own = self._traced or beat.process == self.process.pid
+            alive = is_alive(beat, SystemClock().steady_micros())
+            if beat.part == self._name and own and alive:
+                return beat
+        return None
 
     def post(self, api_key: str, request: int, timeout_seconds: float = 20) -> int:
         """Send one event; return the answer's status, 0 if none came."""
@@ -114,11 +122,11 @@ class Running:
     def stop(self) -> None:
         """End the part, and whoever traces it."""
         if self.process.poll() is None:
-            for beat in read_heartbeats(self._folder.run):
-                if beat.part == self._name:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(beat.process, signal.SIGCONT)
-                        os.kill(beat.process, signal.SIGTERM)
+            beat = self.beat() if self._traced else None
+            with contextlib.suppress(ProcessLookupError):
+                number = self.process.pid if beat is None else beat.process
+                os.kill(number, signal.SIGCONT)
+                os.kill(number, signal.SIGTERM)
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:

@@ -120,8 +120,7 @@ def test_a_processor_stopped_in_a_checkpoint_commits_nothing_once_another_took_o
         f"--trace-path={pack}",
     )
     process = stalled.wait_until_up()
-    wait_for(lambda: Counter(folder.processing_database.parent.glob("processing.sqlite")))
-    wait_for(lambda: _has_processed(folder))
+    wait_for(lambda: has_processed(stalled))
     # A stop commits what is open; the signal comes between the pack and the commit.
     os.kill(process, signal.SIGTERM)
     wait_for(lambda: stalled.trace_path.exists() and "SIGSTOP" in stalled.trace_path.read_text())
@@ -129,8 +128,7 @@ def test_a_processor_stopped_in_a_checkpoint_commits_nothing_once_another_took_o
 
     (folder.path / "processing.lock").unlink()
     after = start(folder, "processor")
-    after.wait_until_up()
-    wait_for(lambda: _has_processed(folder))
+    wait_for(lambda: has_processed(after))
     after.stop()
     assert after.process.returncode == 0
     assert lines_and_accepted(folder) == (REQUESTS, REQUESTS)
@@ -142,10 +140,11 @@ def test_a_processor_stopped_in_a_checkpoint_commits_nothing_once_another_took_o
     assert lines_and_accepted(folder) == (REQUESTS, REQUESTS)
 
 
-def _has_processed(folder: DataFolder) -> bool:
-    """Whether the settings of the hour are stored, as before its first record is processed."""
-    with closing(sqlite3.connect(folder.processing_database)) as connection:
-        return bool(connection.execute("SELECT count(*) FROM project_hour").fetchone()[0])
+def has_processed(processor: Running) -> bool:
+    """Say whether a processor has taken all requests, committed or not."""
+    assert processor.process.poll() is None, processor.errors()
+    beat = processor.beat()
+    return beat is not None and beat.counters["processed_entries"] >= REQUESTS
 
 
 class S3:
