@@ -12,7 +12,7 @@ WORKERS = 4
 SECONDS = 60
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: environment ## show the whole journey, from an SDK to a file in a bucket, in under a minute
 	@$(BIN)/python -m tailrace.demo
@@ -31,7 +31,11 @@ check: environment ## check style, types and the layers of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: environment ## measure ingest and processing; results go to bench-results fuzz-results
+diskfaults: environment ## let every single write fail, long; make test takes some of them
+	@sh scripts/debian-packages
+	@TAILRACE_LONG=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
+
+bench: environment ## measure ingest and processing; results go to bench-results
 	@$(BIN)/python -m benchmarks
 
 fuzz: environment ## feed hostile bytes to each reader of input, for SECONDS=60 each
@@ -45,7 +49,8 @@ environment:
 	@sh scripts/environment
 
 clean: ## remove the environment, caches and results; data folders stay
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench-results
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf bench-results fuzz-results
 	@find src tests benchmarks fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test check bench fuzz crowd environment clean
+.PHONY: help demo run test check diskfaults bench fuzz crowd environment clean

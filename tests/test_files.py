@@ -33,6 +33,20 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
+class _NoRename(Files):
+    def rename(self, source: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_failed_rename_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    Files().put_whole(path, [b"old"])
+    with pytest.raises(OSError, match="Input/output"):
+        _NoRename().put_whole(path, [b"new"])
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
 @pytest.mark.parametrize(
     ("point", "content"), [("written", b"old"), ("renamed", b"new"), ("durable", b"new")]
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
-from tailrace.app.serve import _wait_for_former_parts
-from tailrace.errors import InUse
+from tailrace.app.serve import _prepare, _wait_for_former_parts
+from tailrace.errors import InUse, NeedsOperator
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.log.partitions import partition_folder
@@ -36,3 +37,23 @@ def test_a_part_of_a_killed_service_is_waited_for_but_not_for_ever(
     _wait_for_former_parts(folder, [1, 2], files, seconds=20)
     ending.join()
     files.lock(folder.path / name, "a part").release()
+
+
+def test_a_start_refuses_a_log_that_was_copied_back(folder: DataFolder, tmp_path: Path) -> None:
+    _prepare(folder, None, Files())
+    shutil.copytree(folder.log, tmp_path / "older")
+    _prepare(folder, None, Files())
+    shutil.rmtree(folder.log)
+    shutil.copytree(tmp_path / "older", folder.log)
+    with pytest.raises(NeedsOperator, match="of different age"):
+        _prepare(folder, None, Files())
+
+
+def test_a_start_without_room_draws_no_age(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _prepare(folder, None, Files())
+    before = (folder.log / "age.json").read_bytes()
+    monkeypatch.setattr(Files, "free_bytes", lambda *_: 0)
+    _prepare(folder, None, Files())
+    assert (folder.log / "age.json").read_bytes() == before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_a_torn_end_publishes_nothing(
     whole[at] ^= data.draw(st.integers(1, 255))
     (folder / END_FILE).write_bytes(bytes(whole))
     assert read_end(folder) is None
+
+
+def test_an_end_that_is_only_half_taken_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: plain(fd, data[: len(data) // 2], at))
+    file = EndFile(tmp_path)
+    with pytest.raises(OSError, match="only 14 of the end's 28 bytes"):
+        file.publish(End(1, 2))
+    file.close()
 
 
 def test_an_end_of_a_newer_release_is_refused(tmp_path: Path) -> None:

@@ -228,3 +228,63 @@ def test_stamps_pass_those_of_other_partitions(tmp_path: Path, clock: SteppedClo
     stamps = stamper(tmp_path, clock)
     stamps.observe(START + 900)
     assert stamps.take() == START + 901
+
+
+def test_a_clock_that_was_set_back_for_a_while_and_is_right_again_needs_no_word(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    stamps = stamper(tmp_path, clock)
+    stamps.take()
+    clock.step(-3600 * MICROS)
+    for _ in range(60):
+        stamps.observe()
+        stamps.take()
+        clock.advance(MICROS)
+    clock.step(3600 * MICROS)
+    stamps.observe()
+    assert not stamps.is_stepped()
+    assert stamps.take() == START + MINUTE
+    assert stamps.state.condition == "right"
+
+
+def test_a_clock_that_was_set_back_and_then_too_far_forward_waits(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    stamps = stamper(tmp_path, clock)
+    stamps.take()
+    clock.step(-3600 * MICROS)
+    stamps.observe()
+    clock.advance(MINUTE)
+    clock.step(3605 * MICROS + 1)
+    stamps.observe()
+    assert stamps.is_stepped()
+
+
+def test_a_clock_that_was_set_back_for_good_is_guarded_again_once_it_caught_up(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    stamps = stamper(tmp_path, clock)
+    stamps.take()
+    clock.step(-60 * MICROS)
+    stamps.observe()
+    clock.advance(MINUTE + MICROS)
+    stamps.observe()
+    clock.step(6 * MICROS)
+    stamps.observe()
+    assert stamps.is_stepped()
+
+
+def test_after_a_start_behind_the_log_the_right_time_needs_no_word(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    clock.step(-3600 * MICROS)
+    stamps = stamper(tmp_path, clock, START)
+    assert stamps.state.condition == "behind"
+    clock.advance(MINUTE)
+    clock.step(3600 * MICROS)
+    stamps.observe()
+    assert not stamps.is_stepped()
+    assert stamps.take() == START + MINUTE
+    clock.step(6 * MICROS)
+    stamps.observe()
+    assert stamps.is_stepped()

@@ -271,3 +271,67 @@ def test_whatever_fails_exactly_the_answered_records_are_there(
     reader.close()
     assert found == answered
     assert positions == sorted(set(positions))
+
+
+def test_a_writer_whose_lock_was_deleted_acknowledges_nothing_more(
+    open_writer: OpenWriter,
+    make_record: MakeRecord,
+    read_all: Callable[..., list[bytes]],
+    log_folder: Path,
+) -> None:
+    stalled = open_writer()
+    append(stalled, make_record("before"))
+    (log_folder / "1" / "lock").unlink()
+    after = open_writer()
+    append(after, make_record("of the next"))
+    with pytest.raises(LogBroken, match="another may write here"):
+        append(stalled, make_record("too late"))
+    append(after, make_record("and on"))
+    stalled.close()
+    after.close()
+    open_writer()
+    bodies = [make_record(text).body for text in ("before", "of the next", "and on")]
+    assert read_all() == bodies
+
+
+def test_what_is_written_while_another_takes_over_is_acknowledged_by_nobody(
+    open_writer: OpenWriter,
+    make_record: MakeRecord,
+    read_all: Callable[..., list[bytes]],
+    log_folder: Path,
+) -> None:
+    class Overtaken(Files):
+        """Let another writer start just before the group is written, as after a long stall."""
+
+        armed = False
+
+        def open_append(self, path: Path) -> AppendFile:
+            return Late(super().open_append(path), self)
+
+    class Late(AppendFile):
+        def __init__(self, plain: AppendFile, files: Overtaken) -> None:
+            super().__init__(plain.path, plain._descriptor)
+            self._files = files
+
+        def write(self, data: bytes | bytearray | memoryview) -> int:
+            if self._files.armed:
+                self._files.armed = False
+                (log_folder / "1" / "lock").unlink()
+                others.append(open_writer())
+                append(others[0], make_record("of the next"))
+            return super().write(data)
+
+    others: list[LogWriter] = []
+    files = Overtaken()
+    stalled = open_writer(files=files)
+    append(stalled, make_record("before"))
+    files.armed = True
+    with pytest.raises(LogBroken, match="another may write here"):
+        append(stalled, make_record("too late"))
+    append(others[0], make_record("and on"))
+    bodies = [make_record(text).body for text in ("before", "of the next", "and on")]
+    assert read_all() == bodies
+    stalled.close()
+    others[0].close()
+    open_writer()
+    assert read_all() == bodies

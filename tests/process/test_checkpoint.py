@@ -93,6 +93,10 @@ def test_a_crash_between_pack_and_commit_exports_once(bench: Any) -> None:
 def test_left_over_packs_go_only_after_the_own_first_checkpoint(bench: Any) -> None:
     for name in ("00000001-00000009.pack", "00000002-00000007.pack", "00000003-00000001.pack"):
         bench.archive.put_pack(name, [b"x"])
+    # A process that is killed while it writes a pack leaves up to all of it.
+    folder = bench.folder / "packs"
+    for name in ("00000001-00000010.pack", "00000002-00000008.pack"):
+        (folder / f".{name}.tmp").write_bytes(b"half")
     bench.crash()
     bench.processor.run_round()
     bench.processor.checkpoint()
@@ -103,6 +107,8 @@ def test_left_over_packs_go_only_after_the_own_first_checkpoint(bench: Any) -> N
 
     # The epoch is 2 now: what it or a later one made may still get a row.
     assert packs(bench) == ["00000002-00000007.pack", "00000003-00000001.pack"]
+    unfinished = [path.name for path in folder.iterdir() if path.suffix == ".tmp"]
+    assert unfinished == [".00000002-00000008.pack.tmp"]
 
 
 def test_a_processor_that_was_superseded_can_not_commit(bench: Any) -> None:

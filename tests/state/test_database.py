@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 import tailrace.state.migrations
@@ -186,3 +186,15 @@ def test_the_tables_can_be_made_in_postgresql() -> None:
         assert "_micros BIGINT" in text or not any("micros" in c.name for c in table.columns)
         for index in table.indexes:
             assert "CREATE INDEX" in str(CreateIndex(index).compile(dialect=dialect))
+
+
+def test_a_connection_that_can_only_read_is_not_kept(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "tailrace.sqlite")
+    with engine.connect() as connection:
+        # What SQLite gives out where the disk failed while the file was opened for writing.
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    with pytest.raises(OperationalError, match="readonly"), writing(engine) as connection:
+        next_number(connection, "project")
+    with writing(engine) as connection:
+        next_number(connection, "project")
+    engine.dispose()

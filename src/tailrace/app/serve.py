@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
+from sqlalchemy.engine import Engine
 
+from tailrace.app.ages import aged_parts, renew
 from tailrace.app.listening import Address, bind, bind_or_free, url
 from tailrace.app.supervisor import Part, Supervisor
 from tailrace.clock import SystemClock
@@ -18,9 +20,11 @@ from tailrace.errors import InUse
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
+from tailrace.ids import SystemIds
 from tailrace.log.partitions import partition_folder, usable_partitions
 from tailrace.ops.heartbeats import Heart, is_alive, read_heartbeats
 from tailrace.ops.logs import configure_logs
+from tailrace.seal.disk import DiskGuard, checkpoints_allowed
 from tailrace.settings import load
 from tailrace.state.database import open_database
 from tailrace.state.destinations import Destinations
@@ -71,8 +75,20 @@ def _prepare(folder: DataFolder, clock_start: str | None, files: Files) -> None:
 
     try:
         folder.fix_clock(clock_start, files, before=date_destinations)
+        _renew_ages(folder, engine, files)
     finally:
         engine.dispose()
+
+
+def _renew_ages(folder: DataFolder, engine: Engine, files: Files) -> None:
+    guard = DiskGuard.of_settings(
+        files, folder.path, folder.clock(), load(folder.path, os.environ).settings.disk
+    )
+    if checkpoints_allowed(guard.level()):
+        renew(aged_parts(folder, engine, files), SystemIds())
+    else:
+        # Deliveries go on though nothing can be written; the next start draws an age again.
+        log.warning("age_not_renewed", reason="too little disk is free")
 
 
 def _wait_for_former_parts(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,13 +22,18 @@ OPEN_FILES_MAX = 64
 SYNC_THREADS = 8
 
 T = TypeVar("T")
+Fence = Callable[[], AbstractContextManager[None]]
 
 
 class FileBatch:
     """Files that appear whole or not at all; they count only after `finish`. One thread."""
 
-    def __init__(self, files: Files, point: str) -> None:
-        """Name the kill points `{point}.written`, `{point}.renamed` and `{point}.durable`."""
+    def __init__(self, files: Files, point: str, fence: Fence = nullcontext) -> None:
+        """Name the kill points `{point}.written`, `{point}.renamed` and `{point}.durable`.
+
+        Files get their names inside `fence()`, which raises where they belong to another now.
+        """
+        self._fence = fence
         self._files = files
         self._point = point
         self._open: list[tuple[int, Path, Path]] = []
@@ -68,8 +74,9 @@ class FileBatch:
             for descriptor, _, _ in written:
                 os.close(descriptor)
         killpoints.reached(f"{self._point}.written")
-        for _, temporary, path in written:
-            self._files.rename(temporary, path)
+        with self._fence():
+            for _, temporary, path in written:
+                self._files.rename(temporary, path)
         killpoints.reached(f"{self._point}.renamed")
         self._together(self._files.sync_folder, sorted({path.parent for _, _, path in written}))
         killpoints.reached(f"{self._point}.durable")
@@ -91,11 +98,14 @@ class FileBatch:
                 pass
 
     def _begin(self, temporary: Path) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        # Never the file that a stalled process may still be writing to: it is taken away first.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._files.make_folder(temporary.parent)
         try:
             return os.open(temporary, flags, 0o640)
+        except FileExistsError:
+            self._files.remove(temporary)
         except FileNotFoundError:
             # The folder went in between, with the last of its files that was dropped.
             self._files.make_folder(temporary.parent)
-            return os.open(temporary, flags, 0o640)
+        return os.open(temporary, flags, 0o640)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from tailrace.archive.batch import FileBatch
+from tailrace.archive.batch import Fence, FileBatch
 from tailrace.errors import Corrupt, NewerFormat
 from tailrace.files import Buffer, Files
 from tailrace.hours import Hour
@@ -24,6 +24,8 @@ _PACK_MAGIC = b"tr-pack"
 PACK_HEADER = _PACK_MAGIC + bytes([PACK_FORMAT])
 
 _PACK_NAME = re.compile(r"[0-9]{8,}-[0-9]{8,}\.pack")
+# What a process leaves that dies while it writes a pack; no later one takes the name again.
+_PACK_TEMPORARY = re.compile(r"\.([0-9]{8,})-[0-9]{8,}\.pack\.tmp")
 
 
 def pack_name(epoch: int, sequence: int) -> str:
@@ -91,18 +93,28 @@ class FolderArchive:
         """Remove a pack that no chunk row names; one that is gone is fine."""
         self._files.remove(self._packs / name)
 
+    def remove_unfinished_packs(self, before_epoch: int) -> None:
+        """Remove what processes of earlier epochs left that died while they wrote a pack."""
+        if not self._packs.exists():
+            return
+        for path in list(self._packs.iterdir()):
+            found = _PACK_TEMPORARY.fullmatch(path.name)
+            if found is not None and int(found[1]) < before_epoch:
+                self._files.remove(path)
+
     def put_file(self, scope: int, hour: Hour, name: str, chunks: Iterable[Buffer]) -> int:
         """Write a sealed file whole, replacing a crash's left-over; return its size in bytes."""
         with self.new_files() as batch:
             return batch.write(self.file_path(scope, hour, name), chunks)
 
     @contextmanager
-    def new_files(self) -> Iterator[FileBatch]:
+    def new_files(self, fence: Fence = nullcontext) -> Iterator[FileBatch]:
         """Put many sealed files, each under its `file_path`; durable when the block ends.
 
+        They get their names inside `fence()`, so that whoever may no longer do that replaces none.
         The kill points are `seal.file.written`, `seal.file.renamed` and `seal.file.durable`.
         """
-        batch = FileBatch(self._files, "seal.file")
+        batch = FileBatch(self._files, "seal.file", fence)
         try:
             yield batch
             batch.finish()

@@ -10,7 +10,7 @@ import typer
 
 from tailrace import killpoints
 from tailrace.app.listening import LISTEN_DEFAULT, WEB_LISTEN_DEFAULT
-from tailrace.cli.output import DATA_DEFAULT, FAILED, DataOption, exit_code
+from tailrace.cli.output import DATA_DEFAULT, FAILED, DataOption, exit_code, machine_trouble
 from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:
@@ -71,9 +71,12 @@ def _run(
     except Exception as error:
         # The outermost place of the process: its log is where the reason is looked for.
         log = structlog.get_logger()
-        if isinstance(error, TailraceError):
-            log.critical("part_ends", reason=str(error))
-            raise typer.Exit(exit_code(error)) from error
+        known = error if isinstance(error, TailraceError) else machine_trouble(error)
+        if known is not None:
+            # A disk's trouble is told in a sentence; where it was met stands beside it.
+            trace = None if known is error else error
+            log.critical("part_ends", reason=str(known), exc_info=trace)
+            raise typer.Exit(exit_code(known)) from error
         log.critical("part_failed", exc_info=True)
         raise typer.Exit(FAILED) from error
 

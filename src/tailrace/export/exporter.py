@@ -110,10 +110,18 @@ class Exporter:
         return True
 
     def look_after(self) -> bool:
-        """Probe the destinations whose turn it is; once a minute check the derived rows."""
+        """Probe the destinations whose turn it is; once a minute check the derived rows.
+
+        What waits for a moment that a clock named before it was set back is made due.
+        """
         ports = self._ports
+        latest = ports.machine.now_micros() + schedule.WAIT_SECONDS_MAX * MICROS
+        woken = ports.ledger.wake_beyond(latest)
+        if woken:
+            log.warning("export_clock_went_back", woken=woken)
         self._watch.probe_due()
-        now = ports.machine.now_micros()
+        # A clock that is set back must not put the check off, so this follows steady time.
+        now = ports.machine.steady_micros()
         if now >= self._check_at_micros:
             self._check_at_micros = now + CHECK_SECONDS * MICROS
             missing = ports.ledger.check_derived(self._check_since(now))

@@ -14,6 +14,9 @@ PROBE_SECONDS = 900
 BACKOFF_FIRST_SECONDS = 2
 BACKOFF_MAX_SECONDS = 300
 
+# No run and no probe waits as long as this; what does was set by a clock that was then set back.
+WAIT_SECONDS_MAX = 3600
+
 
 def after_refusal(tries: int, now_micros: int) -> int | None:
     """Return when to try again after `tries` refusals in a row (1 for the first).

@@ -47,9 +47,15 @@ class EndFile:
         self._cut = False
 
     def publish(self, end: End) -> None:
-        """Let readers see `end` at once; call it only when everything before it is on disk."""
+        """Let readers see `end` at once; call it only when everything before it is on disk.
+
+        Raise `OSError` if the system takes no or not all of it: readers then see no end at all.
+        """
         data = _LAYOUT.pack(_MAGIC, END_VERSION, end.position, end.stamp)
-        os.pwrite(self._descriptor, data + _CRC.pack(isal_zlib.crc32(data)), 0)
+        data += _CRC.pack(isal_zlib.crc32(data))
+        written = os.pwrite(self._descriptor, data, 0)
+        if written != len(data):
+            raise OSError(f"only {written} of the end's {len(data)} bytes were taken")
         if not self._cut:
             # No reader believes a longer file, and nothing else would ever make it shorter.
             os.ftruncate(self._descriptor, _SIZE)

@@ -96,6 +96,7 @@ class Stamper:
         self.state = ClockState("right", 0, alarm=False)
         if last_stamp and self._wall - last_stamp > FORWARD_AFTER_START_MICROS_MAX:
             self._stepped = True
+        if self._stepped or self._wall < last_stamp:
             self._right_wall = last_stamp
             self._forward_max = FORWARD_AFTER_START_MICROS_MAX
 
@@ -116,8 +117,11 @@ class Stamper:
             return
         self._stepped = False
         self._looked_steady = None
-        self._forward_max = FORWARD_MICROS_MAX
-        self._right_wall, self._right_steady = wall, steady
+        if wall >= self._last:
+            self._forward_max = FORWARD_MICROS_MAX
+            self._right_wall, self._right_steady = wall, steady
+        # While the clock is behind the log, what it was before still says how far time has gone: a
+        # clock that comes back to that needs nobody's word.
         self._note_behind(wall, steady)
 
     def refusal(self) -> ClockStepped:

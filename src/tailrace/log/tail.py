@@ -76,7 +76,11 @@ class Tail:
         self._segment_bytes = segment_bytes
 
     def begin(self) -> Batch:
-        """Return an empty group at the tail, in a new segment if the newest is full or was cut."""
+        """Return an empty group at the tail, in a new segment if the newest is full or was cut.
+
+        Raise `LogBroken` if the partition may belong to another process now.
+        """
+        self._check_lock()
         full = self._position - self._segment.base >= self._segment_bytes
         if self._file is not None and full and self._has_entries():
             self._file.close()
@@ -106,6 +110,9 @@ class Tail:
         try:
             # From here on a crash can't lose the group; no request is answered before.
             file.sync_data()
+            # Whoever took the partition over while this process stood still read the log before
+            # these bytes came, or will find them: nobody knows which.
+            self._check_lock()
             self._end_file.publish(batch.end)
         except OSError as error:
             raise self._broken("cannot be brought to the disk", error) from error
@@ -157,6 +164,11 @@ class Tail:
             raise self._broken("can't be cut back after a write that failed", error) from error
         finally:
             file.close()
+
+    def _check_lock(self) -> None:
+        if self._lock.is_lost():
+            lost = OSError(f"its lock {self._lock.path} is gone, so another may write here")
+            raise self._broken("cannot be written to", lost)
 
     def _has_entries(self) -> bool:
         """Whether anything durable lies in the newest segment; one without is replaced."""

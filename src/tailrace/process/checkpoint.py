@@ -52,6 +52,10 @@ class PackArchive(Protocol):
         """Remove a pack that no row names."""
         ...
 
+    def remove_unfinished_packs(self, before_epoch: int) -> None:
+        """Remove what processes of earlier epochs left half-written."""
+        ...
+
 
 class Changes(msgspec.Struct):
     """All that one checkpoint commits."""
@@ -190,6 +194,7 @@ class Checkpoints:
         self._remove_packs(
             {name for name in self._archive.pack_names() if pack_epoch(name) < self._epoch}
         )
+        self._archive.remove_unfinished_packs(self._epoch)
         self._cleaned = True
 
 

@@ -62,7 +62,7 @@ class Closer:
         self._epoch = epoch
         self._partition_bytes = partition_bytes
         self._partitions = partitions
-        self._joining = Joining(store, archive)
+        self._joining = Joining(store, archive, epoch)
         self._waiting = Waiting(store, partition_bytes)
         self._handing = Handing(store, ledger, epoch)
         self._early = early

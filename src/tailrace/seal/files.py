@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from tailrace.archive.batch import FileBatch
+from tailrace.archive.batch import Fence, FileBatch
 from tailrace.archive.folder import FolderArchive
 from tailrace.errors import Corrupt
 from tailrace.hours import Hour
@@ -43,13 +43,13 @@ class Damaged(msgspec.Struct, frozen=True):
 
 
 def make_files(
-    archive: FolderArchive, plans: Iterable[FilePlan]
+    archive: FolderArchive, plans: Iterable[FilePlan], fence: Fence
 ) -> list[tuple[FilePlan, SealedFile | Damaged]]:
     """Join each plan's chunks into the archive; on return the files are on disk, whole.
 
-    Changes nothing but the archive, where the same plan makes the same bytes. Any thread may call.
+    Changes nothing but the archive, and that only inside `fence()`. Any thread may call.
     """
-    with archive.new_files() as batch:
+    with archive.new_files(fence) as batch:
         return [(plan, _make(archive, batch, plan)) for plan in plans]
 
 

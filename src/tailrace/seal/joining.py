@@ -20,8 +20,9 @@ class Joining:
     time keeps memory at one block.
     """
 
-    def __init__(self, store: ProcessingStore, archive: FolderArchive) -> None:
+    def __init__(self, store: ProcessingStore, archive: FolderArchive, epoch: int) -> None:
         self._store = store
+        self._epoch = epoch
         self._archive = archive
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seal")
         self._plans: tuple[FilePlan, ...] = ()
@@ -41,12 +42,15 @@ class Joining:
         """Reserve the chunks and return at once; call only when nothing is running."""
         self._plans = tuple(plans)
         self._store.reserved_chunks.update(self._chunk_ids())
-        self._running = self._thread.submit(make_files, self._archive, self._plans)
+        self._running = self._thread.submit(
+            make_files, self._archive, self._plans, lambda: self._store.fence(self._epoch)
+        )
 
     def take(self) -> list[Made]:
         """Wait for the batch and return what was made; the chunks are still reserved.
 
-        Raises `OSError` where the disk failed: nothing of the batch counts then.
+        Raises `OSError` where the disk failed, and `InUse` where another processor took over:
+        nothing of the batch counts then.
         """
         if self._running is None:
             return []

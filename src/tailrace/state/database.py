@@ -6,12 +6,13 @@ write lock at its beginning, so that a transaction never fails half-way because 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -97,6 +98,7 @@ def _engine(path: Path) -> Engine:
     )
     sa.event.listen(engine, "connect", _prepare_connection)
     sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "handle_error", _drop_if_read_only)
     return engine
 
 
@@ -112,6 +114,14 @@ def _prepare_connection(connection: DBAPIConnection, _entry: ConnectionPoolEntry
 def _begin(connection: Connection) -> None:
     write = connection.get_execution_options().get(_WRITE, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _drop_if_read_only(context: ExceptionContext) -> None:
+    # Where the disk fails while a database is opened, SQLite opens it for reading only and says
+    # nothing; kept in the pool, such a connection would refuse every write until the process ends.
+    code = getattr(context.original_exception, "sqlite_errorcode", 0)
+    if code & 0xFF == sqlite3.SQLITE_READONLY:
+        context.is_disconnect = True
 
 
 def _use_write_ahead_log(engine: Engine, path: Path) -> None:

@@ -50,6 +50,25 @@ class Outages(Book):
                 .values(outage_cause=text_of(cause), next_probe_micros=next_probe_micros)
             )
 
+    def wake_beyond(self, latest_micros: int) -> int:
+        """Make due what waits for a later moment than any schedule sets; return how much that is.
+
+        Such a time was set by a clock that has gone back since. A run that is still held is taken
+        over with a new lease, so that its holder writes no more.
+        """
+        runs = delivery.c.due_micros > latest_micros
+        probes = destination.c.next_probe_micros > latest_micros
+        with reading(self.engine) as connection:
+            beyond = sa.exists().where(runs), sa.exists().where(probes)
+            if not any(connection.execute(sa.select(*beyond)).one()):
+                return 0
+        with writing(self.engine) as connection:
+            woken = connection.execute(delivery.update().where(runs).values(due_micros=0))
+            probed = connection.execute(
+                destination.update().where(probes).values(next_probe_micros=0)
+            )
+            return woken.rowcount + probed.rowcount
+
     def end_outage(self, destination_id: int) -> bool:
         """Make every owed hour due at once; return False if there was no outage."""
         with writing(self.engine) as connection:

@@ -65,9 +65,10 @@ class ProcessingStore:
     nor is their pack removed.
     """
 
-    def __init__(self, connection: sqlite3.Connection, keys_folder: Path) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self.keys_folder = keys_folder
+        self.keys_folder = path.with_name(f"{path.stem}-keys")
+        self._path = path
         self.reserved_chunks: set[int] = set()
 
     @classmethod
@@ -85,7 +86,7 @@ class ProcessingStore:
                 "temp_store = MEMORY",
             ):
                 connection.execute(f"PRAGMA {pragma}")
-            store = cls(connection, path.with_name(f"{path.stem}-keys"))
+            store = cls(path, connection)
             store._prepare(path, ids)
         except BaseException:
             connection.close()
@@ -142,13 +143,22 @@ class ProcessingStore:
     def owned_transaction(self, epoch: int) -> Iterator[sqlite3.Connection]:
         """As `transaction`, but raise `InUse` at once if a later processor drew an epoch."""
         with self.transaction() as connection:
-            owner = self.meta("epoch", 0)
-            if owner != epoch:
-                raise InUse(
-                    f"Cannot write the processing database: epoch {owner} owns it, this processor "
-                    f"has {epoch}. Another processor took over; this one must end."
-                )
+            _check_owner(connection, epoch)
             yield connection
+
+    @contextmanager
+    def fence(self, epoch: int) -> Iterator[None]:
+        """Let no later processor draw its epoch before the block has ended; write nothing.
+
+        Any thread may call, on a connection of its own. Raise `InUse` if a later one has drawn it.
+        """
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            _check_owner(connection, epoch)
+            yield
+        finally:
+            connection.close()
 
     @contextmanager
     def checkpoint(self, epoch: int, moves: Sequence[Move]) -> Iterator[sqlite3.Connection]:
@@ -223,6 +233,15 @@ class ProcessingStore:
         if not stamps or min(stamps) == 0:
             return None
         return Hour.of_micros(min(stamps)).previous()
+
+
+def _check_owner(connection: sqlite3.Connection, epoch: int) -> None:
+    (owner,) = connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+    if owner != epoch:
+        raise InUse(
+            f"Cannot write the processing database: epoch {owner} owns it, this processor "
+            f"has {epoch}. Another processor took over; this one must end."
+        )
 
 
 def _statements(schema: str) -> list[str]:

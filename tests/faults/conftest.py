@@ -1,0 +1,24 @@
+"""Folders in memory: no power fails here, so nothing has to wait for a disk's syncs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory, or on disk where there is none."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path_factory.mktemp("disk")
+        return
+    folder = Path(tempfile.mkdtemp(prefix="tailrace-faults-", dir=MEMORY))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
