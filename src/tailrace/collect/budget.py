@@ -39,13 +39,18 @@ class Budget:
         """The number of requests that wait for room."""
         return len(self._waiting)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether who reads on has to wait."""
+        return self.bytes_used >= self.bytes_max or bool(self._waiting)
+
     def share(self) -> Share:
         """Return an empty share; use it as a context manager, which gives all back."""
         return Share(self)
 
     async def room(self, share: Share, deadline: float) -> None:
         """Return once bytes are free for a share; raise `BudgetFull` at `deadline` (loop time)."""
-        while (self.bytes_used >= self.bytes_max or self._waiting) and not self.is_oldest(share):
+        while self.is_full and not self.is_oldest(share):
             turn = asyncio.get_running_loop().create_future()
             entry = (turn, share)
             self._waiting.append(entry)
@@ -119,9 +124,7 @@ class Share:
     async def room(self) -> None:
         """Wait until there is room to read on; all waits of a request together are limited."""
         budget = self._budget
-        if budget.bytes_used < budget.bytes_max and not budget.waiting:
-            return
-        if budget.is_oldest(self):
+        if not budget.is_full or budget.is_oldest(self):
             return
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + budget.wait_seconds
@@ -148,6 +151,11 @@ class Share:
         self._api_key = api_key
         budget._add_to_key(api_key, self.bytes)
 
+    def give_back(self) -> None:
+        """Count nothing for this share any more."""
+        self.take(-self.bytes)
+        self._api_key = None
+
     def __enter__(self) -> Share:
         return self
 
@@ -157,5 +165,4 @@ class Share:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.take(-self.bytes)
-        self._api_key = None
+        self.give_back()
