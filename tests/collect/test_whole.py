@@ -138,13 +138,17 @@ def test_a_whole_request_that_expects_100_gets_it(server: Any, upload: Upload) -
     assert server.raw(request).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
 
 
-def test_a_whole_gzip_request_is_read_and_the_close_is_said(server: Any, upload: Upload) -> None:
+def test_a_whole_requests_encoding_and_close_are_heeded(server: Any, upload: Upload) -> None:
     body = gzip.compress(json.dumps(upload()).encode())
 
     answer = server.raw(in_one_piece(body, "Content-Encoding: gzip", "Connection: close"))
     plain = server.raw(in_one_piece(json.dumps(upload()).encode(), "Connection: close"))
 
+    sound = json.dumps(upload()).encode()
+    unknown = server.raw(in_one_piece(sound, "Content-Encoding: br", "Connection: close"))
+
     assert answer.split()[1] == plain.split()[1] == b"200"
+    assert unknown.split()[1] == b"415"
     assert b"connection: close" in answer
     assert b"connection: close" in plain
 
