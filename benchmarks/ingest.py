@@ -32,7 +32,9 @@ _DISTINCT_REQUESTS = 200  # sent in turn; the collector treats a repeated reques
 
 BARS = [
     Bar("100 events a request: CPU, collector / base", 2.0, most=True),
+    Bar("10 events a request: events/s, durable / not synced", 0.85, most=False),
     Bar("100 events a request: events/s, durable / not synced", 0.85, most=False),
+    Bar("1,000 events a request: events/s, durable / not synced", 0.85, most=False),
     Bar("1 event a request: CPU, collector / base", 2.0, most=True),
     Bar("100 events a request: events/s a core, collector", 100_000, most=False, note="(an aim)"),
 ]

@@ -87,12 +87,12 @@ def test_a_collector_on_a_full_disk_refuses_uploads_until_there_is_room(
         disk.error = errno.ENOSPC
         assert not writing.open_if_room()
         with pytest.raises(DiskReserve):
-            await writing.append(RECORD)
+            await writing.submit(RECORD)
         assert writing.clock_state is None
 
         disk.error = 0
         assert writing.open_if_room()
-        assert await writing.append(RECORD) > 0
+        assert await writing.submit(RECORD) > 0
         assert writing.open_if_room()
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import msgspec
@@ -221,6 +222,72 @@ def test_what_sdks_send_takes_the_fast_way(event: dict[str, Any]) -> None:
 
     assert opened is not None
     assert opened.accept() == Accepted(body.encode(), 1, None)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        '"user_id":"user-1","user_id":"user-1"',
+        '"user_id":"user-1","device_id":null,"device_id":null',
+        '"user_id":"user-1","event_properties":{"a":1,"a":1}',
+        '"user_id":"user-1","event_properties":{"a":1,"\\u0061":1}',
+        '"user_id":"user-1","event_properties":{},"event_properties":{}',
+        '"user_id":"user-1","event_properties":{"a":{"b":1,"b":1}}',
+        '"user_id":"user-1","event_properties":{"a":[{"b":1,"b":1}]}',
+        '"user_id":"user-1","user_properties":{"a":1,"a":1}',
+        '"user_id":"user-1","groups":{"a":"b","a":"b"}',
+        '"user_id":"user-1","group_properties":{"a":1,"a":1}',
+        '"user_id":"user-1","plan":{"branch":"a","branch":"a"}',
+        '"user_id":"user-1","own":1,"own":1',
+        '"user_id":"user-1","own":{"a":1,"a":1}',
+    ],
+)
+@pytest.mark.parametrize("more", ["", ',"options":{"min_id_length":5}', ',"request_metadata":{}'])
+def test_the_fast_way_accepts_no_repeated_key(keys: str, more: str) -> None:
+    event = f'{{"event_type":"a",{keys}}}'
+    body = f'{{"api_key":"k","events":[{event}]{more}}}'.encode()
+    sound = f'{{"api_key":"k","events":[{{"event_type":"a","user_id":"user-1"}}]{more}}}'.encode()
+
+    refused, accepted = open_fast(body, LIMITS), open_fast(sound, LIMITS)
+
+    assert refused is None or refused.accept() is None
+    assert accepted is not None
+    assert accepted.accept() == Accepted(sound, 1, None)
+
+
+def test_only_short_identifiers_can_fold_to_an_invalid_one() -> None:
+    changed = [
+        letter
+        for letter in map(chr, range(sys.maxunicode + 1))
+        if letter.lower().isascii() and len(letter.lower()) != 1
+    ]
+
+    assert changed == []
+
+
+@pytest.mark.parametrize("given", ["UNDEFINED", "Un\u212anown", "LMY47D", "N/A", "{}", ""])
+@pytest.mark.parametrize("name", ["user_id", "device_id"])
+def test_an_invalid_identifier_is_found_in_any_case(name: str, given: str) -> None:
+    events = [{"event_type": "a", name: given}]
+    options = {"min_id_length": 1}
+    body = json.dumps({"api_key": "k", "events": events, "options": options}).encode()
+    opened = open_fast(body, LIMITS)
+
+    assert opened is not None
+    assert opened.accept() is None
+    assert isinstance(read(body), Refused)
+
+
+@pytest.mark.parametrize("given", [" long-enough", "long-enough\t", "\u3000long-enough", "ab"])
+@pytest.mark.parametrize("name", ["user_id", "device_id"])
+def test_an_identifier_to_be_trimmed_or_refused_is_left_to_the_strict_way(
+    name: str, given: str
+) -> None:
+    body = json.dumps({"api_key": "k", "events": [{"event_type": "a", name: given}]}).encode()
+    opened = open_fast(body, LIMITS)
+
+    assert opened is not None
+    assert opened.accept() is None
 
 
 def test_nesting_that_only_an_ignored_key_has_is_not_kept() -> None:

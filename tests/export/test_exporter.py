@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tailrace.clock import MICROS
 from tailrace.demo import seaweed
 from tailrace.errors import LeaseLost
 from tailrace.export import exporter as exporter_module
@@ -229,50 +228,3 @@ def test_derived_rows_are_checked_each_minute_and_all_of_them_each_hour(world: A
     assert len(looks) == 62
     assert [number for number, since in enumerate(looks) if since is None] == [0, 60]
     assert looks[1] == Hour.of_micros(world.clock.now_micros()).plus(-8 * 24 - 1)
-
-
-DAY = 24 * 60 * MINUTE
-
-
-@pytest.mark.parametrize("state", ["retrying", "running"])
-def test_a_clock_that_was_set_back_by_a_day_delays_no_delivery(
-    world: Any, bucket: str, state: str
-) -> None:
-    world.add_destination(bucket)
-    world.seal(world.put_file(1, DATA))
-    world.clock.step(DAY * MICROS)
-    held = world.exporter()._claim()
-    if state == "retrying":
-        cause = Cause("temporary", "SlowDown", "slow", "wait")
-        world.ledger.retry(held, cause, world.clock.now_micros() + 300 * MICROS)
-    world.clock.step(-DAY * MICROS)
-
-    exporter = world.exporter()
-    assert not exporter.deliver_next()
-    exporter.look_after()
-    assert exporter.deliver_next()
-    assert world.run().state == "success"
-    with pytest.raises(LeaseLost):
-        world.ledger.renew(held, world.clock.now_micros())
-
-
-def test_a_clock_that_was_set_back_by_a_day_delays_no_probe(
-    world: Any, bucket: str, server: seaweed.Seaweed
-) -> None:
-    destination = outage(world, bucket, server)
-    world.clock.step(DAY * MICROS)
-    exporter = world.exporter()
-    exporter.look_after()
-    world.clock.step(-DAY * MICROS)
-    server.put_policy(bucket, seaweed.export_policy("exports/"))
-    exporter.look_after()
-    assert world.destinations.get(destination.id).outage_since_micros is None
-
-
-def test_times_that_a_schedule_set_are_left_as_they_are(world: Any, bucket: str) -> None:
-    world.add_destination(bucket)
-    world.seal(world.put_file(1, DATA))
-    exporter = world.exporter()
-    exporter._claim()
-    exporter.look_after()
-    assert not exporter.deliver_next()

@@ -99,6 +99,62 @@ def test_appends_that_wait_share_one_write_and_one_sync(
     assert read_all() == [make_record(text).body for text in texts]
 
 
+def test_all_appends_of_one_turn_of_the_loop_are_one_group(
+    open_writer: OpenWriter, make_record: MakeRecord, read_all: Callable[..., list[bytes]]
+) -> None:
+    files = CountingFiles()
+    writer = open_writer(files=files)
+    before = files.writes, files.syncs
+    files.held.clear()
+
+    async def main() -> tuple[bool, list[int]]:
+        first = writer.submit(make_record("first"))
+        # The loop's turn is not over: what is sent now belongs to the same group.
+        early = files.held.wait(0.1)
+        second = writer.submit(make_record("second"))
+        return early, [await first, await second]
+
+    early, stamps = asyncio.run(main())
+    assert not early
+    assert (files.writes, files.syncs) == (before[0] + 1, before[1] + 1)
+    assert stamps == sorted(set(stamps))
+    assert read_all() == [make_record("first").body, make_record("second").body]
+
+
+def test_what_arrived_before_the_close_is_stored(
+    open_writer: OpenWriter, make_record: MakeRecord, read_all: Callable[..., list[bytes]]
+) -> None:
+    writer = open_writer()
+
+    async def main() -> int:
+        stamp = writer.submit(make_record("last"))
+        writer.close()
+        with pytest.raises(Transient, match="closing"):
+            writer.submit(make_record("later"))
+        return await stamp
+
+    assert asyncio.run(main()) == writer.end.stamp
+    assert read_all() == [make_record("last").body]
+
+
+def test_a_loop_that_ended_before_it_handed_over_holds_nobody_up(
+    open_writer: OpenWriter, make_record: MakeRecord, read_all: Callable[..., list[bytes]]
+) -> None:
+    writer = open_writer()
+    ended = asyncio.new_event_loop()
+
+    async def leave() -> None:
+        writer.submit(make_record("left"))
+        ended.stop()
+
+    leaving = ended.create_task(leave())
+    ended.run_forever()
+    ended.close()
+    assert leaving.done()
+    asyncio.run(writer.append(make_record("next")))
+    assert read_all() == [make_record("left").body, make_record("next").body]
+
+
 def test_an_answer_waits_for_the_sync(open_writer: OpenWriter, make_record: MakeRecord) -> None:
     files = CountingFiles()
     writer = open_writer(files=files)

@@ -61,7 +61,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
 
     keys = Keys(KeyBook(engine), steady_seconds=lambda: context.clock.steady_micros() / MICROS)
     collector = Collector(
-        writing.append,
+        writing.submit,
         keys,
         context.clock,
         limits=_limits(settings.collect),
@@ -181,11 +181,11 @@ class _Log:
             return False
         return True
 
-    async def append(self, record: Record) -> int:
-        """Append, or raise `DiskReserve` while there is no writer."""
+    def submit(self, record: Record) -> asyncio.Future[int]:
+        """Append as `LogWriter.submit` does, or raise `DiskReserve` while there is no writer."""
         if self._writer is None:
             raise DiskReserve(f"The disk has no room to open partition {self._partition}.")
-        return await self._writer.append(record)
+        return self._writer.submit(record)
 
     async def tick_if_due(self) -> None:
         """Write a tick if one is due."""

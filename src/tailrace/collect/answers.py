@@ -35,6 +35,11 @@ class Answer(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+def headers_of(answer: Answer) -> Headers:
+    """Return all headers of an answer, but for the connection's."""
+    return [*JSON_HEADERS, (b"content-length", b"%d" % len(answer.body)), *answer.headers]
+
+
 class Refused(BadRequest):
     """The request is answered with `answer` and nothing of it is stored."""
 

@@ -48,6 +48,11 @@ class Budget:
         """The number of requests that wait for room."""
         return len(self._small) + len(self._large)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether somebody who asks for bytes has to wait, or waits already."""
+        return self.bytes_used >= self.large_bytes_max or self.waiting > 0
+
     def share(self) -> Share:
         """Return an empty share; use it as a context manager, which gives all back."""
         return Share(self)
@@ -178,6 +183,11 @@ class Share:
         self._api_key = api_key
         budget._add_to_key(api_key, self.bytes)
 
+    def give_back(self) -> None:
+        """Count nothing for this share any more."""
+        self.take(-self.bytes)
+        self._api_key = None
+
     def __enter__(self) -> Share:
         return self
 
@@ -187,5 +197,4 @@ class Share:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.take(-self.bytes)
-        self._api_key = None
+        self.give_back()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import http
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,12 +25,19 @@ KEEP_ALIVE_SECONDS = 75
 # Each connection may hold what no request has claimed yet: one read, and what it comes on top of.
 CONNECTIONS_MAX = 4096
 READ_BYTES = 32_768
+# While there are few, a request of a hundred events comes in one read; 24 MiB more for all of them.
+FEW_CONNECTIONS_MAX = 256
+FEW_READ_BYTES = 131_072
 UNCLAIMED_BYTES_MAX = 16_384
 BACKLOG = 2048
 # In-flight requests are answered within this after `stop`.
 STOP_SECONDS = 5
 
-_CLOSE: answers.Headers = [(b"connection", b"close")]
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
+    for status in http.HTTPStatus
+}
+_CLOSE = (b"connection", b"close")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -114,6 +122,9 @@ class _Connection(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _feeding = False
+    _unstarted: tuple[RequestResponseCycle, Any] | None = None
+    # The last request that was begun, or is about to be.
     _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -129,7 +140,11 @@ class _Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         began_in_head = self._in_head
+        self._feeding = True
         super().data_received(data)
+        self._feeding = False
+        if self._unstarted is not None:
+            self._start(*self._unstarted)
         if not self._in_head:
             self._stop_awaiting_head()
             cycle = self.cycle
@@ -154,6 +169,30 @@ class _Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        # uvicorn has no place to say of which class it shall be.
+        self.cycle.__class__ = _Exchange
+        # Bytes are not copied when the first are added to none, nor when they are handed on.
+        self.cycle.body = b""  # type: ignore[assignment]
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        if self._feeding:
+            # Begun when all of the read is parsed, and it shows whether the request is whole.
+            self._unstarted = (cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start(self, cycle: RequestResponseCycle, collector: Any) -> None:
+        """Begin a request; one that is here whole may need no task of its own."""
+        self._unstarted = None
+        is_whole = not (
+            cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing()
+        )
+        if is_whole and isinstance(cycle, _Exchange):
+            body = bytes(cycle.body)
+            if collector.take_whole(cycle.scope, body, cycle.respond):
+                return
+        self._start_asgi_task(cycle, collector)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(answers.failure(400, "Invalid HTTP request"))
@@ -171,10 +210,6 @@ class _Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.close()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
     def _refuse(self, answer: Answer) -> None:
         running = self._running
         if running is not None and not running.more_body and not running.response_complete:
@@ -188,14 +223,54 @@ class _Connection(HttpToolsProtocol):
             self.transport.close()
 
 
+class _Exchange(RequestResponseCycle):
+    """uvicorn's request and its answer; an answer goes out in one write instead of two.
+
+    Each write is a system call and wakes the client.
+    """
+
+    _start: Any = None
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        self._write(self._start["status"], self._start["headers"], message["body"])
+
+    def respond(self, answer: Answer) -> None:
+        """Send an answer from outside of the application's task."""
+        self._write(answer.status, answers.headers_of(answer), answer.body)
+
+    def _write(self, status: int, headers: answers.Headers, body: bytes) -> None:
+        if self.disconnected:
+            return
+        if _CLOSE in headers:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            headers = [*headers, _CLOSE]
+        parts = [_STATUS_LINES[status], *[b"%s: %s\r\n" % header for header in headers], b"\r\n"]
+        if self.scope["method"] != "HEAD":
+            parts.append(body)
+        self.response_started = True
+        self.transport.write(b"".join(parts))
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
 class _SmallReads(asyncio.BufferedProtocol):
-    """Read at most `READ_BYTES` at once for a connection.
+    """Read at most `READ_BYTES` at once for a connection, or `FEW_READ_BYTES` while there are few.
 
     The loop alone would read up to 256 KiB, which thousands of connections would hold at a time.
     """
 
     # One for all: what was read is copied before anything else is.
-    _buffer = memoryview(bytearray(READ_BYTES))
+    _large = memoryview(bytearray(FEW_READ_BYTES))
+    _small = _large[:READ_BYTES]
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
@@ -206,10 +281,12 @@ class _SmallReads(asyncio.BufferedProtocol):
         self.eof_received = connection.eof_received  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        few = len(self._connection.connections) <= FEW_CONNECTIONS_MAX
+        return self._large if few else self._small
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._connection.data_received(bytes(self._buffer[:nbytes]))
+        # The parser copies what it keeps.
+        self._connection.data_received(self._large[:nbytes])  # type: ignore[arg-type]
 
 
 def _small_reads(*arguments: Any, **options: Any) -> _SmallReads:
@@ -217,7 +294,5 @@ def _small_reads(*arguments: Any, **options: Any) -> _SmallReads:
 
 
 def _raw_response(answer: Answer) -> bytes:
-    length = (b"content-length", b"%d" % len(answer.body))
-    headers: list[Any] = [*answers.JSON_HEADERS, length, *answer.headers, *_CLOSE]
-    lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+    lines = b"".join(b"%s: %s\r\n" % header for header in [*answers.headers_of(answer), _CLOSE])
     return b"HTTP/1.1 %d Refused\r\n%s\r\n%s" % (answer.status, lines, answer.body)

@@ -21,6 +21,7 @@ from tailrace.collect.bodies import Body, Disconnected, Receive
 from tailrace.collect.budget import Budget, BudgetFull, Share
 from tailrace.collect.client_address import Network, client_address
 from tailrace.collect.counters import Counters
+from tailrace.collect.fast import open_fast
 from tailrace.collect.keys import Keys, KeysUnread, Owner
 from tailrace.collect.limits import Endpoint, Limits, upload_endpoints
 from tailrace.collect.patience import Patience
@@ -86,15 +87,65 @@ class Collector:
             self.counters.disconnected += 1
             return
         self.counters.requests[answer.status] += 1
-        extra = answer.headers if body.complete else (*answer.headers, (b"connection", b"close"))
-        length = (b"content-length", b"%d" % len(answer.body))
-        start = [*answers.JSON_HEADERS, length, *extra]
+        start = answers.headers_of(answer)
+        if not body.complete:
+            start.append((b"connection", b"close"))
         try:
             await send({"type": "http.response.start", "status": answer.status, "headers": start})
             await send({"type": "http.response.body", "body": answer.body})
         except RuntimeError:
             # The event loop's way of saying that the client closed the connection meanwhile.
             self.counters.disconnected += 1
+
+    def take_whole(self, scope: Scope, body: bytes, respond: Callable[[Answer], None]) -> bool:
+        """Take an upload as SDKs send it, small and whole and canonical, without a task of its own.
+
+        `respond` is called once, later, when the record is durable or is known not to be. For any
+        other request nothing is done and False returned: `__call__` finds out what it is.
+        """
+        limits = self._limits
+        endpoint = self._endpoints.get(scope["path"])
+        if endpoint is None or scope["method"] != "POST" or self._rates is not None:
+            return False
+        if len(body) > min(endpoint.body_bytes_max, limits.inline_bytes_max) or self.budget.is_full:
+            return False
+        if any(name == b"content-encoding" for name, _ in scope["headers"]):
+            return False
+        received_micros = self._clock.now_micros()
+        opened = open_fast(body, limits)
+        if opened is None:
+            return False
+        share = self.budget.share()
+        try:
+            owner = self._keys.known(opened.api_key)
+            accepted = None if owner is None else opened.accept()
+            if owner is None or accepted is None:
+                return False
+            share.take(len(body))
+            share.belongs_to(opened.api_key)
+            record = self._record(scope, endpoint, owner, accepted, received_micros)
+            began_micros = self._clock.steady_micros()
+            stamp = asyncio.ensure_future(self._append(record))
+        except Exception:
+            # Stale keys, no room, a log that takes nothing: `__call__` meets the same and answers.
+            share.give_back()
+            return False
+
+        def finish(stamp: asyncio.Future[int]) -> None:
+            share.give_back()
+            try:
+                answer = self._durable(record, len(body), stamp.result(), began_micros)
+            except Exception as error:
+                answer = self._not_durable(error)
+            self.counters.requests[answer.status] += 1
+            try:
+                respond(answer)
+            except RuntimeError:
+                # The event loop's way of saying that the client closed the connection meanwhile.
+                self.counters.disconnected += 1
+
+        stamp.add_done_callback(finish)
+        return True
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], body: Body, received_micros: int
@@ -140,8 +191,23 @@ class Collector:
         share.belongs_to(api_key)
         share.take(len(accepted.body) - body_bytes)
         del content
+        record = self._record(scope, endpoint, owner, accepted, received_micros)
+        if self._rates is None:
+            return await self._make_durable(record, body_bytes)
+        read_ids = partial(event_ids, accepted.body)
+        ids = await self._off_loop(read_ids) if large else read_ids()
+        return await self._make_durable_in_turn(record, body_bytes, self._rates, ids)
+
+    def _record(
+        self,
+        scope: Scope,
+        endpoint: Endpoint,
+        owner: Owner,
+        accepted: Accepted,
+        received_micros: int,
+    ) -> Record:
         peer = scope["client"][0] if scope.get("client") else ""
-        record = Record(
+        return Record(
             organization=owner.organization,
             project=owner.project,
             endpoint=endpoint.path,
@@ -151,11 +217,6 @@ class Collector:
             events=accepted.events,
             body=accepted.body,
         )
-        if self._rates is None:
-            return await self._make_durable(record, body_bytes)
-        read_ids = partial(event_ids, accepted.body)
-        ids = await self._off_loop(read_ids) if large else read_ids()
-        return await self._make_durable_in_turn(record, body_bytes, self._rates, ids)
 
     async def _judge(
         self, content: bytes, *, off_loop: bool
@@ -192,24 +253,37 @@ class Collector:
         began_micros = self._clock.steady_micros()
         try:
             stamp_micros = await self._append(record)
-        except ClockStepped:
-            return answers.unavailable("The service's clock stepped; nothing was stored.")
-        except DiskReserve:
-            return answers.unavailable("The service's disk is nearly full; nothing was stored.")
-        except BadRequest:
-            return answers.too_large("The log takes no record of this size; nothing was stored.")
-        except Transient:
-            return answers.unavailable("Nothing was stored; try again later.")
         except Exception as error:
-            self.counters.log_failures += 1
-            self._log_failed(error)
-            return answers.maybe_stored()
+            return self._not_durable(error)
+        return self._durable(record, body_bytes, stamp_micros, began_micros)
+
+    def _durable(
+        self, record: Record, body_bytes: int, stamp_micros: int, began_micros: int
+    ) -> Answer:
+        """Return the 200 for what is on disk, and count it."""
         killpoints.reached("collect.durable")
         waited_micros = self._clock.steady_micros() - began_micros
         self.counters.append_wait_seconds += waited_micros / 1_000_000
         self.counters.events_accepted += record.events
         self.counters.bytes_accepted += body_bytes
         return answers.accepted(stamp_micros, body_bytes, record.events)
+
+    def _not_durable(self, error: Exception) -> Answer:
+        """Return the answer to a failed append."""
+        match error:
+            case ClockStepped():
+                return answers.unavailable("The service's clock stepped; nothing was stored.")
+            case DiskReserve():
+                return answers.unavailable("The service's disk is nearly full; nothing was stored.")
+            case BadRequest():
+                return answers.too_large(
+                    "The log takes no record of this size; nothing was stored."
+                )
+            case Transient():
+                return answers.unavailable("Nothing was stored; try again later.")
+        self.counters.log_failures += 1
+        self._log_failed(error)
+        return answers.maybe_stored()
 
     async def _off_loop(self, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._large, step)

@@ -40,6 +40,10 @@ GROUP_BYTES_MAX = 8 * 1024 * 1024
 # The collector's own budget (96 MiB) is met first; this holds if it is ever wrong.
 WAITING_BYTES_MAX = 128 * 1024 * 1024
 
+# After a group of several the next one may be as large for a sync less: this long more come to it.
+# A lone request never waits.
+LINGER_SECONDS = 0.001
+
 _log = structlog.get_logger()
 
 
@@ -81,10 +85,15 @@ class LogWriter:
         self._siblings = siblings
         self._tail = tail
         self._has_room = has_room
+        # What arrived since the loop last handed over, and what the thread has not taken yet.
+        self._arrived: list[_Waiting] = []
+        self._arrived_bytes = 0
+        self._hands_over: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._refusal: TailraceError | None = None
         self._closing = False
+        self._hurry = threading.Event()
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"log-{partition}", daemon=True)
 
@@ -171,9 +180,16 @@ class LogWriter:
     async def append(self, record: Record) -> int:
         """Store a record and return its stamp (microseconds); on return it is on disk.
 
-        `ClockStepped`, `DiskReserve` and any other `Transient` mean that nothing was stored;
-        `BadRequest` that it is too large. After `LogBroken` it may be stored or not, and the
-        process has to end.
+        Raise what `submit` raises and its future holds.
+        """
+        return await self.submit(record)
+
+    def submit(self, record: Record) -> asyncio.Future[int]:
+        """Return a future that holds the record's stamp (microseconds) once it is on disk.
+
+        `ClockStepped`, `DiskReserve` and any other `Transient`, raised or in the future, mean that
+        nothing was stored; `BadRequest` that it is too large. After `LogBroken` it may be stored or
+        not, and the process has to end.
         """
         payload = encode_record(record)
         check_length(len(payload[0]) + len(payload[1]))
@@ -182,7 +198,7 @@ class LogWriter:
                 f"Cannot take events on partition {self._partition} of the log: too little disk "
                 "is free. Free some space; what is stored already goes on being delivered."
             )
-        return await self._enqueue(_Append(RECORD, payload))
+        return self._enqueue(_Append(RECORD, payload))
 
     async def tick_if_due(self) -> bool:
         """Look at the clock, and write a tick if an hour ended without a record; say if so.
@@ -199,6 +215,8 @@ class LogWriter:
 
     def close(self) -> None:
         """Finish what waits, refuse what comes, and give the partition's lock back."""
+        self._hand_over()
+        self._hurry.set()
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -210,22 +228,35 @@ class LogWriter:
         self._tail.close()
 
     def _enqueue(self, append: _Append) -> asyncio.Future[int]:
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
         size = sum(map(len, append.payload))
-        with self._wake:
-            if self._refusal is not None:
-                raise _again(self._refusal)
-            if self._closing:
-                raise Transient(f"Partition {self._partition} of the log is closing. Try again.")
-            if self._waiting_bytes + size > WAITING_BYTES_MAX:
-                raise Transient(
-                    f"{self._waiting_bytes} bytes wait to be written to partition "
-                    f"{self._partition} of the log, which is all it holds. Try again later."
-                )
-            self._waiting.append(_Waiting(append, size, answer))
-            self._waiting_bytes += size
-            self._wake.notify()
+        if self._refusal is not None:
+            raise _again(self._refusal)
+        if self._closing:
+            raise Transient(f"Partition {self._partition} of the log is closing. Try again.")
+        bytes_held = self._arrived_bytes + self._waiting_bytes
+        if bytes_held + size > WAITING_BYTES_MAX:
+            raise Transient(
+                f"{bytes_held} bytes wait to be written to partition {self._partition} of the "
+                "log, which is all it holds. Try again later."
+            )
+        answer: asyncio.Future[int] = loop.create_future()
+        self._arrived.append(_Waiting(append, size, answer))
+        self._arrived_bytes += size
+        # One for all that the loop finds to do in this turn: waking the thread for each would
+        # make the two fight for the interpreter, and give it groups of one.
+        if self._hands_over is not loop:
+            self._hands_over = loop
+            loop.call_soon(self._hand_over)
         return answer
+
+    def _hand_over(self) -> None:
+        """Let the thread take all that arrived."""
+        with self._wake:
+            self._waiting += self._arrived
+            self._waiting_bytes += self._arrived_bytes
+            self._wake.notify()
+        self._arrived, self._arrived_bytes, self._hands_over = [], 0, None
 
     def _run(self) -> None:
         while group := self._next_group():
@@ -238,6 +269,8 @@ class LogWriter:
                     self._refuse(failure)
                 outcomes = [failure] * len(group)
             _answer(group, outcomes)
+            if len(group) > 1:
+                self._hurry.wait(LINGER_SECONDS)
 
     def _next_group(self) -> list[_Waiting]:
         """Return all that waits, up to `GROUP_BYTES_MAX`; nothing once closed and done."""
