@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import delivery, ingest, journey, processing, report
+from benchmarks import delivery, ingest, journey, peers, processing, report
 from benchmarks.paired import ROUNDS_MIN, Figure
 from benchmarks.places import touch_memory
 from benchmarks.report import Bar
-from benchmarks.size import hours
+from benchmarks.size import backlog, hours, quiet
 from tailrace.clock import SystemClock
 
 SEED = 20200125
@@ -58,6 +58,20 @@ def _deliver(run: Run) -> tuple[list[Figure], list[str]]:
     return delivery.measure(SEED, run.rounds, sizes, run.folder)
 
 
+def _quiet(run: Run) -> tuple[list[Figure], list[str]]:
+    return quiet.measure(SEED, run.now_micros, run.scale, run.folder)
+
+
+def _backlog(run: Run) -> tuple[list[Figure], list[str]]:
+    return backlog.measure(SEED, run.now_micros, run.scale, run.folder)
+
+
+def _peers(run: Run) -> tuple[list[Figure], list[str]]:
+    quick = run.share != 1
+    events, rounds = (peers.EVENTS_QUICK, 1) if quick else (peers.EVENTS, peers.ROUNDS)
+    return peers.measure(SEED, run.now_micros, rounds, events, run.folder)
+
+
 def _even(run: Run) -> tuple[list[Figure], list[str]]:
     return hours.measure_even(SEED, run.now_micros, run.scale, run.folder)
 
@@ -75,11 +89,14 @@ MEASURES: dict[str, tuple[Measure, list[Bar]]] = {
     "process": (_process, processing.BARS),
     "journey": (_journey, journey.BARS),
     "delivery": (_deliver, delivery.BARS),
+    "peers": (_peers, peers.BARS),
 }
 # Only when asked for, by name or all as `size`: they take most of an hour.
 SIZES: dict[str, tuple[Measure, list[Bar]]] = {
     "size-even": (_even, hours.BARS[hours.EVEN]),
     "size-late": (_late, hours.BARS[hours.LATE]),
+    "size-quiet": (_quiet, quiet.BARS),
+    "size-backlog": (_backlog, backlog.BARS),
     "size-projects": (_many, hours.BARS[hours.MANY]),
 }
 ALL = MEASURES | SIZES

@@ -25,7 +25,7 @@ class SharedClock:
         """Open a clock that `make` made."""
         with path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), _SIZE)
-        (self._origin,) = _NUMBER.unpack_from(self._memory, _ORIGIN)
+        self._origin = self._number(_ORIGIN)
 
     @classmethod
     def make(cls, path: Path, now_micros: int) -> SharedClock:
@@ -35,11 +35,8 @@ class SharedClock:
 
     def now_micros(self) -> int:
         """Return the time to which it was moved, or has run."""
-        (offset,) = _NUMBER.unpack_from(self._memory, _OFFSET)
-        if offset:
-            return machine_micros() + int(offset)
-        (standing,) = _NUMBER.unpack_from(self._memory, _STANDING)
-        return int(standing)
+        offset = self._number(_OFFSET)
+        return machine_micros() + offset if offset else self._number(_STANDING)
 
     def steady_micros(self) -> int:
         """Return the time since it was made: as much passes as on the wall."""
@@ -63,8 +60,10 @@ class SharedClock:
         while (left := moment_micros - self.now_micros()) > 0:
             time.sleep(left / 1e6)
 
+    def _number(self, at: int) -> int:
+        return int(_NUMBER.unpack_from(self._memory, at)[0])
+
 
 def machine_micros() -> int:
     """Return the machine's steady time, which all its processes share."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1000
-

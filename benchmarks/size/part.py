@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class _Meter:
     """Adds up the main thread's CPU seconds of a method."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def attach(self, owner: type[Any], name: str, what: str) -> None:
         """Measure every call of a method of a class from now on."""
