@@ -12,7 +12,7 @@ import resource
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -149,9 +149,13 @@ def deliver(task: Task) -> None:
             size_bytes=file.size_bytes,
             sha256=file.sha256,
             crc32=file.crc32,
-            open=functools.partial(open, path, "rb"),
+            open=functools.partial(_open, path),
         )
         put_if_absent(store, item, FreeHold())
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def peak_bytes() -> int:
