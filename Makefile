@@ -31,6 +31,7 @@ check: environment ## check style, types and the layers of imports
 	@$(BIN)/lint-imports --no-logo
 
 bench: environment ## measure ingest and processing; results go to bench-results
+	@sh scripts/extra peers || echo "The engines without a package here are left out." >&2
 	@$(BIN)/python -m benchmarks
 
 environment:
