@@ -58,6 +58,7 @@ _OURS = {
 _COMPARED = 5_000
 
 BARS = [
+    Bar("export: CPU, best engine with right lines / tailrace", 15.0, most=False),
     Bar("export beyond its start: CPU, best engine / tailrace", 15.0, most=False),
     Bar("export: CPU, tailrace / plain boto3 upload", 1.3, most=True),
 ]
@@ -98,9 +99,10 @@ def measure(
         ways = [*engines, *_OURS]
         progress(f"peers: {rounds} rounds of {', '.join(ways)}")
         spent = alternate({way: functools.partial(runs.run, way) for way in ways}, rounds)
-    for way in engines:
-        remarks.append(_judge(_ENGINES[way][0], runs.target(way), files))
-    return _figures(spent, engines, events, files, runs), remarks
+    judged = {way: judge(runs.target(way), files) for way in engines}
+    remarks += [found.sentence(_ENGINES[way][0]) for way, found in judged.items()]
+    right = [way for way, found in judged.items() if found.right]
+    return _figures(spent, engines, right, events, files, runs), remarks
 
 
 class _Runs:
@@ -244,12 +246,39 @@ def _upload_to(server: seaweed.Seaweed) -> Upload:
     )
 
 
-def _judge(name: str, written: Path, files: Sequence[File]) -> str:
-    """Say in a sentence how an engine's lines differ from ours."""
+class Judged(msgspec.Struct, frozen=True):
+    """How an engine's lines compare with ours; `differing` counts lines by field, as JSON."""
+
+    lines: int
+    wanted: int
+    compared: int
+    missing: int
+    same_order: int
+    differing: dict[str, int]
+
+    @property
+    def right(self) -> bool:
+        """Whether every line is there, and says the same."""
+        return self.lines == self.wanted and not self.missing and not self.differing
+
+    def sentence(self, name: str) -> str:
+        """Return this for a reader."""
+        most = sorted(self.differing.items(), key=lambda field: -field[1])
+        said = ", ".join(f"{key} in {number:,}" for key, number in most)
+        return (
+            f"{name}: {self.lines:,} of {self.wanted:,} lines; of {self.compared:,} compared as "
+            f"JSON these fields differ: {said or 'none'}; the keys are in our order in "
+            f"{self.same_order:,}."
+        )
+
+
+def judge(written: Path, files: Sequence[File]) -> Judged:
+    """Compare what an engine wrote with our files."""
     ours = [line for file in files for line in _lines(Path(file.path))]
-    step = max(1, len(ours) // _COMPARED)
-    wanted = {one["uuid"]: one for one in map(msgspec.json.decode, ours[::step])}
-    count, same_order, differing, compared = 0, 0, Counter[str](), 0
+    sample = ours[:: max(1, len(ours) // _COMPARED)]
+    wanted = {one["uuid"]: one for one in map(msgspec.json.decode, sample)}
+    count = same_order = compared = 0
+    differing = Counter[str]()
     for line in _lines(written):
         count += 1
         found = msgspec.json.decode(line)
@@ -260,11 +289,7 @@ def _judge(name: str, written: Path, files: Sequence[File]) -> str:
         same_order += _keys(found) == _keys(expected)
         keys = found.keys() | expected.keys()
         differing.update(key for key in keys if _differ(key, found, expected))
-    said = ", ".join(f"{key} in {number:,}" for key, number in differing.most_common(8))
-    return (
-        f"{name}: {count:,} of {len(ours):,} lines; of {compared:,} compared as JSON these fields "
-        f"differ: {said or 'none'}; keys in our order in {same_order:,}; {len(wanted):,} missing."
-    )
+    return Judged(count, len(ours), compared, len(wanted), same_order, dict(differing))
 
 
 def _differ(key: str, found: dict[str, Any], expected: dict[str, Any]) -> bool:
@@ -286,6 +311,7 @@ def _lines(path: Path) -> list[bytes]:
 def _figures(
     spent: dict[str, list[Cost]],
     engines: Sequence[str],
+    right: Sequence[str],
     events: int,
     files: Sequence[File],
     runs: _Runs,
@@ -306,10 +332,12 @@ def _figures(
             figures.append(figure(f"{label}: written", "bytes/event", [size / events]))
     sealed = sum(file.size_bytes for file in files)
     figures.append(figure("export by tailrace: written", "bytes/event", [sealed / events]))
-    return figures + _compared(spent, engines)
+    return figures + _compared(spent, engines, right)
 
 
-def _compared(spent: dict[str, list[Cost]], engines: Sequence[str]) -> list[Figure]:
+def _compared(
+    spent: dict[str, list[Cost]], engines: Sequence[str], right: Sequence[str]
+) -> list[Figure]:
     whole = {way: [cost.cpu_seconds for cost in costs] for way, costs in spent.items()}
     beyond = {
         # A start may cost more than another start with a little work; never less than nothing.
@@ -323,8 +351,9 @@ def _compared(spent: dict[str, list[Cost]], engines: Sequence[str]) -> list[Figu
         for way in engines:
             label = f"{name}: CPU, {_ENGINES[way][0]} / tailrace"
             figures.append(figure(label, "ratio", ratios(cpu[way], ours)))
-        if engines:
-            best = [min(values) for values in zip(*(cpu[way] for way in engines), strict=True)]
-            label = f"{name}: CPU, best engine / tailrace"
-            figures.append(figure(label, "ratio", ratios(best, ours)))
+        for which, ways in (("engine", engines), ("engine with right lines", right)):
+            if ways:
+                best = [min(values) for values in zip(*(cpu[way] for way in ways), strict=True)]
+                label = f"{name}: CPU, best {which} / tailrace"
+                figures.append(figure(label, "ratio", ratios(best, ours)))
     return figures

@@ -38,9 +38,14 @@ class Gate:
             except OSError:
                 # Closed.
                 return
-            gone = socket.create_connection(("127.0.0.1", self._to))
-            for one, other in ((come, gone), (gone, come)):
-                threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+            threading.Thread(target=self._connect, args=(come,), daemon=True).start()
+
+    def _connect(self, come: socket.socket) -> None:
+        with come, socket.create_connection(("127.0.0.1", self._to)) as gone:
+            back = threading.Thread(target=_pass_on, args=(gone, come), daemon=True)
+            back.start()
+            _pass_on(come, gone)
+            back.join()
 
 
 def _pass_on(one: socket.socket, other: socket.socket) -> None:

@@ -46,13 +46,14 @@ class Part:
 
     def __init__(self, name: str, folder: Path, clock: Path) -> None:
         self.name = name
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.size.part", name, str(folder), str(clock)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / f"{name}.log").open("wb"),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        with (folder / f"{name}.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.size.part", name, str(folder), str(clock)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
         self.process_id = self._process.pid
         self.port = int(self._answer())
 
