@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from benchmarks.journal import LogRounds
-from benchmarks.places import Place
+from benchmarks.places import Place, sync_nothing
 from tailrace.archive.folder import FolderArchive
 from tailrace.clock import Clock
 from tailrace.files import Files
@@ -88,11 +86,7 @@ class Bench:
     def sync_nothing(self) -> None:
         """Let the databases wait for no disk, where many hours are only the scene of a measure."""
         self._store.connection.execute("PRAGMA synchronous = OFF")
-
-        def prepare(connection: DBAPIConnection, _: object, __: object) -> None:
-            connection.cursor().execute("PRAGMA synchronous = OFF")
-
-        sa.event.listen(self._engine, "checkout", prepare)
+        sync_nothing(self._engine)
 
     def close(self) -> None:
         """Give everything back."""

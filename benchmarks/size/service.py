@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from botocore.exceptions import ClientError
 
-from benchmarks.places import Place
+from benchmarks.places import Place, sync_nothing
 from benchmarks.size.clock import SharedClock
 from benchmarks.size.part import Spent
 from tailrace.accounts.projects import add_organization, add_project
@@ -169,6 +169,7 @@ def make_projects(path: Path, clock: SharedClock, projects: int) -> list[Place]:
     folder, ids = DataFolder(path), SystemIds()
     folder.create(Files())
     engine = open_database(folder.database)
+    sync_nothing(engine)
     try:
         organization = add_organization(engine, "Benchmarks", clock=clock)
         found = []
@@ -199,6 +200,7 @@ def add_destinations(
     folder = DataFolder(places[0].path)
     secrets = open_secrets(folder)
     engine = open_database(folder.database)
+    sync_nothing(engine)
     able = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
     try:
         book = Destinations(engine, clock)
