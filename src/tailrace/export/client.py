@@ -1,6 +1,7 @@
 """S3 clients: with the operator's credentials, an assumed role, or a destination's own key.
 
-One client for all destinations of the same access; it takes nothing from the environment that the operator did not mean.
+One client for all destinations of the same access; it takes nothing from the environment that the
+operator did not mean.
 """
 
 from __future__ import annotations
