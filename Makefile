@@ -36,6 +36,7 @@ diskfaults: environment ## let every single write fail, long; make test takes so
 	@TAILRACE_LONG=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/faults
 
 bench: environment ## measure ingest and processing; results go to bench-results
+	@sh scripts/extra peers || echo "The engines without a package here are left out." >&2
 	@$(BIN)/python -m benchmarks
 
 fuzz: environment ## feed hostile bytes to each reader of input, for SECONDS=60 each

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import delivery, ingest, journey, processing, report
+from benchmarks import delivery, ingest, journey, peers, processing, report
 from benchmarks.paired import ROUNDS_MIN, Figure
 from benchmarks.places import touch_memory
 from benchmarks.report import Bar
+from benchmarks.size import backlog, hours, quiet
 from tailrace.clock import SystemClock
 
 SEED = 20200125
@@ -32,6 +33,7 @@ class Run(msgspec.Struct, frozen=True):
     rounds: int
     events: int
     share: float
+    scale: float
     folder: Path
 
 
@@ -56,12 +58,48 @@ def _deliver(run: Run) -> tuple[list[Figure], list[str]]:
     return delivery.measure(SEED, run.rounds, sizes, run.folder)
 
 
+def _quiet(run: Run) -> tuple[list[Figure], list[str]]:
+    return quiet.measure(SEED, run.now_micros, run.scale, run.folder)
+
+
+def _backlog(run: Run) -> tuple[list[Figure], list[str]]:
+    return backlog.measure(SEED, run.now_micros, run.scale, run.folder)
+
+
+def _peers(run: Run) -> tuple[list[Figure], list[str]]:
+    quick = run.share != 1
+    events, rounds = (peers.EVENTS_QUICK, 1) if quick else (peers.EVENTS, peers.ROUNDS)
+    return peers.measure(SEED, run.now_micros, rounds, events, run.folder)
+
+
+def _even(run: Run) -> tuple[list[Figure], list[str]]:
+    return hours.measure_even(SEED, run.now_micros, run.scale, run.folder)
+
+
+def _late(run: Run) -> tuple[list[Figure], list[str]]:
+    return hours.measure_late(SEED, run.now_micros, run.scale, run.folder)
+
+
+def _many(run: Run) -> tuple[list[Figure], list[str]]:
+    return hours.measure_many(SEED, run.now_micros, run.scale, run.folder)
+
+
 MEASURES: dict[str, tuple[Measure, list[Bar]]] = {
     "ingest": (_ingest, ingest.BARS),
     "process": (_process, processing.BARS),
     "journey": (_journey, journey.BARS),
     "delivery": (_deliver, delivery.BARS),
+    "peers": (_peers, peers.BARS),
 }
+# Only when asked for, by name or all as `size`: they take most of an hour.
+SIZES: dict[str, tuple[Measure, list[Bar]]] = {
+    "size-even": (_even, hours.BARS[hours.EVEN]),
+    "size-late": (_late, hours.BARS[hours.LATE]),
+    "size-quiet": (_quiet, quiet.BARS),
+    "size-backlog": (_backlog, backlog.BARS),
+    "size-projects": (_many, hours.BARS[hours.MANY]),
+}
+ALL = MEASURES | SIZES
 
 
 def main() -> None:
@@ -70,13 +108,14 @@ def main() -> None:
     clock = SystemClock()
     figures: list[Figure] = []
     remarks: list[str] = []
-    names = [given.only] if given.only else list(MEASURES)
+    names = _names(given.only)
     with tempfile.TemporaryDirectory(prefix="tailrace-bench-", dir=given.folder) as folder:
         run = Run(
             now_micros=clock.now_micros(),
             rounds=ROUNDS_MIN,
             events=EVENTS_QUICK if given.quick else EVENTS,
             share=SHARE_QUICK if given.quick else 1.0,
+            scale=given.scale,
             folder=Path(folder),
         )
         report.progress("touching the memory that the page cache will use")
@@ -85,13 +124,19 @@ def main() -> None:
             _profile(run, names)
             return
         for name in names:
-            found, said = MEASURES[name][0](run)
+            found, said = ALL[name][0](run)
             figures += found
             remarks += said
-    bars = [bar for name in names for bar in MEASURES[name][1]]
+    bars = [bar for name in names for bar in ALL[name][1]]
     done = report.Report(report.taken_at(clock), report.machine(), figures, bars, remarks)
     print(report.table(done))
     print(f"\nwritten to {report.write(done, RESULTS)}")
+
+
+def _names(only: str | None) -> list[str]:
+    if only == "size":
+        return list(SIZES)
+    return [only] if only else list(MEASURES)
 
 
 def _profile(run: Run, names: list[str]) -> None:
@@ -110,7 +155,8 @@ def _profile(run: Run, names: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller rounds, under a minute")
-    parser.add_argument("--only", choices=list(MEASURES), help="one measure instead of all")
+    parser.add_argument("--only", choices=[*ALL, "size"], help="one measure instead of all")
+    parser.add_argument("--scale", type=float, default=1.0, help="size: a part of the full load")
     parser.add_argument("--profile", action="store_true", help="profile the hot paths instead")
     parser.add_argument("--folder", help="a folder on the disk to measure (default: TMPDIR)")
     return parser

@@ -22,7 +22,7 @@ _PAUSE_MICROS = 2 * MICROS
 class Journal:
     """One partition's writer; between two calls of `append` two seconds pass on its clock."""
 
-    def __init__(self, place: Place, clock: SteppedClock) -> None:
+    def __init__(self, place: Place, clock: SteppedClock, files: Files | None = None) -> None:
         self._place = place
         self._clock = clock
         self._runner = asyncio.Runner()
@@ -30,7 +30,7 @@ class Journal:
             partition_folder(DataFolder(place.path).log, PARTITION),
             partition=PARTITION,
             clock=clock,
-            files=Files(),
+            files=files or Files(),
             known_end=0,
         )
 

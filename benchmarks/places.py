@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from tailrace.accounts.projects import add_organization, add_project
 from tailrace.app.part import PartContext
@@ -47,6 +50,15 @@ def open_part(path: Path, name: str) -> PartContext:
     folder = DataFolder(path)
     folder.check()
     return PartContext(folder, load(folder.path, {}).settings, name)
+
+
+def sync_nothing(engine: Engine) -> None:
+    """Let a database's connections wait for no disk, for what is only the scene of a measure."""
+
+    def prepare(connection: DBAPIConnection, _entry: object, _proxy: object) -> None:
+        connection.cursor().execute("PRAGMA synchronous = OFF")
+
+    sa.event.listen(engine, "checkout", prepare)
 
 
 def touch_memory(folder: Path) -> None:

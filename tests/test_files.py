@@ -129,3 +129,18 @@ def test_a_folder_that_went_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "a").rmdir()
     files.make_folder(tmp_path / "a")
     assert (tmp_path / "a").is_dir()
+
+
+def test_folders_begun_together_are_synced_once_each(tmp_path: Path) -> None:
+    root, files = tmp_path / "root", _Watched()
+    folders = [root / "1" / "day", root / "2" / "day"]
+    (root / "2" / "day").mkdir(parents=True)
+    files.make_folder(root)
+    files.synced.clear()
+    unsynced = [files.begin_folder(folder, root) for folder in folders]
+    assert unsynced == [{root / "1", root}, {root / "2", root}]
+    assert all(folder.is_dir() for folder in folders)
+    assert files.synced == []
+    assert files.begin_folder(folders[0], root) == unsynced[0]
+    files.folder_synced(folders[0])
+    assert files.begin_folder(folders[0], root) == set()

@@ -155,6 +155,25 @@ class Files:
         for folder in reversed(missing):
             folder.mkdir(mode=0o750, exist_ok=True)
             self.sync_folder(folder.parent)
+        self.folder_synced(path)
+
+    def begin_folder(self, path: Path, root: Path) -> set[Path]:
+        """Create a folder below `root`; return the folders to sync before what it holds counts.
+
+        For many folders that are to become durable together. `root` is made durable here; once
+        the syncs are done, `folder_synced` remembers it, and until then each call asks for them.
+        """
+        if path in self._made_folders and path.exists():
+            return set()
+        self.make_folder(root)
+        # All of them are synced, also those that are there: a process that was killed may have
+        # made them.
+        below = [path, *path.parents][: len(path.relative_to(root).parts)]
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        return {folder.parent for folder in below}
+
+    def folder_synced(self, path: Path) -> None:
+        """Remember that a folder is durable in its parents."""
         if len(self._made_folders) >= FOLDERS_KNOWN_MAX:
             self._made_folders.clear()
         self._made_folders.add(path)

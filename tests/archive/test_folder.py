@@ -114,11 +114,12 @@ def test_a_file_is_put_though_its_folder_goes_at_that_moment(tmp_path: Path) -> 
     class Racing(Files):
         raced = False
 
-        def make_folder(self, path: Path) -> None:
-            super().make_folder(path)
+        def begin_folder(self, path: Path, root: Path) -> set[Path]:
+            unsynced = super().begin_folder(path, root)
             if not self.raced:
                 self.raced = True
                 path.rmdir()
+            return unsynced
 
     archive = make(tmp_path, Racing())
     assert archive.put_file(1, HOUR, NAME, iter([b"abc"])) == 3
@@ -134,6 +135,30 @@ def test_files_of_a_batch_count_when_it_ends(tmp_path: Path) -> None:
         assert [path.exists() for path in paths] == [True] * OPEN_FILES_MAX + [False] * 2
     assert all(path.read_bytes() == str(path).encode() for path in paths)
     assert all(len(list(path.parent.iterdir())) == 1 for path in paths)
+
+
+def test_new_folders_of_a_batch_are_durable_when_it_ends(tmp_path: Path) -> None:
+    class Watched(Files):
+        synced: list[Path]
+
+        def sync_folder(self, path: Path) -> None:
+            self.synced.append(path)
+            super().sync_folder(path)
+
+    files = Watched()
+    files.synced = []
+    archive = make(tmp_path, files)
+    paths = [archive.file_path(scope, HOUR, NAME) for scope in (1, 2)]
+    with archive.new_files() as batch:
+        for path in paths:
+            batch.write(path, [b"x"])
+        files.synced.clear()
+    root = tmp_path / "archive"
+    wanted = [root, root / "1", root / "2", paths[0].parent, paths[1].parent]
+    assert sorted(files.synced) == sorted(wanted)
+    files.synced.clear()
+    archive.put_file(1, HOUR, "next", [b"y"])
+    assert files.synced == [paths[0].parent]
 
 
 def test_one_file_that_fails_leaves_the_rest_of_its_batch(tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def test_a_client_is_kept_while_the_destinations_access_is_the_same(
     assert clients.of(msgspec.structs.replace(destination, secret_encrypted=b"new")) is not first
 
 
+def test_the_same_secret_encrypted_twice_makes_one_client(destination: Destination) -> None:
+    settings = ClientSettings(private_endpoints=True)
+    clients = Clients(settings, lambda secret: secret.decode().rstrip("!"), SystemClock())
+    other = msgspec.structs.replace(destination, secret_encrypted=b"secret!")
+    first = clients.of(msgspec.structs.replace(destination, secret_encrypted=b"secret"))
+    assert clients.of(other) is first
+    assert clients.of(msgspec.structs.replace(other, access_key_id="AKOTHER")) is not first
+
+
 def test_a_request_is_sent_once_however_it_fails(
     make_destination: Callable[..., Destination], bucket: str, proxy: Any
 ) -> None:

@@ -304,8 +304,8 @@ def test_many_small_projects_are_sealed_in_groups(world: World) -> None:
 
     assert len(sealed_scopes(world, HOUR)) == 1101
     assert all(world.texts(project, HOUR) == [f"{project}"] for project in (300001, 301100))
-    # Three commits of rows and three of hours, each with its marks, and nothing per project.
-    assert statements.count("COMMIT") == 12
+    # Three commits of files, three of hours and three of their marks, and nothing per project.
+    assert statements.count("COMMIT") == 9
 
 
 def test_a_committed_file_is_never_made_again(make_world: MakeWorld) -> None:

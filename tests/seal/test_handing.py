@@ -52,7 +52,7 @@ def unmarked(world: World) -> tuple[int, int]:
 def test_what_the_ledger_did_not_take_is_handed_over_at_the_next_start(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(ledger=Unreachable())
+    world = make_world(ledger=Unreachable(), partition_bytes=1)
     world.commit(HOUR, {world.project: [["a"]]})
     world.leave(HOUR)
     with pytest.raises(OSError, match="ledger's disk"):
@@ -175,14 +175,38 @@ def test_files_are_handed_over_under_their_own_organization(make_world: MakeWorl
             self.owners: dict[int, list[int]] = {}
 
         def add_files(self, files: Sequence[SealedFile], organization: int) -> None:
-            self.owners[organization] = [file.scope for file in files]
+            scopes = self.owners.setdefault(organization, [])
+            scopes += [file.scope for file in files]
 
         def add_hours(self, hours: Sequence[SealedHour]) -> None:
             return
 
     seen = Seen()
-    world = make_world(ledger=seen)
+    world = make_world(ledger=seen, partition_bytes=1)
     world.commit(HOUR, {3: [["a"]], 1: [["b"]]}, organization=100002)
     world.commit(HOUR, {2: [["c"]]}, organization=100001)
     world.seal(HOUR)
     assert seen.owners == {100001: [2], 100002: [1, 3]}
+
+
+@pytest.mark.parametrize(("partition_bytes", "early"), [(1, [1, 2]), (1_000_000, [])])
+def test_what_an_hour_has_left_goes_with_it_unless_it_is_much(
+    make_world: MakeWorld, partition_bytes: int, early: list[int]
+) -> None:
+    class Seen(Unreachable):
+        def __init__(self) -> None:
+            self.early: list[int] = []
+            self.sealed: list[int] = []
+
+        def add_files(self, files: Sequence[SealedFile], organization: int) -> None:
+            self.early += [file.scope for file in files]
+
+        def add_hours(self, hours: Sequence[SealedHour]) -> None:
+            self.sealed += [file.scope for sealed in hours for file in sealed.files]
+
+    seen = Seen()
+    world = make_world(ledger=seen, partition_bytes=partition_bytes)
+    world.commit(HOUR, {1: [["a"]], 2: [["b"]]})
+    world.seal(HOUR)
+    assert (seen.early, seen.sealed) == (early, [1, 2])
+    assert unmarked(world) == (0, 0)

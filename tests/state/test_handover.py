@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from tailrace.errors import Corrupt
-from tailrace.state import handover
 
 if TYPE_CHECKING:
     from tests.state.conftest import Books
@@ -101,15 +100,31 @@ def test_a_new_file_of_a_sealed_hour_is_refused(books: Books) -> None:
     assert len(sealed.files) == 1
 
 
-def test_many_hours_are_handed_over_in_one_call(
-    books: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handover, "KEYS_MAX", 7)
+def test_many_hours_are_handed_over_in_one_call(books: Books) -> None:
     books.active()
     hours = [books.today.plus(n) for n in range(50)]
     books.seal(*hours, files=2)
     books.seal(*hours, files=2)
     assert len(books.states()) == 50
+
+
+def test_a_scope_between_those_handed_over_is_no_part_of_them(books: Books) -> None:
+    books.ledger.add_files([books.file(books.today, 2, scope=5)], books.organization)
+    both = [books.hour(books.today, scope=scope) for scope in (4, 6)]
+    books.ledger.add_hours(both)
+    books.ledger.add_hours(both)
+    assert books.ledger.sealed_hour(5, books.today) is None
+    assert [file.scope for file in books.ledger.open_files()] == [5]
+
+
+def test_the_first_and_the_last_scope_handed_over_are_compared(books: Books) -> None:
+    hours = [books.hour(books.today, scope=scope) for scope in (-7, 4, 6)]
+    books.ledger.add_hours(hours)
+    for changed in range(3):
+        others = list(hours)
+        others[changed] = msgspec.structs.replace(hours[changed], digest="0" * 64)
+        with pytest.raises(Corrupt, match="digest"):
+            books.ledger.add_hours(others)
 
 
 def test_an_empty_hour_has_no_files_and_is_owed(books: Books) -> None:

@@ -16,8 +16,8 @@ from typing import TypeVar
 from tailrace import killpoints
 from tailrace.files import Buffer, Files
 
-# Files open at the same time; far below the usual limit of 1,024 descriptors of a process.
-OPEN_FILES_MAX = 64
+# Files open at the same time; well below the usual limit of 1,024 descriptors of a process.
+OPEN_FILES_MAX = 256
 # Syncs at the same time: the disk's cache is flushed once for all that wait.
 SYNC_THREADS = 8
 
@@ -28,15 +28,20 @@ Fence = Callable[[], AbstractContextManager[None]]
 class FileBatch:
     """Files that appear whole or not at all; they count only after `finish`. One thread."""
 
-    def __init__(self, files: Files, point: str, fence: Fence = nullcontext) -> None:
-        """Name the kill points `{point}.written`, `{point}.renamed` and `{point}.durable`.
+    def __init__(self, files: Files, root: Path, point: str, fence: Fence = nullcontext) -> None:
+        """Write below `root`, whose folders are made as they are needed.
 
         Files get their names inside `fence()`, which raises where they belong to another now.
+        The kill points are `{point}.written`, `{point}.renamed` and `{point}.durable`.
         """
         self._fence = fence
         self._files = files
+        self._root = root
         self._point = point
         self._open: list[tuple[int, Path, Path]] = []
+        # Parents of folders that were made or found, whose entries may not be on disk.
+        self._unsynced: set[Path] = set()
+        self._threads: ThreadPoolExecutor | None = None
 
     def write(self, path: Path, chunks: Iterable[Buffer]) -> int:
         """Write all of `chunks` under a temporary name beside `path`; return their size in bytes.
@@ -78,34 +83,47 @@ class FileBatch:
             for _, temporary, path in written:
                 self._files.rename(temporary, path)
         killpoints.reached(f"{self._point}.renamed")
-        self._together(self._files.sync_folder, sorted({path.parent for _, _, path in written}))
+        folders = {path.parent for _, _, path in written}
+        self._together(self._files.sync_folder, sorted(folders | self._unsynced))
+        self._unsynced.clear()
+        for folder in folders:
+            self._files.folder_synced(folder)
         killpoints.reached(f"{self._point}.durable")
 
-    def discard(self) -> None:
-        """Leave nothing of what was written since the last `finish`."""
+    def close(self) -> None:
+        """Leave nothing of what was written since the last `finish`; write no more."""
         written, self._open = self._open, []
         for descriptor, temporary, _ in written:
             os.close(descriptor)
             self._files.remove(temporary)
+        if self._threads is not None:
+            self._threads.shutdown()
 
     def _together(self, sync: Callable[[T], None], things: Sequence[T]) -> None:
         if len(things) <= 1:
             for thing in things:
                 sync(thing)
             return
-        with ThreadPoolExecutor(min(SYNC_THREADS, len(things)), "sync") as threads:
-            for _ in threads.map(sync, things):
-                pass
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(SYNC_THREADS, "sync")
+
+        def sync_share(number: int) -> None:
+            for thing in things[number::SYNC_THREADS]:
+                sync(thing)
+
+        # A share each: to hand over every single one would cost more than its sync.
+        for _ in self._threads.map(sync_share, range(min(SYNC_THREADS, len(things)))):
+            pass
 
     def _begin(self, temporary: Path) -> int:
         # Never the file that a stalled process may still be writing to: it is taken away first.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._files.make_folder(temporary.parent)
+        self._unsynced |= self._files.begin_folder(temporary.parent, self._root)
         try:
             return os.open(temporary, flags, 0o640)
         except FileExistsError:
             self._files.remove(temporary)
         except FileNotFoundError:
             # The folder went in between, with the last of its files that was dropped.
-            self._files.make_folder(temporary.parent)
+            self._unsynced |= self._files.begin_folder(temporary.parent, self._root)
         return os.open(temporary, flags, 0o640)

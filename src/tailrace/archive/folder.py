@@ -114,12 +114,12 @@ class FolderArchive:
         They get their names inside `fence()`, so that whoever may no longer do that replaces none.
         The kill points are `seal.file.written`, `seal.file.renamed` and `seal.file.durable`.
         """
-        batch = FileBatch(self._files, "seal.file", fence)
+        batch = FileBatch(self._files, self._archive, "seal.file", fence)
         try:
             yield batch
             batch.finish()
         finally:
-            batch.discard()
+            batch.close()
 
     def file_path(self, scope: int, hour: Hour, name: str) -> Path:
         """Return where a sealed file of this name lies, whether or not it is there."""

@@ -188,7 +188,10 @@ class Closer:
                 self._waiting.forget(key)
             else:
                 self._waiting.recount(key)
-        if self._early:
+        # What is less than a file's size is the rest of an hour that ends, and goes with it: handed
+        # over before, each small file would be taken, and its hour looked at, twice.
+        size = sum(file.size_bytes for _, file in made if not isinstance(file, Damaged))
+        if self._early and size >= self._partition_bytes:
             self._handing.files()
         self._remove_packs({chunk.pack for plan, _ in made for chunk in plan.chunks})
 

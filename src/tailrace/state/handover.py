@@ -5,7 +5,7 @@ Called by `seal` as step 4 of its order of commits, and again after a crash; rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,10 +22,8 @@ from tailrace.state.rows import file_of, values_of_file
 from tailrace.state.sealed import SealedFile, SealedHour
 from tailrace.state.tables import delivery, sealed_file, sealed_hour
 
-# Keys compared in one statement; sealing hands over at most this many hours in one transaction.
-KEYS_MAX = 500
-
 _Key = tuple[int, int]
+_KnownFiles = dict[tuple[int, int, int], SealedFile]
 
 _WAKE = (
     delivery.update()
@@ -51,7 +49,8 @@ class HandOver(Book):
             return
         with self._one_hand_over() as connection:
             owned = [(file, organization) for file in files]
-            new = _insert_files(connection, owned, self.clock.now_micros())
+            known = _known_files(connection, {_key(file) for file in files})
+            new = _insert_files(connection, owned, known, self.clock.now_micros())
             sealed = _digests(connection, {_key(file) for file in new})
             for file in new:
                 if _key(file) in sealed:
@@ -59,7 +58,7 @@ class HandOver(Book):
                         f"Cannot take over {file.name}: hour {file.hour} of {file.scope} is "
                         "sealed without it. Stop, and restore both databases from one backup."
                     )
-            self._owe(connection, {_key(file) for file in new})
+            self._owe(connection, {_key(file) for file in new}, known)
 
     def add_hours(self, hours: Sequence[SealedHour]) -> None:
         """Record sealed hours with their files, and owe them to every destination of theirs.
@@ -70,14 +69,15 @@ class HandOver(Book):
             return
         with self._one_hand_over() as connection:
             keys = {_key(hour) for hour in hours}
-            known = _digests(connection, keys)
-            new = [hour for hour in hours if _is_new(hour, known)]
+            digests = _digests(connection, keys)
+            new = [hour for hour in hours if _is_new(hour, digests)]
             owned = [(file, hour.organization) for hour in hours for file in hour.files]
-            _insert_files(connection, owned, self.clock.now_micros())
-            _compare_files(connection, hours)
+            known = _known_files(connection, keys)
+            _insert_files(connection, owned, known, self.clock.now_micros())
+            _compare_files(hours, known)
             if new:
                 connection.execute(sealed_hour.insert(), [self._values(hour) for hour in new])
-            self._owe(connection, {_key(hour) for hour in new})
+            self._owe(connection, {_key(hour) for hour in new}, known)
 
     def newest_sealed(self) -> dict[int, tuple[Hour, str]]:
         """Return each scope's newest sealed hour and its digest, to recognize a restored backup."""
@@ -133,15 +133,19 @@ class HandOver(Book):
             killpoints.reached("ledger.before_commit")
         killpoints.reached("ledger.handed_over")
 
-    def _owe(self, connection: Connection, keys: set[_Key]) -> None:
+    def _owe(self, connection: Connection, keys: set[_Key], known: _KnownFiles) -> None:
         if not keys:
             return
         oldest = Hour(min(hour for _, hour in keys))
         derive(connection, now_micros=self.clock.now_micros(), since=oldest)
-        # A run that waited for its hour to bring something may be taken again. A holder at work
-        # needs no word: it looks at the files once more before it lets go. One statement a key,
-        # because SQLite would rather read through all pending runs than look a list of keys up.
-        connection.execute(_WAKE, [{"of_scope": scope, "of_hour": hour} for scope, hour in keys])
+        # A run that waited for its hour to bring something may be taken again; an hour of which
+        # nothing was known has none. A holder at work needs no word: it looks at the files once
+        # more before it lets go. One statement a key, because SQLite would rather read through
+        # all pending runs than look a list of keys up.
+        waiting = sorted(keys & {(scope, hour) for scope, hour, _ in known})
+        if waiting:
+            rows = [{"of_scope": scope, "of_hour": hour} for scope, hour in waiting]
+            connection.execute(_WAKE, rows)
 
     def _values(self, hour: SealedHour) -> dict[str, Any]:
         return {
@@ -165,16 +169,21 @@ def files_of(connection: Connection, scope: int, hour: Hour) -> list[SealedFile]
     return [file_of(row) for row in rows]
 
 
+def _known_files(connection: Connection, keys: set[_Key]) -> _KnownFiles:
+    rows = _rows(connection, sealed_file, keys)
+    return {(row.scope, row.hour, row.number): file_of(row) for row in rows}
+
+
 def _insert_files(
-    connection: Connection, owned: Sequence[tuple[SealedFile, int]], now_micros: int
+    connection: Connection,
+    owned: Sequence[tuple[SealedFile, int]],
+    known: _KnownFiles,
+    now_micros: int,
 ) -> list[SealedFile]:
     """Insert the files (with their organization) that are not known and return them.
 
     Raise `Corrupt` if a known one differs.
     """
-    known: dict[tuple[int, int, int], SealedFile] = {}
-    for row in _rows(connection, sealed_file, {_key(file) for file, _ in owned}):
-        known[row.scope, row.hour, row.number] = file_of(row)
     new: list[SealedFile] = []
     values: list[dict[str, Any]] = []
     for file, organization in owned:
@@ -205,14 +214,14 @@ def _is_new(hour: SealedHour, known: dict[_Key, str]) -> bool:
     return digest is None
 
 
-def _compare_files(connection: Connection, hours: Sequence[SealedHour]) -> None:
-    """Raise if the ledger knows a file of a sealed hour that its record does not name."""
+def _compare_files(hours: Sequence[SealedHour], known: _KnownFiles) -> None:
+    """Raise if the ledger knew a file of a sealed hour that its record does not name."""
     named = {(hour.scope, hour.hour.number, file.number) for hour in hours for file in hour.files}
-    for row in _rows(connection, sealed_file, {_key(hour) for hour in hours}):
-        if (row.scope, row.hour, row.number) not in named:
+    for key, file in known.items():
+        if key not in named:
             raise Corrupt(
-                f"Cannot take over hour {Hour(row.hour)} of {row.scope}: its seal record does not "
-                f"name {row.name}, which was handed over before. "
+                f"Cannot take over hour {file.hour} of {file.scope}: its seal record does not "
+                f"name {file.name}, which was handed over before. "
                 "Stop, and restore both databases from one backup."
             )
 
@@ -223,15 +232,21 @@ def _digests(connection: Connection, keys: set[_Key]) -> dict[_Key, str]:
 
 
 def _rows(connection: Connection, table: sa.Table, keys: set[_Key]) -> Iterator[Row[Any]]:
-    for part in _parts(keys):
-        statement = sa.select(table).where(sa.tuple_(table.c.scope, table.c.hour).in_(part))
-        yield from connection.execute(statement)
+    """Yield the rows of the keys.
 
-
-def _parts(keys: Iterable[_Key]) -> Iterator[list[_Key]]:
-    ordered = sorted(keys)
-    for start in range(0, len(ordered), KEYS_MAX):
-        yield ordered[start : start + KEYS_MAX]
+    What is handed over together is mostly one hour's, scope after scope: to read the range and
+    leave out what lies between costs a fraction of naming every key.
+    """
+    scopes: dict[int, list[int]] = {}
+    for scope, hour in keys:
+        scopes.setdefault(hour, []).append(scope)
+    for hour, of_hour in scopes.items():
+        statement = sa.select(table).where(
+            table.c.hour == hour, table.c.scope.between(min(of_hour), max(of_hour))
+        )
+        for row in connection.execute(statement):
+            if (row.scope, row.hour) in keys:
+                yield row
 
 
 def _key(of: SealedFile | SealedHour) -> _Key:
