@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import delivery, ingest, journey, peers, processing, report
+from benchmarks import delivery, ingest, journey, keys, peers, people, processing, report
 from benchmarks.paired import ROUNDS_MIN, Figure
 from benchmarks.places import touch_memory
 from benchmarks.report import Bar
@@ -80,6 +80,14 @@ def _late(run: Run) -> tuple[list[Figure], list[str]]:
     return hours.measure_late(SEED, run.now_micros, run.scale, run.folder)
 
 
+def _keys(run: Run) -> tuple[list[Figure], list[str]]:
+    return keys.measure(run.rounds, int(keys.MOST * run.scale), run.folder), []
+
+
+def _people(run: Run) -> tuple[list[Figure], list[str]]:
+    return people.measure(SEED, run.now_micros, run.rounds, run.events, run.folder), []
+
+
 def _many(run: Run) -> tuple[list[Figure], list[str]]:
     return hours.measure_many(SEED, run.now_micros, run.scale, run.folder)
 
@@ -98,6 +106,8 @@ SIZES: dict[str, tuple[Measure, list[Bar]]] = {
     "size-quiet": (_quiet, quiet.BARS),
     "size-backlog": (_backlog, backlog.BARS),
     "size-projects": (_many, hours.BARS[hours.MANY]),
+    "size-keys": (_keys, []),
+    "size-people": (_people, people.BARS),
 }
 ALL = MEASURES | SIZES
 

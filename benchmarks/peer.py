@@ -110,6 +110,7 @@ def upload(task: Task) -> None:
 def deliver(task: Task) -> None:
     """Put the sealed files as the exporter does: only if absent, with their checksums."""
     from benchmarks.delivery import FreeHold
+    from tailrace.clock import SystemClock
     from tailrace.export.bucket import put_if_absent
     from tailrace.export.client import Clients, ClientSettings
     from tailrace.export.objects import Item, Store
