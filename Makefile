@@ -11,7 +11,7 @@ TESTS = tests
 WORKERS = 4
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: environment ## show the whole journey, from an SDK to a file in a bucket, in under a minute
 	@$(BIN)/python -m tailrace.demo
@@ -33,11 +33,15 @@ check: environment ## check style, types and the layers of imports
 bench: environment ## measure ingest and processing; results go to bench-results
 	@$(BIN)/python -m benchmarks
 
+powercut: environment ## show that no power cut loses anything, and that each sync is needed
+	@sh scripts/debian-packages
+	@$(BIN)/python -m powercut
+
 environment:
 	@sh scripts/environment
 
 clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench-results
-	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests benchmarks powercut -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test check bench environment clean
+.PHONY: help demo run test check bench powercut environment clean
