@@ -44,6 +44,9 @@ def prove(folder: Path, promises: Promises, *, processor_first: bool) -> None:
     files, ids = Unsynced(), SeededIds(99)
     data = DataFolder(folder)
     bucket = Bucket(dict(promises.objects))
+    for path, content in promises.kept.items():
+        if not (folder / path).exists() or (folder / path).read_bytes() != content:
+            raise Broken(f"{path} was durable, and is gone or another one")
     account = _after_setting_up(data, files, ids, clock, promises)
     _check_small_files(data, promises)
     data.fix_clock(None, files)

@@ -11,13 +11,25 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from powercut.disk import Blob, Disk, File, Folder, Image, Write, apply_changes, apply_entries
+from powercut.disk import (
+    Blob,
+    Disk,
+    EntryChange,
+    File,
+    Folder,
+    Image,
+    Write,
+    apply_changes,
+    apply_entries,
+)
 
 # Files and folders with something unsynced that are lost, or kept, one at a time: the latest ones.
 # With all syncs in place rarely more than a handful is unsettled at once.
 SINGLES_MAX = 24
 # Cuts by chance at each step.
 RANDOM_CUTS = 4
+# The cut that takes all that is not durable.
+NOTHING = "nothing unsynced kept"
 
 Entries = dict[str, int]
 
@@ -31,7 +43,7 @@ class Cut(msgspec.Struct, frozen=True):
 
 def cuts(disk: Disk, chance: random.Random) -> Iterator[Cut]:
     """Yield the folders to try for the disk as it is now; the same ones for the same chance."""
-    yield Cut("nothing unsynced kept", disk.image(_durable, _durable_entries))
+    yield Cut(NOTHING, disk.image(_durable, _durable_entries))
     unsettled = disk.unsettled()
     if not unsettled:
         return
@@ -45,7 +57,11 @@ def cuts(disk: Disk, chance: random.Random) -> Iterator[Cut]:
         node = disk.nodes[number]
         if isinstance(node, Folder):
             for count in range(1, len(node.pending)):
-                yield Cut(f"only {count} of {number}", _prefix(disk, number, count))
+                came = node.pending[:count]
+                yield Cut(f"only {count} entries of {number}", _with(disk, number, came))
+            for lost in range(max(0, len(node.pending) - SINGLES_MAX), len(node.pending) - 1):
+                came = node.pending[:lost] + node.pending[lost + 1 :]
+                yield Cut(f"all but entry {lost} of {number}", _with(disk, number, came))
     for turn in range(RANDOM_CUTS):
         yield Cut(f"chance {turn}", _by_chance(disk, chance))
 
@@ -71,11 +87,9 @@ def _but(
     return disk.image(content_of, entries_of)
 
 
-def _prefix(disk: Disk, one: int, count: int) -> Image:
+def _with(disk: Disk, one: int, came: list[EntryChange]) -> Image:
     def entries_of(number: int, folder: Folder) -> Entries:
-        if number != one:
-            return folder.entries
-        return apply_entries(folder.durable, folder.pending[:count])
+        return folder.entries if number != one else apply_entries(folder.durable, came)
 
     return disk.image(_content, entries_of)
 

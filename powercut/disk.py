@@ -11,8 +11,9 @@ This is what is assumed, and therefore what is proven:
   *began*, and nothing else: the entry of a new file needs a sync of its folder. File systems that
   do more are not relied on.
 - Entries of a folder (create, rename, unlink, mkdir, rmdir) since the folder's last fsync may be
-  lost from any point on: within one folder they keep their order. Between different folders, and
-  between entries and data, nothing is ordered. A rename is old or new, never both or none.
+  lost from any point on, and any one of them may be lost while later ones came. Between different
+  folders, and between entries and data, nothing is ordered. A rename is old or new, never both or
+  none.
 - What is durable is never damaged; disks that lie about a flush are out of reach.
 """
 
@@ -85,8 +86,9 @@ def apply_entries(entries: dict[str, int], changes: list[EntryChange]) -> dict[s
         if isinstance(change, Link):
             now[change.name] = change.node
         elif isinstance(change, Unlink):
-            del now[change.name]
-        else:
+            now.pop(change.name, None)
+        elif change.source in now:
+            # Where the entry that was renamed was lost, so is what became of it.
             now[change.target] = now.pop(change.source)
     return now
 

@@ -1,6 +1,8 @@
-"""Leaves one sync out of the product, or dies just before one; in the traced process alone.
+"""Notes who asks for each sync, relaxes SQLite's, or dies just before one; in the traced process.
 
-The environment's `POWERCUT_WITHOUT` names the site, or one of `SQLITE`.
+A sync of the product's own is left out when the trace is played, where it is as if it had not been:
+no code can tell. SQLite asks for other syncs when it is relaxed, so that is done for real, as the
+environment's `POWERCUT_WITHOUT` says.
 """
 
 from __future__ import annotations
@@ -28,25 +30,28 @@ SQLITE = (
 )
 
 
-def leave_out(site: str, note: Callable[[str], None]) -> None:
-    """Leave the syncs of a site out from now on; tell `note` the site of each sync asked for."""
+def note_sites(note: Callable[[str], None]) -> None:
+    """Tell `note` the site of each sync, just before it is done by the same thread."""
     finder = Finder()
-    real_all, real_data = files._sync_all, files._sync_data
 
-    def unless_left_out(real: Callable[[int], None]) -> Callable[[int], None]:
+    def noting(real: Callable[[int], None]) -> Callable[[int], None]:
         def sync(descriptor: int) -> None:
-            asked = finder.site()
-            note(asked)
-            if asked != site:
-                real(descriptor)
+            note(finder.site())
+            real(descriptor)
 
         return sync
 
-    for name, real in (("_sync_all", real_all), ("_sync_data", real_data)):
-        setattr(files, name, unless_left_out(real))
-    if site in SQLITE:
-        name, _, level = site.rpartition(" synchronous=")
-        (_relax_processing if name == "processing.sqlite" else _relax_ledger)(level)
+    for name in ("_sync_all", "_sync_data"):
+        setattr(files, name, noting(getattr(files, name)))
+
+
+def relax(site: str) -> None:
+    """Let SQLite sync less, as one of `SQLITE` says; do nothing for an empty text."""
+    name, _, level = site.rpartition(" synchronous=")
+    if name == "processing.sqlite":
+        _relax_processing(level)
+    elif name == "tailrace.sqlite":
+        _relax_ledger(level)
 
 
 def _relax_processing(level: str) -> None:
@@ -76,6 +81,14 @@ class Wrapped(Disk):
     def __init__(self) -> None:
         super().__init__()
         self.dies: Callable[[Path], None] = lambda path: None
+        self.folders_vanish = 0
+
+    def make_folder(self, path: Path) -> None:
+        """Make a day's folder, which may go at once, as with the last of its files that goes."""
+        super().make_folder(path)
+        if self.folders_vanish and path.parent.parent.name == "archive" and not any(path.iterdir()):
+            self.folders_vanish -= 1
+            path.rmdir()
 
     def sync_folder(self, path: Path) -> None:
         """Sync, unless this is where to die."""

@@ -92,6 +92,13 @@ class Retired(msgspec.Struct, frozen=True, tag="retired"):
     partition: int
 
 
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """A function that makes a file durable has returned. `path` lies below the data folder."""
+
+    path: str
+    content: bytes
+
+
 class Asked(msgspec.Struct, frozen=True, tag="asked"):
     """No promise: the thread's next sync is asked for at this site."""
 
@@ -109,6 +116,7 @@ Mark = (
     | ClockFixed
     | ClockAccepted
     | Retired
+    | Kept
     | Asked
 )
 
@@ -143,6 +151,7 @@ class Promises:
         self.clock_offset: int | None = None
         self.clock_accepted: int | None = None
         self.retired: set[int] = set()
+        self.kept: dict[str, bytes] = {}
 
     def take(self, line: bytes) -> None:
         """Add a marked promise; raise `ValueError` for one against an earlier one."""
@@ -173,6 +182,8 @@ class Promises:
                 self.clock_accepted = accepted
             case Retired(partition):
                 self.retired.add(partition)
+            case Kept(path, content):
+                self.kept[path] = content
 
 
 class Bucket:

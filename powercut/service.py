@@ -223,9 +223,11 @@ class Service:
 
         async def all_at_once() -> list[int | BaseException]:
             writer = self.writers[partition]
-            return await asyncio.gather(
-                *(writer.append(record) for record in records), return_exceptions=True
-            )
+            # Held until all of them wait, so that they are one group in every run.
+            with writer._wake:
+                appends = [asyncio.ensure_future(writer.append(record)) for record in records]
+                await asyncio.sleep(0)
+            return await asyncio.gather(*appends, return_exceptions=True)
 
         return self._runner.run(all_at_once())
 

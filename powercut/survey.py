@@ -58,18 +58,14 @@ class Judge:
         """Whether this folder needs no look: its promises held before, or it is taken for sound."""
         return digest in self._sound
 
-    def take_for_sound(self, traced: Trace, seed: int) -> list[str]:
-        """Look at nothing that a cut could leave with all syncs: that is another survey's work.
-
-        Return the sites at which SQLite asked for a sync.
-        """
+    def take_for_sound(self, traced: Trace, seed: int) -> None:
+        """Look at nothing that a cut could leave with all syncs: that is another survey's work."""
         promises = Promises()
         for replay, step in play(traced):
             if step.mark is not None:
                 promises.take(step.mark)
             for cut in cuts(replay.disk, chance(seed, step)):
                 self._sound.add(digest_of(cut.image, promises.version))
-        return sorted(site for site in replay.asked if site.startswith("SQLite"))
 
     def judge(self, cut: Cut, digest: bytes, promises: Promises) -> str | None:
         """Return what went wrong on this folder; None if every promise held."""
@@ -93,7 +89,7 @@ def survey(
     seed: int,
     without: str = "",
     failures_max: int = FAILURES_KEPT,
-    wanted: Callable[[Cut, random.Random], bool] = lambda cut, chance: True,
+    wanted: Callable[[Step, Cut, random.Random], bool] = lambda step, cut, picking: True,
 ) -> Report:
     """Try the cuts at every step, as if the syncs of the site `without` were not there.
 
@@ -109,7 +105,7 @@ def survey(
         for cut in cuts(replay.disk, chance(seed, step)):
             report.cuts += 1
             digest = digest_of(cut.image, promises.version)
-            if judge.is_known(digest) or not wanted(cut, picking):
+            if judge.is_known(digest) or not wanted(step, cut, picking):
                 continue
             report.tried += 1
             error = judge.judge(cut, digest, promises)

@@ -33,7 +33,7 @@ class WorkloadFailed(RuntimeError):
 
 
 def trace(scratch: Path, without: str = "") -> Trace:
-    """Run all phases under `scratch`, leaving the syncs of a site out; return their logs."""
+    """Run all phases under `scratch`, with SQLite relaxed as `without` says; return their logs."""
     root, marks = scratch / "root", scratch / "marks"
     root.mkdir(parents=True)
     marks.touch()

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from powercut.cuts import Cut
+from powercut.needed import KEPT, NEEDED, PRAGMAS
 from powercut.quiet import be_quiet
+from powercut.replay import Step
 from powercut.service import use_small_sizes
-from powercut.sites import sync_sites
+from powercut.sites import pragma_sites, sync_sites
 from powercut.survey import Judge, survey
 from powercut.tracing import Trace, trace
 
@@ -26,13 +28,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEED = 1
 # Of some 18,000 cuts; the seconds that a recovery takes add up.
-SHARE = 0.008
+SHARE = 0.005
 
 # Syncs without which a cut loses or doubles something. The long form shows it for each.
 LEFT_OUT = (
     "log/tail.py commit sync_data",
     "files.py put_whole sync_descriptor < archive/folder.py put_pack put_whole",
 )
+
+
+def test_each_sync_in_the_code_is_shown_to_be_needed_or_has_a_reason() -> None:
+    assert sync_sites() == sorted([*NEEDED, *KEPT])
+    assert pragma_sites() == PRAGMAS
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +74,12 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_power_cut_loses_and_doubles_nothing(
     traced: Trace, scratch: Path, small_sizes: None
 ) -> None:
-    def picked(cut: Cut, chance: random.Random) -> bool:
+    def picked(step: Step, cut: Cut, chance: random.Random) -> bool:
         return chance.random() < SHARE
 
     report = survey(traced, Judge(scratch / "recovered"), seed=SEED, wanted=picked)
     assert report.tried > 50
+    assert [site for site in NEEDED if not report.asked[site]] == []
     assert [str(failure) for failure in report.failures] == []
 
 
@@ -79,7 +87,7 @@ def test_a_power_cut_loses_and_doubles_nothing(
 def test_without_a_sync_a_power_cut_breaks_a_promise(
     site: str, traced: Trace, scratch: Path, small_sizes: None
 ) -> None:
-    assert site in sync_sites()
+    assert site in NEEDED
     judge = Judge(scratch / "recovered")
     judge.take_for_sound(traced, SEED)
     report = survey(traced, judge, seed=SEED, without=site, failures_max=1)
