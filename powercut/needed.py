@@ -14,7 +14,9 @@ NEEDED = (
     "log/tail.py commit sync_data",
     "log/segment.py create_segment sync_data",
     "log/segment.py create_segment sync_folder",
+    "log/tail.py _cut_back sync_data",
     "log/recover.py _make_durable sync_descriptor",
+    "log/retention.py remove_segments sync_folder",
     "archive/batch.py finish sync_descriptor",
     "archive/batch.py finish sync_folder",
     f"{_FOLDER} < folder.py create make_folder",
@@ -40,6 +42,14 @@ _BY_LIST = "the list of partitions is put whole into the same parent folder befo
 
 # Without these nothing breaks.
 KEPT = {
+    "log/recover.py _cut sync_data": (
+        "the new segment's header, durable before the cut, already says where the old one ends; "
+        "with it a folder that was recovered looks as recovery left it, at one sync a start"
+    ),
+    "log/recover.py _remove_empty sync_folder": (
+        "a segment without an entry that comes back is passed over and removed again; "
+        "retention's own sync of the folder comes before any gap could be seen"
+    ),
     f"{_FOLDER} #2 < folder.py create make_folder": (
         "the format file is put whole into the same folder before `create` returns"
     ),
