@@ -46,12 +46,16 @@ fuzz: environment ## feed hostile bytes to each reader of input, for SECONDS=60 
 crowd: environment ## send 200 huge bodies at once, and watch the collector's memory
 	@$(BIN)/python -m fuzz.crowd
 
+powercut: environment ## show that no power cut loses anything, and that each sync is needed
+	@sh scripts/debian-packages
+	@$(BIN)/python -m powercut
+
 environment:
 	@sh scripts/environment
 
 clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@rm -rf bench-results fuzz-results
-	@find src tests benchmarks fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests benchmarks fuzz powercut torture -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test check diskfaults bench fuzz crowd environment clean
+.PHONY: help demo run test check torture powercut diskfaults fuzz crowd bench environment clean

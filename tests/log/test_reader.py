@@ -14,6 +14,7 @@ from tailrace.log.end import END_FILE, End, EndFile
 from tailrace.log.partitions import register_partition
 from tailrace.log.reader import LogReader
 from tailrace.log.record import Entry, Position, Record
+from tailrace.log.retention import remove_segments
 from tailrace.log.writer import LogWriter
 
 MakeRecord = Callable[..., Record]
@@ -172,6 +173,31 @@ def test_a_position_beyond_an_end_that_a_power_failure_made_old_is_accepted(
     assert reader.read(1, ends[-1].position, 1 << 20) == []
 
 
+@pytest.mark.parametrize("published", [None, 0, 1])
+def test_segments_that_were_removed_are_not_missed_after_a_power_failure(
+    open_writer: OpenWriter,
+    make_record: MakeRecord,
+    reader: LogReader,
+    log_folder: Path,
+    published: int | None,
+) -> None:
+    writer = open_writer(segment_bytes=1)
+    ends = append(writer, *(make_record(text) for text in "abcde"))
+    writer.close()
+    assert remove_segments(log_folder, 1, ends[3].position, 2**62, Files()) == 5
+    (log_folder / "1" / END_FILE).unlink()
+    if published is not None:
+        file = EndFile(log_folder / "1")
+        file.publish(ends[published])
+        file.close()
+    for end in ends[3:]:
+        reader.check_position(Position(1, end.position, end.stamp))
+    with pytest.raises(Corrupt, match="was processed before, but the log ends at"):
+        reader.check_position(Position(1, ends[-1].position + 50, ends[-1].stamp))
+    with pytest.raises(Corrupt, match="is the oldest segment left"):
+        reader.check_position(Position(1, ends[2].position, ends[2].stamp))
+
+
 def test_a_retired_partition_counts_until_its_final_entry_is_read(
     open_writer: OpenWriter, make_record: MakeRecord, reader: LogReader
 ) -> None:
@@ -189,6 +215,21 @@ def test_a_retired_partition_counts_until_its_final_entry_is_read(
         position = more[-1].next_position
     assert entries[-1].final
     assert position == end.position
+
+
+def test_a_retired_partition_is_read_to_its_end_though_a_power_failure_made_that_old(
+    open_writer: OpenWriter, make_record: MakeRecord, reader: LogReader, log_folder: Path
+) -> None:
+    retiring = open_writer(2)
+    append(retiring, make_record("a"), make_record("b"))
+    end = asyncio.run(retiring.retire())
+    retiring.close()
+    (log_folder / "2" / END_FILE).unlink()
+    entries = reader.read(2, 0, 1 << 20)
+    assert bodies(entries) == [make_record("a").body, make_record("b").body]
+    assert entries[-1].final
+    assert reader.durable_ends() == {2: end}
+    assert reader.partitions({2: entries[-1].next_position}) == []
 
 
 def test_partitions_that_hold_an_hour_open_are_named(

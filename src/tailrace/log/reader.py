@@ -76,10 +76,7 @@ class LogReader:
         After a power failure a published end may be older than what is durable, until the
         partition's writer has started again.
         """
-        return {
-            listed.id: read_end(partition_folder(self._log_folder, listed.id)) or NOTHING
-            for listed in self.listed()
-        }
+        return {listed.id: self._durable_end(listed) for listed in self.listed()}
 
     def silent_partitions(self, now_micros: int) -> list[int]:
         """Return the partitions that hold an hour open: it is over, but their log doesn't say so.
@@ -106,7 +103,7 @@ class LogReader:
             return
         listing = list_segments(folder, committed.partition)
         try:
-            reached = self._walk(listing, end.position, committed.position)
+            reached = _walk(listing, committed.position)
         except BadFrame as error:
             reached = error.position
         if reached < committed.position:
@@ -123,7 +120,7 @@ class LogReader:
         segment. An empty list means that the durable end is reached. Raise `Corrupt` for damage
         before the durable end and for entries that are gone.
         """
-        end = read_end(partition_folder(self._log_folder, partition)) or NOTHING
+        end = self.durable_ends().get(partition, NOTHING)
         return self.read_until(partition, after_position, end, limit_bytes)
 
     def read_until(
@@ -142,6 +139,11 @@ class LogReader:
                 return entries
             position = until
         return []
+
+    def _durable_end(self, listed: Partition) -> End:
+        # Where a retired one ended is in the list; no writer will publish that end again.
+        published = read_end(partition_folder(self._log_folder, listed.id))
+        return listed.retired or published or NOTHING
 
     def _entries(
         self, partition: int, opened: _Open, start: int, until: int, limit_bytes: int
@@ -183,29 +185,25 @@ class LogReader:
         self._open[partition] = opened
         return opened
 
-    def _walk(self, listing: Listing, position: int, until: int) -> int:
-        """Return how far whole frames lead from a position, at most to the frame at `until`."""
-        if not listing.segments:
-            return 0
-        for index in range(listing.index_of(position), len(listing.segments)):
-            segment = listing.segments[index]
-            end = segment_end(listing.segments, index)
-            descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                stop = segment.base + os.fstat(descriptor).st_size
-                if end is not None:
-                    stop = end.position
-                stop = min(stop, until)
-                position = max(position, segment.first_position)
-                for frames in read_frames(
-                    descriptor, segment.base, position, stop, _SCAN_BLOCK_BYTES
-                ):
-                    position = frames[-1].next_position
-            finally:
-                os.close(descriptor)
-            if position >= until:
-                break
-        return position
+
+def _walk(listing: Listing, until: int) -> int:
+    """Return how far whole frames lead towards a position, from the beginning of its segment.
+
+    What lies before that segment is as durable as the header that says where it ended; the oldest
+    ones may be removed by now. Raise `BadFrame` where the frames break off.
+    """
+    if not listing.segments:
+        return 0
+    segment = listing.segments[listing.index_of(until)]
+    position = segment.first_position
+    descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stop = min(until, segment.base + os.fstat(descriptor).st_size)
+        for frames in read_frames(descriptor, segment.base, position, stop, _SCAN_BLOCK_BYTES):
+            position = frames[-1].next_position
+    finally:
+        os.close(descriptor)
+    return position
 
 
 def _holds(opened: _Open, position: int, end: End) -> bool:

@@ -119,8 +119,12 @@ class ProcessingView:
             try:
                 return connection.execute(statement, values).fetchall()
             except sqlite3.OperationalError as error:
-                # The processor makes its tables at its first start.
-                if "no such table" in str(error):
+                # The processor makes its tables at its first start; a power cut in the middle of
+                # it leaves a journal that only the processor may roll back.
+                if (
+                    "no such table" in str(error)
+                    or error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK
+                ):
                     return []
                 raise
 

@@ -1,0 +1,254 @@
+"""Starts the service on what a power cut left, goes on to the hour's end, and proves the promises.
+
+Nobody mends anything in between: a start that is refused is a failure like a lost event.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from powercut.outside import Bucket, Promises, StoredObject
+from powercut.service import PREFIX, SECRET, Account, Disk, SeededIds, Service, initialise
+from tailrace.clock import MICROS, SteppedClock
+from tailrace.errors import Corrupt
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.log.partitions import list_partitions
+from tailrace.log.stamping import CLOCK_ACCEPTED_FILE
+from tailrace.seal.names import manifest_key, marker_key, parse_file_name
+from tailrace.seal.proof import CheckedManifest, check_chain
+from tailrace.state.delivery import OWED_STATES
+from tailrace.state.secrets import Secrets
+
+# Hours closed after the cut: the one under way, and one more with an event of its own.
+HOURS_AFTER = 2
+# Seconds between the cut and the next start.
+DOWN_MICROS = 90 * MICROS
+
+
+class Broken(AssertionError):
+    """A promise does not hold; the text says which."""
+
+
+def prove(folder: Path, promises: Promises, *, processor_first: bool) -> None:
+    """Recover a folder and go on; raise `Broken`, or whatever stopped the service.
+
+    Which part comes up first is by chance in a real start, so both orders are tried.
+    """
+    clock = SteppedClock(promises.now_micros + DOWN_MICROS, 0)
+    files, ids = Unsynced(), SeededIds(99)
+    data = DataFolder(folder)
+    bucket = Bucket(dict(promises.objects))
+    for path, content in promises.kept.items():
+        if not (folder / path).exists() or (folder / path).read_bytes() != content:
+            raise Broken(f"{path} was durable, and is gone or another one")
+    account = _after_setting_up(data, files, ids, clock, promises)
+    _check_small_files(data, promises)
+    data.fix_clock(None, files)
+    service = Service(data, files, ids, clock, bucket)
+    try:
+        _check_destinations(service, promises)
+        service.add_destinations(account.projects)
+        if processor_first:
+            service.start_processor()
+            service.settle()
+            service.open_writers()
+        else:
+            service.open_writers()
+            service.start_processor()
+        for _ in range(HOURS_AFTER):
+            service.finish_hour()
+        _check_delivered(service)
+    finally:
+        service.close()
+    Proof(account, bucket.objects, promises).check()
+
+
+class Unsynced(Disk):
+    """Files whose syncs are left out: what follows a cut need not outlive another one here."""
+
+    def sync_descriptor(self, descriptor: int) -> None:
+        """Wait for nothing."""
+
+    def sync_folder(self, path: Path) -> None:
+        """Wait for nothing."""
+
+
+def _after_setting_up(
+    data: DataFolder, files: Disk, ids: SeededIds, clock: SteppedClock, promises: Promises
+) -> Account:
+    if promises.initialised is None:
+        return initialise(data, files, ids, clock)
+    data.check()
+    before = promises.initialised
+    account = initialise(data, files, ids, clock)
+    if account != Account(before.organization, before.projects, before.api_keys):
+        raise Broken(f"init printed {before}, but the folder holds {account}")
+    return account
+
+
+def _check_small_files(data: DataFolder, promises: Promises) -> None:
+    if promises.clock_offset is not None:
+        fixed = data.clock_file()
+        if fixed is None or fixed.offset_micros != promises.clock_offset:
+            raise Broken(f"the clock was fixed to {promises.clock_offset}, not {fixed}")
+    if promises.clock_accepted is not None:
+        path = data.log / CLOCK_ACCEPTED_FILE
+        said = msgspec.json.decode(path.read_bytes()) if path.exists() else None
+        if said != {"accepted_micros": promises.clock_accepted}:
+            raise Broken(f"the clock was accepted at {promises.clock_accepted}, not {said}")
+    ended = {listed.id for listed in list_partitions(data.log) if listed.retired is not None}
+    if not promises.retired <= ended:
+        raise Broken(f"partitions {promises.retired} were retired, listed are {ended}")
+
+
+def _check_destinations(service: Service, promises: Promises) -> None:
+    found = service.destinations.list()
+    if promises.destination is not None:
+        last = next((one for one in found if one.id == promises.destination), None)
+        if last is None or last.state != "active":
+            raise Broken(f"destination {promises.destination} was active and is {last}")
+    secrets = Secrets.open(service.folder.secrets_key, service.files, SeededIds(98))
+    for destination in found:
+        if destination.secret_encrypted is None:
+            raise Broken(f"destination {destination.id} lost its secret")
+        if secrets.decrypt(destination.secret_encrypted) != SECRET:
+            raise Broken(f"destination {destination.id} has another secret")
+
+
+def _check_delivered(service: Service) -> None:
+    owed = [run for run in service.ledger.runs(states=OWED_STATES) if run.sealed]
+    if owed:
+        raise Broken(f"{len(owed)} runs stay owed, such as {owed[0]}")
+    missing = service.ledger.check_derived()
+    if missing:
+        raise Broken(f"{missing} runs have no row")
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What of an exported line tells which event it is, and where it was found."""
+
+    number: int
+    request: int
+    hour: Hour
+    uuid: str
+
+
+class _Properties(msgspec.Struct):
+    number: int
+    request: int
+
+
+class _Exported(msgspec.Struct):
+    event_properties: _Properties
+    uuid: str
+
+
+_decoder = msgspec.json.Decoder(_Exported)
+
+
+class Proof:
+    """Reads the bucket alone, and holds it against what was promised."""
+
+    def __init__(
+        self, account: Account, objects: dict[str, StoredObject], promises: Promises
+    ) -> None:
+        self._account = account
+        self._objects = objects
+        self._promises = promises
+
+    def check(self) -> None:
+        """Raise `Broken` or `Corrupt` unless every promise holds."""
+        named: set[str] = set()
+        lines: list[Line] = []
+        for project in self._account.projects:
+            for checked in self._chain(project):
+                hour = Hour.parse(checked.record.hour)
+                named.add(manifest_key(PREFIX, project, hour))
+                named.add(marker_key(PREFIX, project, hour))
+                named.update(checked.keys)
+                in_files = [line for key in checked.keys for line in self._lines(key, checked)]
+                self._check_accepted(project, hour, checked)
+                lines += in_files
+        if named != self._objects.keys():
+            raise Broken(f"no manifest goes with {sorted(self._objects.keys() ^ named)}")
+        self._check_events(lines)
+
+    def _chain(self, project: int) -> list[CheckedManifest]:
+        prefix = f"{PREFIX}_manifests/{project}/"
+        keys = [key for key in self._objects if key.startswith(prefix)]
+        return check_chain(self._objects[key].body for key in sorted(keys, key=_hour_of))
+
+    def _lines(self, key: str, checked: CheckedManifest) -> Iterator[Line]:
+        body = self._objects[key].body
+        name = key.rpartition("/")[2]
+        file = next(file for file in checked.record.files if file.name == name)
+        reader = zlib.decompressobj(wbits=31)
+        raw = reader.decompress(body)
+        if not reader.eof or reader.unused_data or raw.count(b"\n") != file.lines:
+            raise Broken(f"{key} is not one gzip member of {file.lines} lines")
+        hour = parse_file_name(name).hour
+        for line in raw.splitlines():
+            exported = _decoder.decode(line)
+            properties = exported.event_properties
+            yield Line(properties.number, properties.request, hour, exported.uuid)
+
+    def _check_accepted(self, project: int, hour: Hour, checked: CheckedManifest) -> None:
+        """Every answered request is in its hour's count, and no more than was sent."""
+        promises = self._promises
+        answered = open_ones = 0
+        for number, sent in promises.sent.items():
+            if sent.project != project or number in promises.refused:
+                continue
+            stamp = promises.acknowledged.get(number)
+            if stamp is None:
+                open_ones += len(sent.events)
+            elif Hour.of_micros(stamp) == hour:
+                answered += len(sent.events)
+        if not answered <= checked.record.accepted <= answered + open_ones:
+            raise Broken(
+                f"hour {hour} of {project} accepted {checked.record.accepted} events; "
+                f"{answered} were answered and {open_ones} not"
+            )
+
+    def _check_events(self, lines: list[Line]) -> None:
+        promises = self._promises
+        counted = Counter(line.number for line in lines)
+        doubled = [number for number, count in counted.items() if count > 1]
+        if doubled:
+            raise Broken(f"events {doubled} are in more than one line")
+        if len({line.uuid for line in lines}) != len(lines):
+            raise Broken("two lines have the same uuid")
+        where = {line.number: line for line in lines}
+        seen: set[int] = set()
+        for number, sent in promises.sent.items():
+            fresh = [event for event in sent.events if event not in seen]
+            there = [event for event in fresh if event in where]
+            if number in promises.acknowledged:
+                hour = Hour.of_micros(promises.acknowledged[number])
+                missing = [event for event in fresh if event not in where]
+                if missing:
+                    raise Broken(f"events {missing} of request {number} were answered and are gone")
+                strayed = [event for event in fresh if where[event].hour != hour]
+                if strayed:
+                    raise Broken(f"events {strayed} of request {number} are not in hour {hour}")
+                seen.update(fresh)
+            elif number in promises.refused and there:
+                raise Broken(f"request {number} was refused, and events {there} are exported")
+            elif there and there != fresh:
+                raise Broken(f"of request {number} only events {there} are exported")
+        unknown = counted.keys() - {e for sent in promises.sent.values() for e in sent.events}
+        if unknown:
+            raise Broken(f"nobody sent events {sorted(unknown)}")
+
+
+def _hour_of(key: str) -> Hour:
+    date, _, hour = key.removesuffix(".json").rpartition("/")[2].partition("_")[2].rpartition("_")
+    if not hour:
+        raise Corrupt(f"{key} is no manifest's key")
+    return Hour.parse(f"{date}T{int(hour):02d}")

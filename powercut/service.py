@@ -1,0 +1,290 @@
+"""The service's parts over one data folder, in one process and on a clock that is stepped.
+
+The parts are the product's own: log writers as the collectors open them, the processor's loop,
+the exporter. The workload drives them under trace, the aftermath on what a cut left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from powercut.outside import Bucket
+from tailrace.accounts.projects import add_organization, add_project, organizations, projects
+from tailrace.app.part import PartContext
+from tailrace.app.processor import _Loop, _Room
+from tailrace.archive.folder import FolderArchive
+from tailrace.clock import MICROS, SteppedClock
+from tailrace.export.deliver import Layout
+from tailrace.export.exporter import Exporter, Ports
+from tailrace.files import Files
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.ids import Ids
+from tailrace.log.partitions import (
+    PartitionRetired,
+    list_partitions,
+    partition_folder,
+    usable_partitions,
+)
+from tailrace.log.record import Record
+from tailrace.log.writer import LogWriter
+from tailrace.process import checkpoint, chunks, loop
+from tailrace.seal.manifest import manifest_body
+from tailrace.seal.names import file_key, manifest_key, marker_key
+from tailrace.settings import ArchiveSettings, LogSettings, SealSettings, Settings
+from tailrace.state.database import open_database
+from tailrace.state.delivery import Capabilities, Destination
+from tailrace.state.destinations import Destinations, NewDestination
+from tailrace.state.ledger import Ledger
+from tailrace.state.processing_view import ProcessingView
+from tailrace.state.secrets import Secrets
+
+# All sizes are small, so that a short run rolls segments, rewrites chunks and makes many files.
+SEGMENT_BYTES = 1200
+PARTITION_BYTES = 900
+SMALL_RAW_BYTES = 2500
+COLLECTORS = 2
+BUCKET = "acme-exports"
+PREFIX = "t/"
+SECRET = "the bucket's key"
+# A stuck delivery or loop would go on for ever; far above what the workload needs.
+TURNS_MAX = 2000
+
+TOTAL_BYTES = 10**12
+
+
+class SeededIds:
+    """Bytes that are the same in every run."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return the next bytes."""
+        return self._random.randbytes(count)
+
+
+class Disk(Files):
+    """The machine's files, on a disk with as much room as is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = TOTAL_BYTES
+
+    def free_bytes(self, path: Path) -> int:
+        """Return what was said."""
+        return self.free
+
+    def total_bytes(self, path: Path) -> int:
+        """Return the disk's size."""
+        return TOTAL_BYTES
+
+
+def use_small_sizes(put: Callable[[object, str, object], None] = setattr) -> None:
+    """Let this process rewrite small chunks as if they were larger; `put` may take it back."""
+    for module in (checkpoint, chunks, loop):
+        put(module, "SMALL_RAW_BYTES", SMALL_RAW_BYTES)
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What `init` made."""
+
+    organization: int
+    projects: tuple[int, ...]
+    api_keys: tuple[str, ...]
+
+
+def initialise(folder: DataFolder, files: Files, ids: Ids, clock: SteppedClock) -> Account:
+    """Do what `tailrace init` and `tailrace project add` do, or what is left of it."""
+    folder.create(files)
+    engine = open_database(folder.database)
+    try:
+        known = organizations(engine)
+        Secrets.open(folder.secrets_key, files, ids)
+        organization = known[0].id if known else add_organization(engine, "Acme", clock=clock)
+        while len(projects(engine, organization_id=organization)) < 2:
+            add_project(engine, organization, "Shop", ids=ids, clock=clock)
+        found = projects(engine, organization_id=organization)
+        return Account(
+            organization,
+            tuple(project.id for project in found),
+            tuple(key for project in found for key in project.api_keys),
+        )
+    finally:
+        engine.dispose()
+
+
+class Service:
+    """The parts of a running service. One thread drives them, so their steps have one order."""
+
+    def __init__(
+        self, folder: DataFolder, files: Disk, ids: Ids, clock: SteppedClock, bucket: Bucket
+    ) -> None:
+        self.folder = folder
+        self.files = files
+        self.clock = clock
+        self._ids = ids
+        settings = Settings(
+            log=LogSettings(keep_hours=1),
+            seal=SealSettings(partition_bytes=PARTITION_BYTES),
+            archive=ArchiveSettings(evict=True),
+        )
+        self.context = PartContext(folder, settings, "processor")
+        self.context.files, self.context.clock, self.context.ids = files, clock, ids
+        self.writers: dict[int, LogWriter] = {}
+        self._engine = open_database(folder.database)
+        self.ledger = Ledger(self._engine, clock)
+        self.destinations = Destinations(self._engine, clock)
+        self._room: _Room | None = None
+        self._loop: _Loop | None = None
+        self._runner = asyncio.Runner()
+        archive = FolderArchive(folder.packs, folder.archive, files)
+        self.ledger.release_leases()
+        self._exporter = Exporter(
+            Ports(
+                ledger=self.ledger,
+                destinations=self.destinations,
+                clients=bucket,
+                layout=Layout(
+                    file_key=file_key,
+                    manifest_key=manifest_key,
+                    marker_key=marker_key,
+                    manifest_body=manifest_body,
+                ),
+                open_file=archive.open_file,
+                clock=clock,
+                machine=clock,
+                ids=ids,
+            ),
+            workers=1,
+            per_destination=1,
+        )
+
+    def add_destinations(self, projects: Sequence[int]) -> list[Destination]:
+        """Add and activate a destination for each project that has none, with a stored secret."""
+        secrets = Secrets.open(self.folder.secrets_key, self.files, self._ids)
+        able = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
+        for project in projects:
+            if not self.destinations.list(project=project):
+                self.destinations.add(
+                    NewDestination(
+                        project=project,
+                        bucket=BUCKET,
+                        prefix=PREFIX,
+                        access_key_id="acme",
+                        secret_encrypted=secrets.encrypt(SECRET),
+                    )
+                )
+        for found in self.destinations.list():
+            if found.state != "active":
+                self.destinations.activate(found.id, able)
+        return self.destinations.list()
+
+    def open_writers(self) -> None:
+        """Open the log as the collectors do: as many as there are partitions, two at least."""
+        listed = list_partitions(self.folder.log)
+        count = sum(partition.retired is None for partition in listed)
+        for partition in usable_partitions(self.folder.log, max(COLLECTORS, count)):
+            try:
+                self.open_writer(partition)
+            except PartitionRetired:
+                # It was being retired; it is listed as such now, and the next start passes it by.
+                continue
+
+    def open_writer(self, partition: int) -> None:
+        """Open one partition as its collector does."""
+        self.writers[partition] = LogWriter.open(
+            partition_folder(self.folder.log, partition),
+            partition=partition,
+            clock=self.clock,
+            files=self.files,
+            known_end=self.known_end(partition),
+            segment_bytes=SEGMENT_BYTES,
+        )
+
+    def known_end(self, partition: int) -> int:
+        """Return how far processing is committed in a partition."""
+        positions = ProcessingView(self.folder.processing_database).positions()
+        return next((row.position for row in positions if row.partition == partition), 0)
+
+    def start_processor(self) -> None:
+        """Start the processor's loop and finish what a crash left."""
+        self._room = _Room(self.context)
+        self._loop = _Loop(self.context, self._room)
+        self._loop.recover()
+
+    def append(self, partition: int, records: Sequence[Record]) -> list[int | BaseException]:
+        """Append some records at once; return each one's stamp or error."""
+
+        async def all_at_once() -> list[int | BaseException]:
+            writer = self.writers[partition]
+            # Held until all of them wait, so that they are one group in every run.
+            with writer._wake:
+                appends = [asyncio.ensure_future(writer.append(record)) for record in records]
+                await asyncio.sleep(0)
+            return await asyncio.gather(*appends, return_exceptions=True)
+
+        return self._runner.run(all_at_once())
+
+    def tick(self) -> None:
+        """Let every writer look at the clock."""
+        for writer in self.writers.values():
+            self._run(writer.tick_if_due)
+
+    def settle(self) -> None:
+        """Turn the processor's loop until there is nothing to do."""
+        current = self._loop
+        if current is None:
+            raise ValueError("the processor is not started")
+        for _ in range(TURNS_MAX):
+            worked = current.turn()
+            if current._closer.joining:
+                current._closer._joining.wait()
+            elif not worked:
+                return
+        raise RuntimeError("the processor's loop finds no end")
+
+    def deliver(self) -> None:
+        """Deliver until nothing is due."""
+        for _ in range(TURNS_MAX):
+            if not self._exporter.deliver_next():
+                return
+        raise RuntimeError("deliveries find no end")
+
+    def finish_hour(self) -> None:
+        """Go to just after the hour's end; close and deliver it."""
+        end = Hour.of_micros(self.clock.now_micros()).end_micros
+        self.clock.advance(end - self.clock.now_micros() + MICROS)
+        self.tick()
+        self.settle()
+        self.deliver()
+
+    def retire(self, partition: int) -> None:
+        """End a partition for good."""
+        self._run(self.writers[partition].retire)
+        self.writers.pop(partition).close()
+
+    def close(self) -> None:
+        """Stop all parts."""
+        for writer in self.writers.values():
+            writer.close()
+        self.writers.clear()
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+        if self._room is not None:
+            self._room.close()
+            self._room = None
+        self._engine.dispose()
+        self._runner.close()
+
+    def _run(self, call: Callable[[], Awaitable[object]]) -> None:
+        async def wait() -> None:
+            await call()
+
+        self._runner.run(wait())
