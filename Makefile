@@ -33,11 +33,15 @@ check: environment ## check style, types and the layers of imports
 bench: environment ## measure ingest and processing; results go to bench-results
 	@$(BIN)/python -m benchmarks
 
+torture: environment ## kill a service a thousand times in days of its life (KILLS, SEED, RATE)
+	@$(BIN)/python -m torture $${KILLS:+--kills "$$KILLS"} $${SEED:+--seed "$$SEED"} \
+		$${RATE:+--rate "$$RATE"}
+
 environment:
 	@sh scripts/environment
 
 clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench-results
-	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests benchmarks torture -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test check bench environment clean
+.PHONY: help demo run test check bench torture environment clean
