@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,8 @@ SECONDS_MIN = 120.0
 def main() -> None:
     """Run once as the options say; the exit code is 1 if anything is wrong."""
     given = _parser().parse_args()
+    # As Ctrl-C does it: nothing may stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     seed = given.seed
     if seed is None:
         seed = int.from_bytes(SystemIds().random_bytes(4), "big")
@@ -30,8 +33,9 @@ def main() -> None:
         kills=given.kills,
         seed=seed,
         rate=given.rate,
-        seconds_max=SECONDS_MIN + given.kills * SECONDS_PER_KILL_MAX,
+        seconds_max=given.seconds or SECONDS_MIN + given.kills * SECONDS_PER_KILL_MAX,
         source=given.source,
+        births=2 if given.kills >= KILLS else 1,
         long=given.kills >= KILLS,
     )
     result = torture(options, _tell)
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=KILLS, help=f"how many (default: {KILLS})")
     parser.add_argument("--seed", type=int, help="choose as an earlier run did (default: drawn)")
     parser.add_argument("--rate", type=int, default=RATE, help="how fast time runs")
+    parser.add_argument("--seconds", type=float, help="kill no longer, however few died")
     parser.add_argument("--source", type=Path, help="another copy of src, such as a broken one")
     return parser
 

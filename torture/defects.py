@@ -290,6 +290,7 @@ def _found_by(defect: Defect, seed: int) -> Result:
                 rate=RATE,
                 seconds_max=SECONDS_MAX,
                 rest_seconds=REST_SECONDS,
+                births=0,
                 source=source,
             )
             result = torture(options, _tell)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torture import inside
 from torture.load import Load
 from torture.service import PARTS, ROLES, Service, pause
 
 # How long an armed point may wait for its process; then it is disarmed.
-POINT_SECONDS = 2.5
+POINT_SECONDS = 5.0
+# So many points are armed together.
+AT_ONCE = (1, 1, 2, 3)
 # The service lives a little between two kills, or nothing would ever be done.
 LIFE_SECONDS = (0.0, 0.2, 0.6)
 # How long after its birth a process may die once more: mostly while it starts or recovers.
@@ -23,7 +25,7 @@ BREATH_SECONDS = 6.0
 
 
 class Killer:
-    """Kill until `goal` processes have died; count who died where."""
+    """Kill `goal` processes and a few more; count who died where."""
 
     def __init__(self, service: Service, load: Load, chance: random.Random, goal: int) -> None:
         self._service = service
@@ -41,16 +43,17 @@ class Killer:
     def run(self, go_on: Callable[[], bool]) -> None:
         """Kill until the goal is reached or `go_on` says no."""
         rounds: list[tuple[float, Callable[[], None]]] = [
-            (0.60, self._at_a_point),
-            (0.14, self._one),
+            (0.60, self._at_some_points),
+            (0.12, self._one),
             (0.14, self._again_while_young),
-            (0.04, self._everything),
+            (0.06, self._everything),
             (0.05, self._the_supervisor),
             (0.03, self._restart),
         ]
         breath = BREATH_KILLS
         self._load.ask_for_a_large_file()
-        while self.kills() < self._goal and go_on():
+        goal = self._goal + self.kills()
+        while self.kills() < goal and go_on():
             (step,) = self._chance.choices([s for _, s in rounds], [w for w, _ in rounds])
             step()
             pause(self._chance.choice(LIFE_SECONDS))
@@ -59,25 +62,30 @@ class Killer:
                 self._load.ask_for_a_large_file()
                 pause(BREATH_SECONDS)
 
-    def kill_at(self, role: str, point: str, provoke: Callable[[], object]) -> bool:
-        """Kill the next process of a role at a point; return False if none came there in time."""
-        armed = inside.armed_file(self._service.folder, role, point)
-        armed.touch()
+    def kill_at(self, places: Iterable[tuple[str, str]], provoke: Callable[[], object]) -> None:
+        """Kill the next process of each role at a point, as far as they come there in time."""
+        armed = {
+            (role, point): inside.armed_file(self._service.folder, role, point)
+            for role, point in places
+        }
+        for file in armed.values():
+            file.touch()
         provoke()
-        if self._service.wait_for(lambda: not armed.exists(), POINT_SECONDS):
-            return True
-        try:
-            armed.unlink()
-        except FileNotFoundError:
-            return True
-        self._missed[role, point] += 1
-        return False
+        self._service.wait_for(
+            lambda: not any(file.exists() for file in armed.values()), POINT_SECONDS
+        )
+        for place, file in armed.items():
+            try:
+                file.unlink()
+            except FileNotFoundError:
+                continue
+            self._missed[place] += 1
 
     def _at_points(self) -> dict[tuple[str, str], int]:
         return dict(self._service.counts(inside.POINT_KILLS))
 
-    def _at_a_point(self) -> None:
-        """Choose a point that was reached before, the rarer the rather, and kill there."""
+    def _at_some_points(self) -> None:
+        """Choose points that were reached before, the rarer the rather, and kill there."""
         killed = self._at_points()
         reached = [place for place in self._service.counts(inside.REACHED) if place[0] in ROLES]
         if not reached:
@@ -86,15 +94,16 @@ class Killer:
         weights = [
             1 / (1 + killed.get(place, 0) + 2 * self._missed[place]) ** 2 for place in reached
         ]
-        ((role, point),) = self._chance.choices(reached, weights)
-        self.kill_at(role, point, lambda: self._provoke(role, point))
+        places = set(self._chance.choices(reached, weights, k=self._chance.choice(AT_ONCE)))
+        self.kill_at(places, lambda: self._provoke(places))
 
-    def _provoke(self, role: str, point: str) -> None:
+    def _provoke(self, places: Iterable[tuple[str, str]]) -> None:
         """Bring about what seldom comes by itself."""
-        if point == "log.recovering":
-            self._kill_role(role)
-        elif point in ("export.part", "export.completed"):
-            self._load.ask_for_a_large_file()
+        for role, point in places:
+            if point == "log.recovering":
+                self._kill_role(role)
+            elif point in ("export.part", "export.completed"):
+                self._load.ask_for_a_large_file()
 
     def _one(self) -> None:
         self._kill_role(self._chance.choice(PARTS))

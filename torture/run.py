@@ -53,7 +53,7 @@ TOLD_KILLS = 50
 class Options(msgspec.Struct, frozen=True):
     """What a run is asked for; `seconds_max` ends the killing early, however few died.
 
-    The long form has to kill at every point.
+    The very first processes die in so many `births`. The long form has to kill at every point.
     """
 
     kills: int
@@ -61,6 +61,7 @@ class Options(msgspec.Struct, frozen=True):
     rate: int
     seconds_max: float
     rest_seconds: float = REST_SECONDS
+    births: int = 1
     source: Path | None = None
     long: bool = False
 
@@ -126,7 +127,8 @@ class _Run:
         killer.run(lambda: self._goes_on(killer, owners))
         self._tell(f"{killer.kills()} kills; the owners come to an end")
         owners.stop()
-        self._rare_points(killer)
+        if self._options.births:
+            self._rare_points(killer)
         self._tell("the last hour has to end, and all be delivered")
         last = self._come_to_rest(load, owners)
         self._faults += owners.failures
@@ -140,10 +142,11 @@ class _Run:
         """Make the data folder; `init` is killed at its points and done again."""
         ways = [("written", "renamed"), ("written", "durable")]
         self._chance.shuffle(ways)
-        if self._options.long:
-            self._bear(ways[1])
-            shutil.rmtree(self._service.data)
-        self._bear(ways[0])
+        for way in ways[: self._options.births]:
+            shutil.rmtree(self._service.data, ignore_errors=True)
+            self._bear(way)
+        if not self._options.births:
+            self._bear(())
 
     def _bear(self, suffixes: Sequence[str]) -> None:
         # What was renamed is not written again: it can't die there and after that.
@@ -187,7 +190,8 @@ class _Run:
 
     def _start(self) -> None:
         """Start for the first time, with deaths at points that no later start reaches."""
-        self._arm(FIRST_START)
+        if self._options.births:
+            self._arm(FIRST_START)
         self._service.start()
         armed = self._service.folder / inside.ARMED
         self._service.wait_for(lambda: not any(armed.iterdir()), UP_SECONDS)
@@ -208,7 +212,7 @@ class _Run:
     def _rare_points(self, killer: Killer) -> None:
         """Kill the command whose points nothing else reaches."""
         for suffix in ("written", "renamed", "durable"):
-            killer.kill_at("command", f"clock_accepted.{suffix}", self._accept_clock)
+            killer.kill_at([("command", f"clock_accepted.{suffix}")], self._accept_clock)
 
     def _accept_clock(self) -> None:
         self._service.command("clock", "accept")
