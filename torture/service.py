@@ -35,7 +35,7 @@ SETTINGS = {
 PARTS = ("collector-1", "collector-2", "processor", "exporter", "web")
 ROLES = (*PARTS, "serve")
 
-COMMAND_SECONDS = 90
+COMMAND_SECONDS = 240
 # A part that is killed while it waits for a lock, and a busy machine, are slow to stop.
 STOP_SECONDS = 60
 POLL_SECONDS = 0.02

@@ -34,7 +34,7 @@ def test_each_defect_still_has_its_place_in_the_source(defect: Defect, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart by Linux's /proc")
 @pytest.mark.skipif(seaweed.find_program() is None, reason="there is no local S3 server here")
 def test_thirty_kills_lose_and_double_nothing(capsys: pytest.CaptureFixture[str]) -> None:
