@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
 
 from tailrace.ids import SystemIds
 from torture.report import table
-from torture.run import Options, torture
+from torture.run import Options, end_on_a_signal, torture
 
 BEGAN = time.monotonic()
 KILLS = 1000
@@ -23,8 +22,7 @@ SECONDS_MIN = 120.0
 def main() -> None:
     """Run once as the options say; the exit code is 1 if anything is wrong."""
     given = _parser().parse_args()
-    # As Ctrl-C does it: nothing may stay behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    end_on_a_signal()
     seed = given.seed
     if seed is None:
         seed = int.from_bytes(SystemIds().random_bytes(4), "big")

@@ -10,18 +10,20 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from torture.points import SOURCE
-from torture.run import Options, Result, torture
+from torture.run import Options, Result, end_on_a_signal, torture
 
 KILLS = (10, 30, 100)
 RATE = 360
 SECONDS_MAX = 240.0
-REST_SECONDS = 40.0
-SHOWN_CHARACTERS = 160
+REST_SECONDS = 90.0
+FAULTS_SHOWN = 4
+SHOWN_CHARACTERS = 70
 
 
 class Defect(msgspec.Struct, frozen=True):
@@ -266,24 +268,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m torture.defects", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *(d.name for d in DEFECTS)])
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, nargs="+", default=KILLS, help="one run with each")
     given = parser.parse_args()
+    end_on_a_signal()
     missed = []
     for defect in DEFECTS:
         if given.names and defect.name not in given.names:
             continue
-        result = _found_by(defect, given.seed)
+        result = _found_by(defect, given.seed, given.kills)
         is_found = bool(result.faults)
         if is_found != defect.found:
             missed.append(defect.name)
-        what = result.faults[0][:SHOWN_CHARACTERS] if is_found else "nothing was found"
+        faults = [fault[:SHOWN_CHARACTERS] for fault in result.faults[:FAULTS_SHOWN]]
+        what = " | ".join(faults) or "nothing was found"
         print(f"{defect.name:<30} {result.kills:>4} kills  {what}", flush=True)
     sys.exit(1 if missed else 0)
 
 
-def _found_by(defect: Defect, seed: int) -> Result:
+def _found_by(defect: Defect, seed: int, goals: Sequence[int]) -> Result:
     with tempfile.TemporaryDirectory(prefix="torture-defect-") as folder:
         source = broken_source(defect, Path(folder))
-        for kills in KILLS:
+        for kills in goals:
             options = Options(
                 kills=kills,
                 seed=seed,

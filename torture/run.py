@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,6 +98,11 @@ def torture(options: Options, tell: Callable[[str], None]) -> Result:
         run = _Run(options, tell, service, server)
         put_away.callback(run.journal.end)
         return run.run()
+
+
+def end_on_a_signal() -> None:
+    """Let SIGTERM do what Ctrl-C does: no process and no folder stays behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
 
 
 class _Run:
