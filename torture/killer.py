@@ -5,20 +5,23 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from pathlib import Path
 
 from torture import inside
 from torture.load import Load
 from torture.service import PARTS, ROLES, Service, pause
 
-# How long an armed point may wait for its process; then it is disarmed.
-POINT_SECONDS = 5.0
-# So many points are armed together.
-AT_ONCE = (1, 1, 2, 3)
+# So many points are armed at any time, each for another role.
+ARMED_MAX = 3
+# A point whose process did not come by in this time gives way to another.
+POINT_SECONDS = 20.0
 # The service lives a little between two kills, or nothing would ever be done.
 LIFE_SECONDS = (0.0, 0.2, 0.6)
 # How long after its birth a process may die once more: mostly while it starts or recovers.
 YOUNG_SECONDS = 1.5
+# How long to wait for the one who takes a dead one's place.
+SUCCESSOR_SECONDS = 5.0
 # Every so many kills some seconds without one, in which what is owed can catch up.
 BREATH_KILLS = 40
 BREATH_SECONDS = 6.0
@@ -33,6 +36,7 @@ class Killer:
         self._chance = chance
         self._goal = goal
         self._missed: Counter[tuple[str, str]] = Counter()
+        self._armed: dict[tuple[str, str], float] = {}
         self.at_random: Counter[str] = Counter()
         self.restarts = 0
 
@@ -42,68 +46,75 @@ class Killer:
 
     def run(self, go_on: Callable[[], bool]) -> None:
         """Kill until the goal is reached or `go_on` says no."""
-        rounds: list[tuple[float, Callable[[], None]]] = [
-            (0.60, self._at_some_points),
+        steps: list[tuple[float, Callable[[], None]]] = [
+            (0.60, self._nobody),
             (0.12, self._one),
-            (0.14, self._again_while_young),
+            (0.12, self._again_while_young),
             (0.06, self._everything),
-            (0.05, self._the_supervisor),
-            (0.03, self._restart),
+            (0.06, self._the_supervisor),
+            (0.04, self._restart),
         ]
-        breath = BREATH_KILLS
-        self._load.ask_for_a_large_file()
         goal = self._goal + self.kills()
+        breath = self.kills() + BREATH_KILLS
+        self._load.ask_for_a_large_file()
         while self.kills() < goal and go_on():
-            (step,) = self._chance.choices([s for _, s in rounds], [w for w, _ in rounds])
+            self._keep_armed()
+            (step,) = self._chance.choices([s for _, s in steps], [w for w, _ in steps])
             step()
             pause(self._chance.choice(LIFE_SECONDS))
             if self.kills() >= breath:
+                self._disarm()
                 breath = self.kills() + BREATH_KILLS
                 self._load.ask_for_a_large_file()
                 pause(BREATH_SECONDS)
-
-    def kill_at(self, places: Iterable[tuple[str, str]], provoke: Callable[[], object]) -> None:
-        """Kill the next process of each role at a point, as far as they come there in time."""
-        armed = {
-            (role, point): inside.armed_file(self._service.folder, role, point)
-            for role, point in places
-        }
-        for file in armed.values():
-            file.touch()
-        provoke()
-        self._service.wait_for(
-            lambda: not any(file.exists() for file in armed.values()), POINT_SECONDS
-        )
-        for place, file in armed.items():
-            try:
-                file.unlink()
-            except FileNotFoundError:
-                continue
-            self._missed[place] += 1
+        self._disarm()
 
     def _at_points(self) -> dict[tuple[str, str], int]:
         return dict(self._service.counts(inside.POINT_KILLS))
 
-    def _at_some_points(self) -> None:
-        """Choose points that were reached before, the rarer the rather, and kill there."""
-        killed = self._at_points()
-        reached = [place for place in self._service.counts(inside.REACHED) if place[0] in ROLES]
-        if not reached:
-            return
-        # One that did not come in time is likely to be rare: others go first.
-        weights = [
-            1 / (1 + killed.get(place, 0) + 2 * self._missed[place]) ** 2 for place in reached
-        ]
-        places = set(self._chance.choices(reached, weights, k=self._chance.choice(AT_ONCE)))
-        self.kill_at(places, lambda: self._provoke(places))
+    def _file(self, place: tuple[str, str]) -> Path:
+        return inside.armed_file(self._service.folder, *place)
 
-    def _provoke(self, places: Iterable[tuple[str, str]]) -> None:
+    def _keep_armed(self) -> None:
+        """Arm points that were reached before, the rarer the rather, where others went."""
+        for place, since in list(self._armed.items()):
+            if not self._file(place).exists():
+                del self._armed[place]
+            elif seconds_since(since) > POINT_SECONDS:
+                self._file(place).unlink(missing_ok=True)
+                del self._armed[place]
+                self._missed[place] += 1
+        killed = self._at_points()
+        while len(self._armed) < ARMED_MAX:
+            busy = {role for role, _ in self._armed}
+            reached = [
+                place
+                for place in self._service.counts(inside.REACHED)
+                if place[0] in ROLES and place[0] not in busy
+            ]
+            if not reached:
+                return
+            # One that did not come in time is likely to be rare: others go first.
+            weights = [1 / (1 + killed.get(p, 0) + self._missed[p]) ** 2 for p in reached]
+            (place,) = self._chance.choices(reached, weights)
+            self._file(place).touch()
+            self._armed[place] = time.monotonic()
+            self._provoke(*place)
+
+    def _disarm(self) -> None:
+        for place in self._armed:
+            self._file(place).unlink(missing_ok=True)
+        self._armed.clear()
+
+    def _provoke(self, role: str, point: str) -> None:
         """Bring about what seldom comes by itself."""
-        for role, point in places:
-            if point == "log.recovering":
-                self._kill_role(role)
-            elif point in ("export.part", "export.completed"):
-                self._load.ask_for_a_large_file()
+        if point == "log.recovering":
+            self._kill_role(role)
+        elif point in ("export.part", "export.completed"):
+            self._load.ask_for_a_large_file()
+
+    def _nobody(self) -> None:
+        """Let those live who reach no armed point."""
 
     def _one(self) -> None:
         self._kill_role(self._chance.choice(PARTS))
@@ -113,7 +124,7 @@ class Killer:
         role = self._chance.choice(PARTS)
         self._kill_role(role)
         for _ in range(self._chance.choice((1, 1, 2))):
-            if not self._service.wait_for(lambda: self._living(role), POINT_SECONDS):
+            if not self._service.wait_for(lambda: self._living(role), SUCCESSOR_SECONDS):
                 return
             pause(self._chance.uniform(0, YOUNG_SECONDS))
             self._kill_role(role)

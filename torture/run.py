@@ -135,7 +135,7 @@ class _Run:
         self._tell(f"{killer.kills()} kills; the owners come to an end")
         owners.stop()
         if self._options.births:
-            self._rare_points(killer)
+            self._rare_points()
         self._tell("the last hour has to end, and all be delivered")
         last = self._come_to_rest(load, owners)
         self._faults += owners.failures
@@ -216,13 +216,12 @@ class _Run:
             self._tell(f"{kills} kills, {self._service.hours_run():.1f} hours")
         return not owners.failures and seconds_since(self._began) < self._options.seconds_max
 
-    def _rare_points(self, killer: Killer) -> None:
+    def _rare_points(self) -> None:
         """Kill the command whose points nothing else reaches."""
         for suffix in ("written", "renamed", "durable"):
-            killer.kill_at([("command", f"clock_accepted.{suffix}")], self._accept_clock)
-
-    def _accept_clock(self) -> None:
-        self._service.command("clock", "accept")
+            self._arm([("command", f"clock_accepted.{suffix}")])
+            self._service.command("clock", "accept")
+        self._disarm()
 
     def _come_to_rest(self, load: Load, owners: Owners) -> Hour:
         """Let the last hour end and all be delivered; return the last hour with events."""
