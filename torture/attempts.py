@@ -41,11 +41,13 @@ class Memory:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._attempts: list[Attempt] = []
+        self.acknowledged = 0
 
     def keep(self, attempt: Attempt) -> None:
         """Remember what came of an attempt."""
         with self._lock:
             self._attempts.append(attempt)
+            self.acknowledged += attempt.status == 200
 
     def all(self) -> list[Attempt]:
         """Return what is remembered so far."""

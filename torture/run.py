@@ -131,7 +131,8 @@ class _Run:
         load.start()
         owners.start()
         self._tell("the service is up; the killing begins")
-        killer.run(lambda: self._goes_on(killer, owners))
+        until = time.monotonic() + options.seconds_max
+        killer.run(lambda: self._goes_on(killer, owners, until))
         self._tell(f"{killer.kills()} kills; the owners come to an end")
         owners.stop()
         if self._options.births:
@@ -209,12 +210,12 @@ class _Run:
     def _is_up(self) -> bool:
         return {role for _, role in self._service.processes()} >= set(ROLES)
 
-    def _goes_on(self, killer: Killer, owners: Owners) -> bool:
+    def _goes_on(self, killer: Killer, owners: Owners, until: float) -> bool:
         kills = killer.kills()
         if kills >= self._told + TOLD_KILLS:
             self._told = kills
             self._tell(f"{kills} kills, {self._service.hours_run():.1f} hours")
-        return not owners.failures and seconds_since(self._began) < self._options.seconds_max
+        return not owners.failures and time.monotonic() < until
 
     def _rare_points(self) -> None:
         """Kill the command whose points nothing else reaches."""
@@ -227,7 +228,8 @@ class _Run:
         """Let the last hour end and all be delivered; return the last hour with events."""
         if not self._service.wait_for(self._is_up, UP_SECONDS):
             self._faults.append("the service did not come up after the last kill")
-        pause(1.0)
+        before = load.memory.acknowledged
+        self._service.wait_for(lambda: load.memory.acknowledged > before, UP_SECONDS)
         load.stop()
         last = self._service.hour()
         mains = [owned for owned in owners.owned if owned.main]
