@@ -16,8 +16,10 @@ from torture.service import PARTS, ROLES, Service, pause
 ARMED_MAX = 3
 # A point whose process did not come by in this time gives way to another.
 POINT_SECONDS = 20.0
-# The service lives a little between two kills, or nothing would ever be done.
-LIFE_SECONDS = (0.0, 0.2, 0.6)
+# The service lives a little between two kills, or nothing would ever be done: until so many more
+# requests are acknowledged, or for the longest time that a busy machine needs for that.
+LIFE_REQUESTS = (0, 3, 20)
+LIFE_SECONDS_MAX = 8.0
 # How long after its birth a process may die once more: mostly while it starts or recovers.
 YOUNG_SECONDS = 1.5
 # How long to wait for the one who takes a dead one's place.
@@ -61,13 +63,17 @@ class Killer:
             self._keep_armed()
             (step,) = self._chance.choices([s for _, s in steps], [w for w, _ in steps])
             step()
-            pause(self._chance.choice(LIFE_SECONDS))
+            self._live()
             if self.kills() >= breath:
                 self._disarm()
                 breath = self.kills() + BREATH_KILLS
                 self._load.ask_for_a_large_file()
                 pause(BREATH_SECONDS)
         self._disarm()
+
+    def _live(self) -> None:
+        enough = self._load.memory.acknowledged + self._chance.choice(LIFE_REQUESTS)
+        self._service.wait_for(lambda: self._load.memory.acknowledged >= enough, LIFE_SECONDS_MAX)
 
     def _at_points(self) -> dict[tuple[str, str], int]:
         return dict(self._service.counts(inside.POINT_KILLS))

@@ -38,7 +38,7 @@ CLIENTS = 4
 # A machine that does much else takes its time.
 UP_SECONDS = 180
 # After the last kill everything that is owed is delivered within this time.
-REST_SECONDS = 240
+REST_SECONDS = 600
 # `tailrace init` dies at each of its points, one after the other.
 INIT_STEMS = ("file", "secrets")
 # What the very first start of each process puts into the folder.
@@ -232,6 +232,8 @@ class _Run:
         self._service.wait_for(lambda: load.memory.acknowledged > before, UP_SECONDS)
         load.stop()
         last = self._service.hour()
+        self._service.wait_for(lambda: self._service.hour() > last, UP_SECONDS)
+        self._service.slow_down()
         mains = [owned for owned in owners.owned if owned.main]
         began = time.monotonic()
         wanted = [(one.bucket, marker_key(one.prefix, one.project, last)) for one in mains]
