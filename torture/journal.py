@@ -64,13 +64,15 @@ class Journal:
         if self._following.poll() is not None:
             raise RuntimeError("the follower of the S3 server's journal ended by itself")
         self.end()
-        self._thread.join()
         return self.happenings
 
     def end(self) -> None:
         """Leave no process behind."""
         self._following.kill()
         self._following.wait()
+        self._thread.join()
+        if self._following.stdout is not None:
+            self._following.stdout.close()
 
     def _read(self) -> None:
         assert self._following.stdout is not None
