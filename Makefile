@@ -50,6 +50,10 @@ powercut: environment ## show that no power cut loses anything, and that each sy
 	@sh scripts/debian-packages
 	@$(BIN)/python -m powercut
 
+torture: environment ## kill a service a thousand times in days of its life (KILLS, SEED, RATE)
+	@$(BIN)/python -m torture $${KILLS:+--kills "$$KILLS"} $${SEED:+--seed "$$SEED"} \
+		$${RATE:+--rate "$$RATE"}
+
 environment:
 	@sh scripts/environment
 

@@ -62,6 +62,16 @@ def test_no_source_file_is_too_long(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES_MAX
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_decoders_are_made_when_a_module_is_imported(path: Path) -> None:
+    # msgspec learns a type at its first use; two threads that both are the first crash the process.
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"\b(?:json|msgpack)\.decode\([^\n]*\btype=", text)
+    assert not re.search(
+        r"^[ ]+.*(?:json|msgpack)\.Decoder\(\w*[A-Z]\w*\)\.decode\(", text, re.MULTILINE
+    )
+
+
 def test_contributing_shows_the_layers_that_are_checked() -> None:
     (layers,) = [
         contract["layers"]

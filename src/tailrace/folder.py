@@ -34,6 +34,10 @@ class ClockFile(msgspec.Struct, frozen=True):
     offset_micros: int
 
 
+_decode_format = msgspec.json.Decoder(_FormatFile).decode
+_decode_clock = msgspec.json.Decoder(ClockFile).decode
+
+
 class DataFolder:
     """The data folder's parts; making one touches nothing."""
 
@@ -77,7 +81,7 @@ class DataFolder:
                 f"Run `tailrace init --data {self.path}` first, or name the folder with --data."
             )
         try:
-            found = msgspec.json.decode(self._format.read_bytes(), type=_FormatFile).format
+            found = _decode_format(self._format.read_bytes()).format
         except msgspec.MsgspecError as error:
             raise Corrupt(f"{self._format} can't be read: {error}. Restore it.") from error
         if found > FORMAT:
@@ -97,7 +101,7 @@ class DataFolder:
         except FileNotFoundError:
             return None
         try:
-            return msgspec.json.decode(content, type=ClockFile)
+            return _decode_clock(content)
         except msgspec.MsgspecError as error:
             raise Corrupt(f"{self._clock} can't be read: {error}. Restore it.") from error
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.app.serve import _prepare, _wait_for_former_parts
+from tailrace.app.listening import Address, bind
+from tailrace.app.serve import _bind_once_left, _prepare, _wait_for_former_parts
 from tailrace.errors import InUse, NeedsOperator
 from tailrace.files import Files
 from tailrace.folder import DataFolder
@@ -57,3 +58,22 @@ def test_a_start_without_room_draws_no_age(
     monkeypatch.setattr(Files, "free_bytes", lambda *_: 0)
     _prepare(folder, None, Files())
     assert (folder.log / "age.json").read_bytes() == before
+
+
+def test_a_port_that_a_killed_service_left_to_a_starting_part_is_waited_for(
+    folder: DataFolder,
+) -> None:
+    (folder.run / "serve.json").write_text("{}")
+    part = bind(Address("127.0.0.1", 0), "--listen")
+    address = Address("127.0.0.1", part.getsockname()[1])
+    leaving = threading.Timer(0.05, part.close)
+    leaving.start()
+    _bind_once_left(address, folder).close()
+    leaving.join()
+
+
+def test_a_port_that_a_stranger_has_is_not_waited_for(folder: DataFolder) -> None:
+    with bind(Address("127.0.0.1", 0), "--listen") as stranger:
+        address = Address("127.0.0.1", stranger.getsockname()[1])
+        with pytest.raises(NeedsOperator, match="in use"):
+            _bind_once_left(address, folder)

@@ -59,10 +59,15 @@ def bind_or_free(address: Address, option: str) -> socket.socket:
     try:
         return bind(address, option)
     except NeedsOperator as error:
-        cause = error.__cause__
-        if not isinstance(cause, OSError) or cause.errno != errno.EADDRINUSE:
+        if not is_taken(error):
             raise
         return bind(Address(address.host, 0), option)
+
+
+def is_taken(error: NeedsOperator) -> bool:
+    """Say whether `bind` failed because another process listens there."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
 
 
 def url(listening: socket.socket) -> str:

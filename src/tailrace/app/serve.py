@@ -13,10 +13,10 @@ import structlog
 from sqlalchemy.engine import Engine
 
 from tailrace.app.ages import aged_parts, renew
-from tailrace.app.listening import Address, bind, bind_or_free, url
+from tailrace.app.listening import Address, bind, bind_or_free, is_taken, url
 from tailrace.app.supervisor import Part, Supervisor
 from tailrace.clock import SystemClock
-from tailrace.errors import InUse
+from tailrace.errors import InUse, NeedsOperator
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
@@ -53,7 +53,7 @@ def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) 
         partitions = usable_partitions(folder.log, settings.collect.processes)
         _wait_for_former_parts(folder, partitions, files)
         # A start that fails for a taken port fixes no clock.
-        collector_socket = bind(collector_address, "--listen")
+        collector_socket = _bind_once_left(collector_address, folder)
         web_socket = bind_or_free(web_address, "--web-listen")
         _prepare(folder, clock_start, files)
         for stale in folder.run.glob("*.json"):
@@ -117,6 +117,24 @@ def _wait_for_former_parts(
     # The web part holds no lock; without its port it would be started on another one.
     while _web_lives(folder) and time.monotonic() < until:
         time.sleep(FORMER_POLL_SECONDS)
+
+
+def _bind_once_left(
+    address: Address, folder: DataFolder, seconds: float = FORMER_SECONDS
+) -> socket.socket:
+    """Listen there; after a service that was killed, wait for parts that were only starting.
+
+    Such a part has the port and no lock yet.
+    """
+    was_killed = any(folder.run.glob("*.json"))
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return bind(address, "--listen")
+        except NeedsOperator as error:
+            if not (was_killed and is_taken(error)) or time.monotonic() >= until:
+                raise
+            time.sleep(FORMER_POLL_SECONDS)
 
 
 def _web_lives(folder: DataFolder) -> bool:

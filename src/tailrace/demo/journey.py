@@ -33,6 +33,8 @@ _POLL_SECONDS = 0.25
 _LINE_MAX = 240  # characters shown of the second and third line
 _SHOP_SECONDS = 60.0
 
+_decode_summary = msgspec.json.Decoder(Summary).decode
+
 
 def start_bucket(interrupts: Interrupts, screen: Screen, put_away: contextlib.ExitStack) -> Seaweed:
     """Start an S3 server whose bucket lets the exporter do what the policy says, and no more.
@@ -136,7 +138,7 @@ class Journey:
                     show(f"{int(lines[-1]):,} of {_EVENTS:,} answered with 200")
             if code != 0:
                 raise NeedsOperator(f"The shop's application failed. It said: {shop.last_words()}")
-            summary = msgspec.json.decode(lines[-1], type=Summary)
+            summary = _decode_summary(lines[-1])
             if not summary.sent or summary.refused:
                 raise NeedsOperator(
                     f"{summary.sent} events were sent in time and {summary.refused} refused: "

@@ -28,6 +28,9 @@ class Project(msgspec.Struct, frozen=True):
     api_key: str
 
 
+_decode_project = msgspec.json.Decoder(Project).decode
+
+
 class Running(msgspec.Struct, frozen=True):
     """A service that is ready, by its addresses."""
 
@@ -45,7 +48,7 @@ class Service:
 
     def init(self) -> Project:
         """Make the data folder with one project."""
-        return msgspec.json.decode(self._command("init", "--json"), type=Project)
+        return _decode_project(self._command("init", "--json"))
 
     def serve(self, clock_start: str) -> Running:
         """Start the service on free ports and return once it takes events."""

@@ -40,6 +40,9 @@ class _Content(msgspec.Struct, frozen=True):
     partitions: list[Partition]
 
 
+_decode = msgspec.json.Decoder(_Content).decode
+
+
 def partition_folder(log_folder: Path, partition: int) -> Path:
     """Return the folder of a partition's segments."""
     return log_folder / str(partition)
@@ -53,7 +56,7 @@ def list_partitions(log_folder: Path) -> list[Partition]:
     except FileNotFoundError:
         return []
     try:
-        content = msgspec.json.decode(data, type=_Content)
+        content = _decode(data)
     except msgspec.MsgspecError as error:
         raise Corrupt(
             f"Cannot read the list of collectors {path}: {error}. Restore it from a backup."

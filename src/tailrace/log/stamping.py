@@ -55,6 +55,9 @@ class _Acceptance(msgspec.Struct, frozen=True):
     accepted_micros: int
 
 
+_decode = msgspec.json.Decoder(_Acceptance).decode
+
+
 def accept_clock(log_folder: Path, clock: Clock, files: Files) -> int:
     """Say that the clock is right now, after it jumped; return the time accepted (microseconds).
 
@@ -167,7 +170,7 @@ class Stamper:
             # Most often there is none; whatever else it is, the next look comes in a second.
             return False
         try:
-            accepted = msgspec.json.decode(data, type=_Acceptance).accepted_micros
+            accepted = _decode(data).accepted_micros
         except msgspec.MsgspecError:
             # What can't be read accepts nothing; giving the word again writes it anew.
             return False

@@ -29,6 +29,9 @@ class Heartbeat(msgspec.Struct, frozen=True):
     counters: dict[str, float] = {}
 
 
+_decode = msgspec.json.Decoder(Heartbeat).decode
+
+
 class Heart:
     """Writes one part's file; also the only word on how the part does."""
 
@@ -63,7 +66,7 @@ def read_heartbeats(folder: Path) -> list[Heartbeat]:
     beats = []
     for path in sorted(folder.glob("*.json")):
         try:
-            beats.append(msgspec.json.decode(path.read_bytes(), type=Heartbeat))
+            beats.append(_decode(path.read_bytes()))
         except (FileNotFoundError, msgspec.MsgspecError):
             # Gone just now, or torn by a power failure: no word either way.
             continue

@@ -41,6 +41,8 @@ CHECKPOINT_MICROS = 30 * MICROS
 IDENTITY_CACHE_BYTES = 64 * 1024 * 1024
 PERSON_CACHE_BYTES = 32 * 1024 * 1024
 
+_decode_settings = msgspec.json.Decoder(HourSettings).decode
+
 
 class Rounds(Protocol):
     """The log, as the processor reads it."""
@@ -242,7 +244,7 @@ class Processor:
                 text = msgspec.json.encode(settings).decode()
                 new.append((*key, record.organization, text, entry.stamp, entry.stamp))
             else:
-                settings = msgspec.json.decode(stored, type=HourSettings)
+                settings = _decode_settings(stored)
             self._hours[key] = open_hour(
                 *key, record.organization, settings, self._small_bytes.pop(key, 0)
             )

@@ -77,6 +77,10 @@ class SealRecord(msgspec.Struct, frozen=True):
     previous: PreviousHour | None
 
 
+# The exporter's workers read their first records at the same moment.
+decode_record = msgspec.json.Decoder(SealRecord).decode
+
+
 class ManifestObject(msgspec.Struct, frozen=True):
     """Where a file lies in the bucket; `url` is the key as a URL's path has it."""
 
@@ -158,7 +162,7 @@ def manifest_body(record: bytes, sha256: str, prefix: str) -> bytes:
 
     The same hour and prefix give the same bytes in every run and release of this format.
     """
-    sealed = msgspec.json.decode(record, type=SealRecord)
+    sealed = decode_record(record)
     hour = Hour.parse(sealed.hour)
     numbers = [parse_file_name(file.name).number for file in sealed.files]
     keys = [file_key(prefix, sealed.scope, hour, number) for number in numbers]

@@ -17,6 +17,7 @@ from tailrace.seal.manifest import (
     Manifest,
     PreviousHour,
     SealRecord,
+    decode_record,
     digest,
     fault,
 )
@@ -25,6 +26,10 @@ from tailrace.seal.names import NO_NUMBER, FileName, file_name, parse_file_name,
 
 class _Format(msgspec.Struct):
     format: int
+
+
+_decode_format = msgspec.json.Decoder(_Format).decode
+_decode_manifest = msgspec.json.Decoder(Manifest).decode
 
 
 class CheckedManifest(msgspec.Struct, frozen=True):
@@ -41,12 +46,12 @@ def check_manifest(body: bytes) -> CheckedManifest:
     Raises `Corrupt` that says what does not hold, `NewerFormat` for a later release's manifest.
     """
     try:
-        _known("manifest", msgspec.json.decode(body, type=_Format).format, MANIFEST_FORMAT)
-        manifest = msgspec.json.decode(body, type=Manifest)
+        _known("manifest", _decode_format(body).format, MANIFEST_FORMAT)
+        manifest = _decode_manifest(body)
         seal = bytes(manifest.seal)
         _check_digest(seal, manifest.seal_sha256)
-        _known("seal record", msgspec.json.decode(seal, type=_Format).format, RECORD_FORMAT)
-        record = msgspec.json.decode(seal, type=SealRecord)
+        _known("seal record", _decode_format(seal).format, RECORD_FORMAT)
+        record = decode_record(seal)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"This is no manifest: {error}. Fetch the object again.") from error
     reason = _fault(manifest, record)

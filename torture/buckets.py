@@ -1,0 +1,224 @@
+"""The owners of buckets: they add destinations, end and pause them, break and mend policies."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+
+import msgspec
+
+from tailrace.clock import Clock
+from tailrace.demo import seaweed
+from tailrace.demo.seaweed import Seaweed
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.state.database import open_database
+from tailrace.state.delivery import Destination
+from tailrace.state.destinations import Destinations
+from torture.service import Service
+
+ADD_TRIES_MAX = 20
+CHANGE_SECONDS = (1.0, 4.0)
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """A place that some destination exports to; `main` ones never change and prove the rest."""
+
+    project: int
+    bucket: str
+    prefix: str
+    main: bool
+
+
+class Owners:
+    """Change destinations from a thread until told to stop, and remember which there are."""
+
+    def __init__(
+        self, service: Service, server: Seaweed, organizations: dict[int, int], seed: int
+    ) -> None:
+        """Make the buckets; `organizations` maps each project to the one that it belongs to."""
+        self._service = service
+        self._server = server
+        self._chance = random.Random(f"{seed}-owners")
+        self._organizations = organizations
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._change_on, name="owners", daemon=True)
+        self._secret = service.folder / "secret"
+        self._secret.write_text(server.exporter.secret_access_key)
+        self._copies = 0
+        self._broken: str | None = None
+        self.owned: list[Owned] = []
+        self.changes: dict[str, int] = {}
+        self.failures: list[str] = []
+        name = f"o{seed % 10_000_000}"
+        self.buckets = {number: f"{name}-{number}" for number in set(organizations.values())}
+        self._fickle = {number: f"{name}-{number}-fickle" for number in self.buckets}
+        for bucket in (*self.buckets.values(), *self._fickle.values()):
+            server.create_bucket(bucket)
+            self._allow(bucket)
+
+    def start(self) -> None:
+        """Let the owners begin."""
+        self._thread.start()
+
+    def _begin(self) -> None:
+        """Give each project its main destination, and some one whose policy breaks now and then."""
+        for project, organization in self._organizations.items():
+            owned = Owned(project, self.buckets[organization], f"main/{project}/", main=True)
+            self._add(owned)
+            # "Today" may have begun only after the first events.
+            with self.opened() as destinations:
+                found = self._find(owned)
+                assert found is not None
+                destinations.set_interval(found.id, self._service.first_hour(), None)
+        firsts = {number: project for project, number in reversed(self._organizations.items())}
+        for organization, project in firsts.items():
+            self._add(Owned(project, self._fickle[organization], "", main=False))
+
+    def stop(self) -> None:
+        """Change no more; what was broken is mended, and who paused goes on."""
+        self._stop.set()
+        self._thread.join()
+        if self._broken is not None:
+            self._mend()
+        with self.opened() as destinations:
+            for found in destinations.list():
+                if found.state == "paused" and found.capabilities is not None:
+                    destinations.activate(found.id, found.capabilities)
+
+    def opened(self) -> _Opened:
+        """Return the destinations, as the pages will use them."""
+        return _Opened(self._service.data, self._service.clock)
+
+    def _change_on(self) -> None:
+        changes = (self._add_copy, self._pause, self._go_on, self._end, self._break, self._mend)
+        change = self._begin
+        try:
+            change()
+            while not self._stop.wait(self._chance.uniform(*CHANGE_SECONDS)):
+                change = self._chance.choice(changes)
+                change()
+        except Exception as error:
+            self.failures.append(f"{change.__name__}: {error!r}")
+
+    def _count(self, what: str) -> None:
+        self.changes[what] = self.changes.get(what, 0) + 1
+
+    def _add_copy(self) -> None:
+        with self.opened() as destinations:
+            if sum(found.until_hour is None for found in destinations.list()) >= 7:
+                # As many copies as this machine can deliver beside the rest.
+                return
+        self._copies += 1
+        project = self._chance.choice(list(self._organizations))
+        bucket = self.buckets[self._organizations[project]]
+        self._add(Owned(project, bucket, f"copy-{self._copies}/", main=False))
+        self._count("added")
+
+    def _add(self, owned: Owned) -> None:
+        """Add as the command line does; sometimes it is killed on the way, and done again."""
+        self.owned.append(owned)
+        kill_after = self._chance.choice((None, None, self._chance.uniform(0.5, 2.5)))
+        for _ in range(ADD_TRIES_MAX):
+            found = self._find(owned)
+            if found is None:
+                code, out, err = self._service.command(
+                    *("destination", "add", "amazon-s3", "--project", str(owned.project)),
+                    *("--bucket", owned.bucket, "--region", seaweed.REGION),
+                    *("--prefix", owned.prefix, "--endpoint-url", self._server.endpoint_url),
+                    *("--access-key-id", self._server.exporter.access_key_id),
+                    *("--secret-access-key-file", str(self._secret)),
+                    *("--include", "events,merged-ids", "--json"),
+                    kill_after=kill_after,
+                )
+            elif found.state == "setting_up":
+                code, out, err = self._service.command(
+                    "verify", str(found.id), "--json", kill_after=kill_after
+                )
+            else:
+                return
+            if code != 0 and kill_after is None:
+                raise AssertionError(f"{owned} was not added: {out[-600:]} {err[-600:]}")
+            if code != 0:
+                self._count("killed while added")
+            kill_after = None
+        raise AssertionError(f"{owned} was not added in {ADD_TRIES_MAX} tries")
+
+    def _find(self, owned: Owned) -> Destination | None:
+        with self.opened() as destinations:
+            for found in destinations.list(project=owned.project):
+                if (found.bucket, found.prefix) == (owned.bucket, owned.prefix):
+                    return found
+        return None
+
+    def _some(self, destinations: Destinations, state: str) -> Destination | None:
+        found = [
+            one
+            for one in destinations.list()
+            if one.state == state and one.prefix.startswith("copy-") and one.until_hour is None
+        ]
+        return self._chance.choice(found) if found else None
+
+    def _pause(self) -> None:
+        with self.opened() as destinations:
+            found = self._some(destinations, "active")
+            if found is not None:
+                destinations.pause(found.id)
+                self._count("paused")
+
+    def _go_on(self) -> None:
+        with self.opened() as destinations:
+            found = self._some(destinations, "paused")
+            if found is not None:
+                assert found.capabilities is not None
+                destinations.activate(found.id, found.capabilities)
+                self._count("gone on")
+
+    def _end(self) -> None:
+        """Remove a destination as far as there is a way: from the next hour on it owes nothing."""
+        with self.opened() as destinations:
+            found = self._some(destinations, "active")
+            if found is not None and found.from_hour is not None and self._chance.random() < 0.5:
+                destinations.set_interval(found.id, found.from_hour, self._service.hour().next())
+                self._count("removed")
+
+    def _break(self) -> None:
+        if self._broken is None:
+            self._broken = self._chance.choice(list(self._fickle.values()))
+            without = self._chance.choice(("s3:PutObject", "s3:GetObject", "s3:ListBucket"))
+            self._allow(self._broken, without)
+            self._count("policy broken")
+
+    def _mend(self) -> None:
+        if self._broken is not None:
+            self._allow(self._broken)
+            self._broken = None
+            self._count("policy mended")
+
+    def _allow(self, bucket: str, without: str = "") -> None:
+        policy = seaweed.export_policy("")
+        policy["s3:DeleteObject"] = ["*_tailrace/access-check-*"]
+        policy.pop(without, None)
+        self._server.put_policy(bucket, policy)
+
+
+class _Opened:
+    """The destinations' database, open for the time of a `with` block."""
+
+    def __init__(self, data: Path, clock: Clock) -> None:
+        self._engine = open_database(DataFolder(data).database)
+        self._clock = clock
+
+    def __enter__(self) -> Destinations:
+        return Destinations(self._engine, self._clock, by="torture")
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+
+def covers(destination: Destination, hour: Hour) -> bool:
+    """Say whether an hour is in a destination's interval."""
+    if destination.from_hour is None or hour < destination.from_hour:
+        return False
+    return destination.until_hour is None or hour < destination.until_hour
