@@ -15,6 +15,8 @@ from tailrace.process.enrich import (
     drop_empty_strings,
     group_lists,
     is_empty,
+    may_have_operations,
+    may_hold_empty_strings,
     without_operations,
 )
 from tailrace.upload import EMPTY_OBJECT, UploadEvent
@@ -93,6 +95,23 @@ def test_remote_means_the_clients_address_and_nothing_means_none(bench: Any) -> 
         *("203.0.113.7", None, "198.51.100.1"),
         *(None, None, "198.51.100.1"),
     ]
+
+
+@given(
+    st.binary(max_size=40).map(lambda body: body.replace(b'"', b"'")),
+    st.sampled_from([b"", b'"', b'""', b'"a"', b'"" ""']),
+    st.sampled_from([0, 8_191, 8_192, 9_000]),
+)
+def test_two_quotes_side_by_side_are_found_in_bodies_of_any_length(
+    body: bytes, quotes: bytes, length: int
+) -> None:
+    for whole in (body.ljust(length) + quotes, quotes + body.ljust(length)):
+        assert may_hold_empty_strings(whole) is (b'""' in whole)
+
+
+def test_a_dollar_sign_is_found_plain_and_escaped() -> None:
+    for body, found in ((b"{}", False), (b"a$", True), (b"\\u0024", True), (b"\\u0025", False)):
+        assert may_have_operations(body) is found
 
 
 def test_advertising_ids_leave_only_one_hash() -> None:

@@ -20,6 +20,7 @@ from tailrace.process.enrich import (
     attribution_ids,
     group_lists,
     is_empty,
+    may_have_operations,
     without_operations,
 )
 from tailrace.process.event import (
@@ -179,7 +180,7 @@ class Batch:
         data = self._data_of(record.endpoint)
         default_library = DEFAULT_LIBRARY.get(record.endpoint, DEFAULT_LIBRARY["/2/httpapi"])
         # Looked for in the whole body at once; what is not in it is in none of its events.
-        has_operations = b"$" in record.body or b"\\u0024" in record.body
+        has_operations = may_have_operations(record.body)
         client_address = record.client_address or None
         at_device = self._identity.devices(organization)
         persons = self._persons.known(project)

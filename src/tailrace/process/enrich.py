@@ -9,6 +9,7 @@ import hashlib
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tailrace.upload import EMPTY_OBJECT, UploadEvent
 
@@ -21,6 +22,10 @@ REMOTE = "$remote"
 # Section 3.1.3: what is beyond these is silently not tracked.
 GROUP_TYPES_MAX = 5
 GROUP_VALUES_MAX = 10
+
+# From here on the quicker search makes up for its beginning.
+_LONG_BODY_BYTES = 8_192
+_QUOTE = ord('"')
 
 # Names of operations (4.4.2); in an event that is no identify they are dropped (D29).
 _OPERATIONS = frozenset(
@@ -52,6 +57,21 @@ def derived_device_id(user_id: str) -> str:
     digest = hashlib.sha1(_DEVICE_NAMESPACE + user_id.encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def may_hold_empty_strings(body: bytes) -> bool:
+    """Say whether two quotes stand side by side anywhere in a request's body."""
+    if len(body) < _LONG_BODY_BYTES:
+        return b'""' in body
+    # A search for two bytes stops at each of them, and every eighth byte of JSON is a quote.
+    quotes = np.frombuffer(body, dtype=np.uint8) == _QUOTE
+    return bool((quotes[1:] & quotes[:-1]).any())
+
+
+def may_have_operations(body: bytes) -> bool:
+    """Say whether a dollar sign stands anywhere in a request's body, plainly or escaped."""
+    # To find one byte is fifty times faster than to find six.
+    return b"$" in body or (b"\\" in body and b"\\u0024" in body)
 
 
 def drop_empty_strings(event: UploadEvent) -> None:

@@ -13,7 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailrace.log.record import Entry, Record
-from tailrace.process.enrich import derived_device_id, drop_empty_strings
+from tailrace.process.enrich import (
+    derived_device_id,
+    drop_empty_strings,
+    may_hold_empty_strings,
+)
 from tailrace.state.processing_rows import HeldRow
 from tailrace.upload import Upload, UploadEvent
 
@@ -64,7 +68,7 @@ def portion_of(entry: Entry, record: Record, hour: int, key_of: KeyOf) -> Portio
     """Return a whole record; raise whatever is wrong with its body."""
     events = _decode_upload(record.body).events
     _check_count(len(events), record)
-    if b'""' in record.body:
+    if may_hold_empty_strings(record.body):
         for event in events:
             drop_empty_strings(event)
     return _prepare(entry, record, hour, 0, events, key_of)

@@ -51,10 +51,9 @@ class Identity:
         self, connection: rows.Connection, next_amplitude_id: int, cache_bytes: int
     ) -> None:
         self._connection = connection
-        self._devices: Recent[int, str, Known] = Recent(cache_bytes // 2, _device_bytes)
-        self._users: Recent[int, str, int] = Recent(
-            cache_bytes // 2, lambda user, _: text_bytes(user)
-        )
+        # Most events need no user: their device leads to theirs.
+        self._devices: Recent[int, str, Known] = Recent(cache_bytes * 3 // 4, _device_bytes)
+        self._users: Recent[int, str, int] = Recent(cache_bytes // 4, _user_bytes)
         self._changed_devices: dict[Key, Known] = {}
         self._changed_users: dict[Key, int] = {}
         self._changed_identities: dict[int, Key | tuple[int, None]] = {}
@@ -241,8 +240,17 @@ class Identity:
         self._changed_text_bytes = 0
 
 
+# A number of over 30 bits, and a tuple of two.
+_NUMBER_BYTES = 32
+_KNOWN_BYTES = 56 + _NUMBER_BYTES
+
+
 def _device_bytes(device: str, value: Known) -> int:
-    return text_bytes(device) + text_bytes(value[1])
+    return _KNOWN_BYTES + text_bytes(device) + text_bytes(value[1])
+
+
+def _user_bytes(user: str, _: int) -> int:
+    return _NUMBER_BYTES + text_bytes(user)
 
 
 def _first(item: tuple[Key, Known]) -> Key:

@@ -13,8 +13,10 @@ G = TypeVar("G")
 K = TypeVar("K")
 V = TypeVar("V")
 
-# What a dictionary entry with its key and value takes beside its text.
+# What an uncommitted change with its key and value takes beside its text.
 ENTRY_BYTES = 350
+# What a dictionary takes for an entry, half full as it is on the average.
+SLOT_BYTES = 100
 
 
 class Absent:
@@ -53,7 +55,7 @@ class Recent(Generic[G, K, V]):
 
     A value used again moves to the young generation; when that is full the old one is dropped and
     the young one grows old. That is nearly "least recently used" at one dictionary look-up a use.
-    `bytes_of` returns what an entry's texts take, beside what every entry takes.
+    `bytes_of` returns what an entry's key and value take.
     """
 
     def __init__(self, bytes_max: int, bytes_of: Callable[[K, V], int]) -> None:
@@ -85,7 +87,7 @@ class Recent(Generic[G, K, V]):
 
     def count(self, key: K, value: V) -> None:
         """Count a value that is put into a group in another way."""
-        self._young_bytes += ENTRY_BYTES + self._bytes_of(key, value)
+        self._young_bytes += SLOT_BYTES + self._bytes_of(key, value)
 
     def age(self) -> None:
         """Drop the old generation if the young one is full; only between batches."""

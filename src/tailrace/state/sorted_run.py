@@ -106,7 +106,6 @@ class SortedRun:
         self._words = words
         self._counts = counts
         self._filter_shift = np.uint64(64 - layout.slice_bits - layout.filter_bits)
-        self._fence_shift = np.uint64(64 - layout.slice_bits - layout.fence_bits)
         fixed = (1 << layout.filter_bits) + (1 << layout.fence_bits) + 1
         sizes = fixed + counts * _ROW_WORDS
         ends = np.cumsum(sizes)
@@ -135,21 +134,17 @@ class SortedRun:
 
     def search(self, wanted: Wanted, newest: Places) -> None:
         """Raise each wanted key's place in `newest` to the stamp that this run has for it."""
-        layout = self.layout
-        word = (wanted.high >> self._filter_shift).astype(np.int64)
-        inside = word & ((1 << layout.filter_bits) - 1)
-        at = self._filters[word >> layout.filter_bits] + inside
-        found = np.flatnonzero((self._words[at] & wanted.mask) == wanted.mask)
-        if not len(found):
-            return
-        high, low = wanted.high[found], wanted.low[found]
-        bucket = (high >> self._fence_shift).astype(np.int64)
-        part = bucket >> layout.fence_bits
-        fence = self._fences[part] + (bucket & ((1 << layout.fence_bits) - 1))
-        base = self._rows[part]
-        row = self._lower_bound(base, fence, high)
-        same, stamps = self._compare(base, row, part, high, low)
-        np.maximum.at(newest, found[same], stamps)
+        bits = self.layout.filter_bits
+        word = (wanted.high >> self._filter_shift).view(np.int64)
+        if self.layout.slice_bits:
+            at = self._filters[word >> bits] + (word & ((1 << bits) - 1))
+        else:
+            at = word + self._filters[0]
+        (passed,) = ((self._words[at] & wanted.mask) == wanted.mask).nonzero()
+        for index in passed.tolist():
+            stamp = self._find(int(wanted.high[index]), int(wanted.low[index]))
+            if stamp > newest[index]:
+                newest[index] = stamp
 
     def rows(self, part: int) -> Words:
         """Return the rows of one slice: high word, low word, stamp."""
@@ -157,41 +152,24 @@ class SortedRun:
         count = int(self._counts[part])
         return self._words[start : start + count * _ROW_WORDS].reshape(-1, _ROW_WORDS)
 
-    def _lower_bound(self, base: Places, fence: Places, high: Words) -> Places:
-        """Return the first row of each slice whose high word is not below the wanted one."""
-        start = self._words[fence].astype(np.int64)
-        end = self._words[fence + 1].astype(np.int64)
-        while True:
-            open_ = start < end
-            if not open_.any():
-                return start
-            middle = (start + end) >> 1
-            # Where nothing is left to halve, the row may lie behind the last one: look at any.
-            below = self._words[base + np.where(open_, middle, 0) * _ROW_WORDS] < high
-            start = np.where(open_ & below, middle + 1, start)
-            end = np.where(open_ & ~below, middle, end)
-
-    def _compare(
-        self, base: Places, row: Places, part: Places, high: Words, low: Words
-    ) -> tuple[NDArray[np.bool_], Places]:
-        """Say for which wanted keys the row is theirs, and return these rows' stamps."""
-        counts = self._counts[part]
-        inside = row < counts
-        at = base + np.where(inside, row, 0) * _ROW_WORDS
-        candidate = inside & (self._words[at] == high)
-        same = candidate & (self._words[at + 1] == low)
-        stamps = self._words[at + 2].astype(np.int64)
-        # Two of 2^32 keys share a high word with luck; then the next rows decide, one by one.
-        for index in np.flatnonzero(candidate & ~same):
-            for following in range(int(row[index]) + 1, int(counts[index])):
-                there = int(base[index]) + following * _ROW_WORDS
-                if self._words[there] != high[index]:
-                    break
-                if self._words[there + 1] == low[index]:
-                    same[index] = True
-                    stamps[index] = int(self._words[there + 2])
-                    break
-        return same, stamps[same]
+    def _find(self, high: int, low: int) -> int:
+        """Return a key's stamp; 0 if it is not there."""
+        bits = self.layout.fence_bits
+        bucket = high >> (64 - self.layout.slice_bits - bits)
+        part = bucket >> bits
+        fence = int(self._fences[part]) + (bucket & ((1 << bits) - 1))
+        start, end = self._words[fence : fence + 2].tolist()
+        first = int(self._rows[part])
+        rows = self._words[first + start * _ROW_WORDS : first + end * _ROW_WORDS]
+        highs = rows[::_ROW_WORDS]
+        stamp = 0
+        # Hardly ever more than one row, unless the key is in it twice.
+        for row in range(int(highs.searchsorted(np.uint64(high))), end - start):
+            if int(highs[row]) != high:
+                break
+            if int(rows[row * _ROW_WORDS + 1]) == low:
+                stamp = max(stamp, int(rows[row * _ROW_WORDS + 2]))
+        return stamp
 
 
 def run_of_keys(keys: Sequence[bytes], stamps: Sequence[int]) -> bytes:
