@@ -35,6 +35,9 @@ RENEW_SECONDS = 1
 MULTIPART_BYTES = 5 * 1024**2
 # Each hour fills several segments.
 SEGMENT_BYTES = 64 * 1024
+# Dedupe keys go into files from so few on, and runs of them are merged so soon.
+ROW_KEYS_MAX = 100
+RUNS_PER_MERGE = 3
 # Real seconds between two checkpoints, drawn anew by each processor: nearly always, or hardly ever
 # before something else makes one due.
 CHECKPOINT_SECONDS = (0.02, 2.0)
@@ -58,6 +61,7 @@ def enter() -> None:
         _let_parts_die()
     elif role == "processor":
         _checkpoint_at_random(timeline.read(folder).rate)
+        _merge_keys_early()
     elif role == "exporter":
         _shorten_schedules()
     elif role.startswith("collector-"):
@@ -136,6 +140,13 @@ def _checkpoint_at_random(rate: int) -> None:
 
     seconds = random.choice((0.02, 0.2, 1.0, random.uniform(*CHECKPOINT_SECONDS)))
     _replace(loop, "CHECKPOINT_MICROS", int(seconds * rate * MICROS))
+
+
+def _merge_keys_early() -> None:
+    from tailrace.state import insertions
+
+    _replace(insertions, "ROW_KEYS_MAX", ROW_KEYS_MAX)
+    _replace(insertions, "RUNS_PER_MERGE", RUNS_PER_MERGE)
 
 
 def _let_keys_grow_old_slowly(rate: int) -> None:
