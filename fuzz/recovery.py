@@ -22,6 +22,7 @@ from tailrace.files import AppendFile, Files
 from tailrace.hours import Hour
 from tailrace.log.end import END_FILE, EndFile, read_end
 from tailrace.log.frame import RECORD, encode_frame, encode_group
+from tailrace.log.partitions import register_partition
 from tailrace.log.reader import LogReader
 from tailrace.log.record import Record, encode_record
 from tailrace.log.recover import recover
@@ -78,6 +79,7 @@ def target(data: bytes) -> None:
         _damage(files, choices)
     for name, content in files.items():
         (folder / name).write_bytes(content)
+    register_partition(log_folder, _PARTITION, _Unsynced())
     end_kept = files.get(END_FILE) == written.files[END_FILE]
     durable = max(known_end, written.end if end_kept else 0)
     _recover_and_read(log_folder, folder, known_end, durable, entries)

@@ -63,7 +63,7 @@ DEFECTS = (
         "dedupe-not-stored",
         "what was seen is kept in memory and not in the checkpoint",
         (
-            ("process/dedupe.py", "        rows.write_insertions(connection, changed)\n", ""),
+            ("process/dedupe.py", "            self._changed,\n", "            {},\n"),
             ("process/dedupe.py", "        self._changed.clear()\n", ""),
         ),
     ),
@@ -241,8 +241,8 @@ DEFECTS = (
         (
             (
                 "log/tail.py",
-                "            file.sync_data()\n            self._end",
-                "            self._end",
+                "            file.sync_data()\n            # Whoever",
+                "            # Whoever",
             ),
         ),
         found=False,

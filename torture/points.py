@@ -12,7 +12,7 @@ SOURCE = Path(tailrace.__file__).parent
 _CALL = re.compile(r"\bkillpoints\.reached\(")
 _NAMED = re.compile(r'\bkillpoints\.reached\("([a-z_.]+)"\)')
 _DERIVED = re.compile(r'\bkillpoints\.reached\(f"\{(?:self\._)?point\}\.([a-z_]+)"\)')
-_STEM = re.compile(r'\bpoint(?:: str)? ?= ?"([a-z_.]+)"|\bFileBatch\([^()]*, "([a-z_.]+)"\)')
+_STEM = re.compile(r'\bpoint(?:: str)? ?= ?"([a-z_.]+)"|\bFileBatch\([^()]*"([a-z_.]+)"[^()]*\)')
 
 
 def kill_points(source: Path = SOURCE) -> list[str]:

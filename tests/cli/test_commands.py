@@ -216,5 +216,7 @@ def test_a_part_that_can_not_start_says_so_in_its_log(run: Run, data: Path) -> N
     assert run("init").code == 0
     (data / "processing.sqlite").mkdir()
     done = run("run", "processor")
-    assert done.code == 1
-    assert json.loads(done.err.splitlines()[-1])["event"] == "part_failed"
+    assert done.code == 3
+    said = json.loads(done.err.splitlines()[-1])
+    assert said["event"] == "part_ends"
+    assert "Cannot use a database of the data folder" in said["reason"]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tailrace.process import checkpoint, chunks, loop
+
 MEMORY = Path("/dev/shm")
 
 
@@ -22,3 +24,11 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="tailrace-faults-", dir=MEMORY))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what `shrink` sets, for the tests that the same process runs afterwards."""
+    for module in (chunks, checkpoint, loop):
+        size = vars(module)["SMALL_RAW_BYTES"]
+        monkeypatch.setattr(module, "SMALL_RAW_BYTES", size)

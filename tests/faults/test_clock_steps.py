@@ -61,6 +61,8 @@ class Watched:
         self.left = Hour(0)
         # How far the next stamp may lie above the highest one.
         self.room = 1
+        # Started while its clock was behind the log: a week is believed until it is right again.
+        self.believing: set[int] = set()
 
     def _open(self, partition: int) -> LogWriter:
         return LogWriter.open(
@@ -83,7 +85,14 @@ class Watched:
         assert stamp - self.highest <= self.room
         assert Hour.of_micros(stamp) > self.left
         self.sent.append(stamp)
+        self.reach(partition, stamp)
+
+    def reach(self, partition: int, stamp: int) -> None:
         self.highest, self.room = stamp, 1
+        if self.clock.now_micros() >= stamp:
+            self.believing.discard(partition)
+        if self.believing:
+            self.room += FORWARD_AFTER_START_MICROS_MAX
 
     def tick(self, partition: int) -> None:
         """Let one collector look; a tick may take time into the log, but no more than a record."""
@@ -91,7 +100,7 @@ class Watched:
         stamp = self.writers[partition].end.stamp
         assert stamp - self.highest <= self.room
         if stamp > self.highest:
-            self.highest, self.room = stamp, 1
+            self.reach(partition, stamp)
 
     def look(self) -> None:
         """Process a round, and leave the hours that all partitions have passed."""
@@ -122,6 +131,8 @@ class Watched:
         self.writers[partition] = self._open(partition)
         # Steady time does not outlive a start; what lies within a week of the log is believed.
         self.room += FORWARD_AFTER_START_MICROS_MAX
+        if self.highest - self.clock.now_micros() > FORWARD_MICROS_MAX:
+            self.believing.add(partition)
         self.highest = max(self.highest, self.writers[partition].end.stamp)
 
     def accept(self) -> None:

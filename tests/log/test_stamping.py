@@ -288,3 +288,14 @@ def test_after_a_start_behind_the_log_the_right_time_needs_no_word(
     clock.step(6 * MICROS)
     stamps.observe()
     assert stamps.is_stepped()
+
+
+def test_a_start_a_moment_behind_another_partition_believes_no_week(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    stamps = stamper(tmp_path, clock, START + 1)
+    stamps.observe()
+    stamps.take()
+    clock.step(20 * MICROS)
+    stamps.observe()
+    assert stamps.is_stepped()

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from tailrace.log.record import Entry, Record
 from tailrace.process.event import Portion, name_rows
-from tailrace.upload import UploadEvent
 
 KEY = b"k" * 32
 
@@ -16,8 +15,7 @@ KEY = b"k" * 32
 def portion(first: int, count: int, partition: int = 1, position: int = 7) -> Portion:
     record = Record(1, 2, "/batch", 0, None, "", count, b"")
     entry = Entry(partition, position, position + 1, 1_000_000, record)
-    events = [UploadEvent("e")] * count
-    return Portion(entry, record, 0, first, events, [], [], [])
+    return Portion(entry, record, 0, first, None, [], [], [None] * count)
 
 
 def named(*portions: Portion, key: bytes = KEY) -> list[str]:

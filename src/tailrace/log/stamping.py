@@ -99,7 +99,8 @@ class Stamper:
         self.state = ClockState("right", 0, alarm=False)
         if last_stamp and self._wall - last_stamp > FORWARD_AFTER_START_MICROS_MAX:
             self._stepped = True
-        if self._stepped or self._wall < last_stamp:
+        # Behind by a moment is what another partition's stamp makes of a clock that is right.
+        if self._stepped or last_stamp - self._wall > FORWARD_MICROS_MAX:
             self._right_wall = last_stamp
             self._forward_max = FORWARD_AFTER_START_MICROS_MAX
 

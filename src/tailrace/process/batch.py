@@ -150,7 +150,7 @@ class Batch:
         error: Exception,
     ) -> Outcome:
         """Hold an event that raised; of more than one, process each for itself."""
-        if len(portion.events) == 1:
+        if portion.count == 1:
             held = held_row(portion.entry, portion.record, hour.hour, portion.first, error)
             return Outcome(b"", [], Tally(held=1), [held])
         whole = Outcome(b"", [], Tally(), [])
@@ -189,7 +189,7 @@ class Batch:
         lines: list[Line] = []
         for offset, (event, device, user, uuid, event_id) in enumerate(
             zip(
-                portion.events,
+                portion.events(),
                 portion.devices,
                 portion.users,
                 portion.uuids,

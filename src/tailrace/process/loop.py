@@ -32,7 +32,7 @@ from tailrace.state.processing_rows import HeldRow, Place
 # A round is decoded as a whole; with Python's objects it takes several times its bytes.
 ROUND_BYTES = 8 * 1024 * 1024
 # Look-ups are made per batch: enough keys to sort, few enough to stay in the processor's caches.
-BATCH_EVENTS = 4_000
+BATCH_EVENTS = 2_000
 # Open lines, and changes that the database does not have: what a checkpoint bounds (memory bar).
 OPEN_BYTES_MAX = 64 * 1024 * 1024
 # The log is durable, so this only bounds what a restart repeats.

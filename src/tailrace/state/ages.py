@@ -30,6 +30,9 @@ class Age(msgspec.Struct, frozen=True):
     next: int
 
 
+_decode_age = msgspec.json.Decoder(Age).decode
+
+
 class LedgerAge:
     """The age of the database of accounts, destinations and the ledger."""
 
@@ -95,7 +98,7 @@ class FolderAge:
     def read(self) -> Age | None:
         """Return the age; None if there is none yet."""
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=Age)
+            return _decode_age(self._file.read_bytes())
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
