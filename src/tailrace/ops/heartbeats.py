@@ -6,6 +6,7 @@ means that the part is down. Nothing here is durable: it is news, not data.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,7 +55,8 @@ class Heart:
             self._files.rename(temporary, self._path)
         except OSError:
             # News must not end what it is about: on a full disk deliveries go on.
-            return
+            with contextlib.suppress(OSError):
+                self._files.remove(temporary)
 
     def stop(self) -> None:
         """Take the file away, as a part does that ends on purpose."""
