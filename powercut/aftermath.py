@@ -12,8 +12,17 @@ from pathlib import Path
 
 import msgspec
 
-from powercut.outside import Bucket, Promises, StoredObject
-from powercut.service import PREFIX, SECRET, Account, Disk, SeededIds, Service, initialise
+from powercut.outside import Bucket, Promises, Sent, StoredObject
+from powercut.service import (
+    PREFIX,
+    SECRET,
+    Account,
+    Disk,
+    SeededIds,
+    Service,
+    initialise,
+    record_of,
+)
 from tailrace.clock import MICROS, SteppedClock
 from tailrace.errors import Corrupt
 from tailrace.folder import DataFolder
@@ -27,6 +36,8 @@ from tailrace.state.secrets import Secrets
 
 # Hours closed after the cut: the one under way, and one more with an event of its own.
 HOURS_AFTER = 2
+# Requests from this number on are repeats that the aftermath sends.
+AGAIN = 100_000
 # Seconds between the cut and the next start.
 DOWN_MICROS = 90 * MICROS
 
@@ -54,6 +65,7 @@ def prove(folder: Path, promises: Promises, *, processor_first: bool) -> None:
     try:
         _check_destinations(service, promises)
         service.add_destinations(account.projects)
+        service.renew_age()
         if processor_first:
             service.start_processor()
             service.settle()
@@ -61,12 +73,31 @@ def prove(folder: Path, promises: Promises, *, processor_first: bool) -> None:
         else:
             service.open_writers()
             service.start_processor()
+        promises = _send_again(service, promises)
         for _ in range(HOURS_AFTER):
             service.finish_hour()
         _check_delivered(service)
     finally:
         service.close()
     Proof(account, bucket.objects, promises).check()
+
+
+def _send_again(service: Service, promises: Promises) -> Promises:
+    """Repeat all answered events of each project, as clients do that did not hear the answer."""
+    more = promises.with_answers()
+    by_project: dict[int, list[int]] = {}
+    for number in promises.acknowledged:
+        sent = promises.sent[number]
+        by_project.setdefault(sent.project, []).extend(sent.events)
+    partition = min(service.writers)
+    for project, events in by_project.items():
+        request = AGAIN + len(more.sent)
+        again = Sent(request, project, tuple(dict.fromkeys(events)))
+        (stamp,) = service.append(partition, [record_of(more, again, service.clock.now_micros())])
+        if not isinstance(stamp, int):
+            raise Broken(f"a repeat was refused: {stamp}")
+        more.sent[request], more.acknowledged[request] = again, stamp
+    return more
 
 
 class Unsynced(Disk):

@@ -83,12 +83,13 @@ class Wrapped(Disk):
         self.dies: Callable[[Path], None] = lambda path: None
         self.folders_vanish = 0
 
-    def make_folder(self, path: Path) -> None:
+    def begin_folder(self, path: Path, root: Path) -> set[Path]:
         """Make a day's folder, which may go at once, as with the last of its files that goes."""
-        super().make_folder(path)
-        if self.folders_vanish and path.parent.parent.name == "archive" and not any(path.iterdir()):
+        unsynced = super().begin_folder(path, root)
+        if self.folders_vanish and not any(path.iterdir()):
             self.folders_vanish -= 1
             path.rmdir()
+        return unsynced
 
     def sync_folder(self, path: Path) -> None:
         """Sync, unless this is where to die."""

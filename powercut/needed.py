@@ -20,20 +20,22 @@ NEEDED = (
     "archive/batch.py finish sync_descriptor",
     "archive/batch.py finish sync_folder",
     f"{_FOLDER} < folder.py create make_folder",
-    f"{_FOLDER} < archive/batch.py _begin make_folder",
-    f"{_FOLDER} #2 < archive/batch.py _begin make_folder",
-    f"{_FOLDER} #2 < archive/batch.py _begin make_folder #2",
+    f"{_FOLDER} #2 < state/insertions.py _begin make_folder",
     f"{_WHOLE_DATA} < archive/folder.py put_pack put_whole",
     f"{_WHOLE_DATA} < folder.py create put_whole",
     f"{_WHOLE_DATA} < folder.py fix_clock put_whole",
     f"{_WHOLE_DATA} < log/partitions.py _store put_whole",
     f"{_WHOLE_DATA} < log/stamping.py accept_clock put_whole",
+    f"{_WHOLE_DATA} < state/ages.py write put_whole",
+    f"{_WHOLE_DATA} < state/insertions.py _make_file put_whole",
     f"{_WHOLE_DATA} < state/secrets.py _make_key put_whole",
     f"{_WHOLE_NAME} < archive/folder.py put_pack put_whole",
     f"{_WHOLE_NAME} < folder.py create put_whole",
     f"{_WHOLE_NAME} < folder.py fix_clock put_whole",
     f"{_WHOLE_NAME} < log/partitions.py _store put_whole",
     f"{_WHOLE_NAME} < log/stamping.py accept_clock put_whole",
+    f"{_WHOLE_NAME} < state/ages.py write put_whole",
+    f"{_WHOLE_NAME} < state/insertions.py _make_file put_whole",
     f"{_WHOLE_NAME} < state/secrets.py _make_key put_whole",
 )
 
@@ -61,8 +63,14 @@ KEPT = {
     f"{_FOLDER} #2 < log/stamping.py accept_clock make_folder": _BY_CREATE,
     f"{_FOLDER} < archive/folder.py put_pack make_folder": _BY_CREATE,
     f"{_FOLDER} #2 < archive/folder.py put_pack make_folder": _BY_CREATE,
-    f"{_FOLDER} < archive/batch.py _begin make_folder #2": (
-        "the call before it has just synced the same parents"
+    f"{_FOLDER} < archive/batch.py _begin begin_folder": _BY_CREATE,
+    f"{_FOLDER} #2 < archive/batch.py _begin begin_folder": _BY_CREATE,
+    f"{_FOLDER} < archive/batch.py _begin begin_folder #2": _BY_CREATE,
+    f"{_FOLDER} #2 < archive/batch.py _begin begin_folder #2": _BY_CREATE,
+    f"{_FOLDER} < state/ages.py write make_folder": _BY_CREATE,
+    f"{_FOLDER} #2 < state/ages.py write make_folder": _BY_CREATE,
+    f"{_FOLDER} < state/insertions.py _begin make_folder": (
+        "it syncs the data folder's own name, which `DataFolder.create` made durable"
     ),
 }
 
@@ -71,5 +79,6 @@ PRAGMAS = [
     "state/database.py journal_mode = wal",
     "state/database.py synchronous = full",
     "state/processing.py journal_mode = wal",
+    "state/processing.py mmap_size = ",
     "state/processing.py synchronous = full",
 ]

@@ -7,6 +7,7 @@ begins with the promises that were marked before the cut.
 from __future__ import annotations
 
 import base64
+import copy
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -152,6 +153,12 @@ class Promises:
         self.clock_accepted: int | None = None
         self.retired: set[int] = set()
         self.kept: dict[str, bytes] = {}
+
+    def with_answers(self) -> Promises:
+        """Return the same promises, to which more requests and answers may be added."""
+        more = copy.copy(self)
+        more.sent, more.acknowledged = dict(self.sent), dict(self.acknowledged)
+        return more
 
     def take(self, line: bytes) -> None:
         """Add a marked promise; raise `ValueError` for one against an earlier one."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 
 import msgspec
 
-from powercut.outside import Bucket
+from powercut.outside import Bucket, Promises, Sent
 from tailrace.accounts.projects import add_organization, add_project, organizations, projects
+from tailrace.app.ages import aged_parts, renew
 from tailrace.app.part import PartContext
 from tailrace.app.processor import _Loop, _Room
 from tailrace.archive.folder import FolderArchive
@@ -37,6 +39,7 @@ from tailrace.process import checkpoint, chunks, loop
 from tailrace.seal.manifest import manifest_body
 from tailrace.seal.names import file_key, manifest_key, marker_key
 from tailrace.settings import ArchiveSettings, LogSettings, SealSettings, Settings
+from tailrace.state import insertions
 from tailrace.state.database import open_database
 from tailrace.state.delivery import Capabilities, Destination
 from tailrace.state.destinations import Destinations, NewDestination
@@ -48,6 +51,8 @@ from tailrace.state.secrets import Secrets
 SEGMENT_BYTES = 1200
 PARTITION_BYTES = 900
 SMALL_RAW_BYTES = 2500
+KEYS_IN_ROW_MAX = 8
+RUNS_PER_MERGE = 2
 COLLECTORS = 2
 BUCKET = "acme-exports"
 PREFIX = "t/"
@@ -86,9 +91,11 @@ class Disk(Files):
 
 
 def use_small_sizes(put: Callable[[object, str, object], None] = setattr) -> None:
-    """Let this process rewrite small chunks as if they were larger; `put` may take it back."""
+    """Let this process rewrite small chunks and merge few keys; `put` may take it back."""
     for module in (checkpoint, chunks, loop):
         put(module, "SMALL_RAW_BYTES", SMALL_RAW_BYTES)
+    put(insertions, "ROW_KEYS_MAX", KEYS_IN_ROW_MAX)
+    put(insertions, "RUNS_PER_MERGE", RUNS_PER_MERGE)
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -185,6 +192,10 @@ class Service:
                 self.destinations.activate(found.id, able)
         return self.destinations.list()
 
+    def renew_age(self) -> None:
+        """Compare the parts' ages and draw the next one, as `serve` does before they run."""
+        renew(aged_parts(self.folder, self._engine, self.files), self._ids)
+
     def open_writers(self) -> None:
         """Open the log as the collectors do: as many as there are partitions, two at least."""
         listed = list_partitions(self.folder.log)
@@ -243,6 +254,7 @@ class Service:
             raise ValueError("the processor is not started")
         for _ in range(TURNS_MAX):
             worked = current.turn()
+            _wait_for_merge(current)
             if current._closer.joining:
                 current._closer._joining.wait()
             elif not worked:
@@ -288,3 +300,40 @@ class Service:
             await call()
 
         self._runner.run(wait())
+
+
+def _wait_for_merge(current: _Loop) -> None:
+    """Let a merge of dedupe keys end, so that the steps have one order."""
+    stored = current._processor._dedupe._insertions
+    if isinstance(stored, insertions.Insertions) and stored._merge is not None:
+        wait([stored._merge.made])
+
+
+def record_of(promises: Promises, sent: Sent, now_micros: int) -> Record:
+    """Return a request as a collector puts it into the log; the same events have the same names."""
+    if promises.initialised is None:
+        raise ValueError("init comes first")
+    events = [
+        {
+            "event_type": "bought",
+            "device_id": f"device-{number % 7}",
+            "user_id": f"user-{number % 5}",
+            "insert_id": f"insert-{number}",
+            "event_properties": {
+                "number": number,
+                "request": sent.request,
+                "filler": random.Random(number).randbytes(40 + number % 90).hex(),
+            },
+        }
+        for number in sent.events
+    ]
+    return Record(
+        promises.initialised.organization,
+        sent.project,
+        "/2/httpapi",
+        now_micros,
+        None,
+        "203.0.113.7",
+        len(events),
+        msgspec.json.encode({"events": events}),
+    )

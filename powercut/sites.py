@@ -21,7 +21,9 @@ PRODUCT = Path(tailrace.__file__).parent
 MECHANISM = frozenset({"sync_data", "sync_descriptor", "sync_folder", "_sync_all", "_sync_data"})
 _SYSTEM = frozenset({"fsync", "fdatasync", "F_FULLFSYNC"})
 # Functions that sync for whoever calls them: what they are needed for differs by caller.
-SHARED = frozenset({"put_whole", "make_folder"})
+SHARED = frozenset({"put_whole", "make_folder", "begin_folder"})
+# The first asks the second for its syncs, and has none of its own.
+_FORWARDS = {"begin_folder": "make_folder"}
 _FILES = "files.py"
 
 
@@ -85,7 +87,8 @@ def sync_sites() -> list[str]:
     for place in shared:
         if place.function not in SHARED:
             raise ValueError(f"{place} syncs for its callers; name its function in SHARED")
-        sites += [f"{place} < {caller}" for caller in callers if caller.name == place.function]
+        asking = {place.function, *(one for one, to in _FORWARDS.items() if to == place.function)}
+        sites += [f"{place} < {caller}" for caller in callers if caller.name in asking]
     return sorted(sites)
 
 

@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-import msgspec
-
 from powercut import leaving_out
 from powercut.outside import (
     Acknowledged,
@@ -37,14 +35,13 @@ from powercut.outside import (
     Sent,
     encode_mark,
 )
-from powercut.service import SeededIds, Service, initialise, use_small_sizes
+from powercut.service import SeededIds, Service, initialise, record_of, use_small_sizes
 from tailrace import killpoints
 from tailrace.clock import MICROS, SteppedClock
 from tailrace.errors import Transient
 from tailrace.files import AppendFile, Buffer
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
-from tailrace.log.record import Record
 from tailrace.log.stamping import accept_clock
 from tailrace.state.secrets import Secrets
 
@@ -98,6 +95,7 @@ class Life:
 
     def start(self) -> None:
         """Start collectors and processor."""
+        self.service.renew_age()
         self.service.open_writers()
         self.service.start_processor()
 
@@ -118,7 +116,8 @@ class Life:
             events = tuple(range(first, first + size)) + again
             requests.append(Sent(len(self.promises.sent), project, events))
             self.mark(requests[-1])
-        records = [self._record(sent) for sent in requests]
+        now = self.clock.now_micros()
+        records = [record_of(self.promises, sent, now) for sent in requests]
         for sent, answer in zip(requests, self.service.append(partition, records), strict=True):
             if isinstance(answer, int):
                 self.mark(Acknowledged(sent.request, answer))
@@ -126,33 +125,6 @@ class Life:
                 self.mark(Refused(sent.request))
             else:
                 raise answer
-
-    def _record(self, sent: Sent) -> Record:
-        events = [
-            {
-                "event_type": "bought",
-                "device_id": f"device-{number % 7}",
-                "user_id": f"user-{number % 5}",
-                "insert_id": f"insert-{number}",
-                "event_properties": {
-                    "number": number,
-                    "request": sent.request,
-                    "filler": random.Random(number).randbytes(40 + number % 90).hex(),
-                },
-            }
-            for number in sent.events
-        ]
-        assert self.promises.initialised is not None
-        return Record(
-            self.promises.initialised.organization,
-            sent.project,
-            "/2/httpapi",
-            self.clock.now_micros(),
-            None,
-            "203.0.113.7",
-            len(events),
-            msgspec.json.encode({"events": events}),
-        )
 
     def work(self, rounds: int = 1) -> None:
         """Process, commit, join and deliver, some times with a pause before."""
@@ -281,9 +253,9 @@ def second_start(life: Life) -> None:
 
 
 def make_archive_folder_and_die(life: Life) -> None:
-    """Die between making a day's folder and the sync of its parent."""
+    """Die between making a day's folder, with files in it, and the sync of any folder."""
     life.start()
-    leaving_out.die_before(life.files, "_begin make_folder", None, 2)
+    leaving_out.die_before(life.files, "finish sync_folder", None, 1)
     life.send(1, 3)
     life.send(2, 2)
     life.work(2)
