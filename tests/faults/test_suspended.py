@@ -148,9 +148,14 @@ def has_processed(processor: Running) -> bool:
 
 
 class S3:
-    """As much of a store as one exporter needs; it can stop whoever puts, before it answers."""
+    """As much of a store as one exporter needs; it can stop whoever puts, before it answers.
+
+    It stops the process while the ledger is locked, so that none of its threads holds that lock:
+    nobody could write before the process goes on, and the test is of its deliveries.
+    """
 
     def __init__(self) -> None:
+        self.ledger = Path()
         self.objects: dict[str, tuple[bytes, str]] = {}
         self.puts: Counter[tuple[str, int]] = Counter()
         self.stop_process = 0
@@ -167,8 +172,7 @@ class S3:
                 status = 412 if there else 200
                 store.puts[self.path, status] += 1
                 if store.stop_process and status == 200:
-                    os.kill(store.stop_process, signal.SIGSTOP)
-                    store.stop_process = 0
+                    store.stop()
                 self._answer(status)
 
             def do_HEAD(self) -> None:
@@ -189,6 +193,16 @@ class S3:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop the process, once and in all its threads."""
+        with closing(sqlite3.connect(self.ledger, timeout=20, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            process, self.stop_process = self.stop_process, 0
+            if process:
+                os.kill(process, signal.SIGSTOP)
+                wait_for(lambda: is_stopped(process))
+            connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Answer no more."""
@@ -237,8 +251,7 @@ def test_an_exporter_stopped_in_a_delivery_writes_nothing_once_another_has_the_l
 ) -> None:
     life = owe_an_hour(tmp_path, s3)
     folder = life.folder
-    # The destination has nothing yet: the first answer of the store comes when it is ready.
-    s3.stop_process = -1
+    s3.ledger = folder.database
     stalled = start(folder, "exporter")
     s3.stop_process = stalled.process.pid
     wait_for(lambda: s3.stop_process == 0 and is_stopped(stalled.process.pid))
