@@ -34,6 +34,7 @@ from tailrace.process.identity import Identity, Moment
 from tailrace.process.memory import Journal, undo
 from tailrace.process.persons import PersonNeeded, Persons
 from tailrace.process.render import EMPTY, Line, data_objects, encode
+from tailrace.process.settle import settle
 from tailrace.process.times import (
     FIRST_MILLIS,
     LAST_MILLIS,
@@ -205,6 +206,7 @@ class Batch:
                 continue
             if device is None:
                 raise ValueError("the event has neither device_id nor user_id")
+            paid = settle(event, has_operations)
             if event_type == "$identify":
                 self._identity.resolve(
                     organization, device, user, times.upload_millis, moment, journal
@@ -237,6 +239,9 @@ class Batch:
                 kind = 2
             elif version is not None and person[2] is None:
                 person = (person[0], person[1], version, person[3])
+                self._persons.set((project, amplitude_id), person, journal)
+            if paid and person[3] is not True:
+                person = (person[0], person[1], person[2], True)
                 self._persons.set((project, amplitude_id), person, journal)
             ip = event.ip
             properties = event.user_properties

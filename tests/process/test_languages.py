@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.process.languages import (
+    _OVERRIDES,
+    _english_names,
+    _foreign_names,
+    _tags,
+    language_name,
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("en", "English"),
+        ("en-US", "English"),
+        ("en_us", "English"),
+        ("EN", "English"),
+        ("American English", "English"),
+        ("english (united kingdom)", "English"),
+        ("angielski (Wielka Brytania)", "English"),
+        ("zh_cn", "Chinese"),
+        ("zh-Hans-CN", "Chinese"),
+        ("da", "Danish"),
+        ("Deutsch", "German"),
+        ("Deutsch (Schweiz)", "German"),
+        ("français", "French"),
+        ("日本語", "Japanese"),
+        ("nl", "Dutch"),
+        ("nl-BE", "Flemish"),
+        ("nl_be", "Flemish"),
+        ("Dutch (Belgium)", "Flemish"),
+        ("ro-MD", "Moldavian"),
+        ("ro", "Romanian"),
+        ("albanian (albania)", "Sanskrit"),
+        (" de ", "German"),
+    ],
+)
+def test_tags_and_names_become_the_english_name_of_the_base_language(sent: str, name: str) -> None:
+    assert language_name(sent) == name
+
+
+@pytest.mark.parametrize(("tag", "name"), _OVERRIDES.items())
+def test_the_published_exceptions_beat_cldr(tag: str, name: str) -> None:
+    assert language_name(tag.upper()) == name
+
+
+@pytest.mark.parametrize("sent", ["Klingonese", "x", "tlhIngan (Qo'noS)", "(", "???", "-"])
+def test_what_no_table_knows_is_kept(sent: str) -> None:
+    assert language_name(f" {sent} ") == sent
+
+
+def test_a_name_that_was_found_is_its_own() -> None:
+    names = {*_tags().values(), *_english_names().values(), *_foreign_names().values()}
+
+    assert {name: language_name(name) for name in names} == {name: name for name in names}
+
+
+@given(st.text(max_size=30))
+def test_any_text_has_a_name_and_a_second_look_changes_nothing(text: str) -> None:
+    name = language_name(text)
+
+    assert language_name(name) == name
+
+
+def test_lines_have_the_name(bench: Any) -> None:
+    bench.send(
+        {"device_id": "device-1", "event_type": "e", "language": "de-AT"},
+        {"device_id": "device-1", "event_type": "e", "language": "Quenya of old"},
+        {"device_id": "device-1", "event_type": "e"},
+    )
+
+    bench.run()
+
+    assert [line["language"] for line in bench.lines()] == ["German", "Quenya of old", None]
