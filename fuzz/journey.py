@@ -23,7 +23,9 @@ from tailrace.process.dedupe import Dedupe
 from tailrace.process.enrich import derived_device_id
 from tailrace.process.event import Portion
 from tailrace.process.identity import Identity
+from tailrace.process.languages import language_name
 from tailrace.process.persons import Persons
+from tailrace.process.places import Places
 from tailrace.process.render import Line
 from tailrace.state.insertions import Insertions
 from tailrace.state.processing import HourSettings, ProcessingStore
@@ -46,7 +48,6 @@ TEXTS = {
     "region": "region",
     "city": "city",
     "dma": "dma",
-    "language": "language",
     "$insert_id": "insert_id",
 }
 OPERATIONS = frozenset({
@@ -55,6 +56,18 @@ OPERATIONS = frozenset({
 })  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHE_BYTES = 1_000_000
+
+REVENUE = (
+    "price",
+    "quantity",
+    "revenue",
+    "productId",
+    "revenueType",
+    "currency",
+    "receipt",
+    "receiptSig",
+)
+BECOMES = frozenset("$" + name for name in REVENUE)
 
 
 def check_accepted(record: Record, sent: list[dict[str, Any]]) -> None:
@@ -89,6 +102,7 @@ def process(record: Record) -> tuple[bytes, Tally, list[Any]]:
         Dedupe(Insertions(connection, store.keys_folder, Files(), epoch=1), b"k" * 16),
         Identity(connection, 1, _CACHE_BYTES),
         Persons(connection, _CACHE_BYTES),
+        Places(Path("places"), None),
         b"k" * 16,
     )
     entry = Entry(1, 1, 2, STAMP, record)
@@ -175,6 +189,12 @@ def _check_line(line: dict[str, Any], event: dict[str, Any]) -> None:
         key: cut(value) for key, value in properties.items() if key not in OPERATIONS
     }
     device = id_of(event.get("device_id"))
+    wanted["language"] = language_name(text_of(event.get("language")) or "") or None
+    if any(event.get(name) is not None for name in REVENUE):
+        # What revenue fields become is laid over the properties that were sent.
+        wanted["event_properties"] |= {
+            name: value for name, value in line["event_properties"].items() if name in BECOMES
+        }
     wanted["device_id"] = device or derived_device_id(wanted["user_id"])
     for name, key in TEXTS.items():
         wanted[name] = text_of(event.get(key))

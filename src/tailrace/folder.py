@@ -47,6 +47,7 @@ class DataFolder:
         self.packs = path / "packs"
         self.archive = path / "archive"
         self.run = path / "run"
+        self.places = path / "places"
         self.processing_database = path / "processing.sqlite"
         self.database = path / "tailrace.sqlite"
         self.secrets_key = path / "secrets.key"

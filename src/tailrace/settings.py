@@ -125,6 +125,14 @@ class DiskSettings(msgspec.Struct, frozen=True):
     third_bytes: Annotated[Bytes, Meta(description="third reserve in bytes")] = 1 * 10**9
 
 
+class PlacesSettings(msgspec.Struct, frozen=True):
+    """Where addresses are."""
+
+    database: Annotated[
+        str, Meta(description="City or Country file (.mmdb) for places of addresses; empty: none")
+    ] = ""
+
+
 class ExportSettings(msgspec.Struct, frozen=True):
     """Deliveries to destinations."""
 
@@ -156,6 +164,7 @@ class Settings(msgspec.Struct, frozen=True):
     archive: ArchiveSettings = ArchiveSettings()
     disk: DiskSettings = DiskSettings()
     export: ExportSettings = ExportSettings()
+    places: PlacesSettings = PlacesSettings()
 
 
 class Setting(msgspec.Struct, frozen=True):

@@ -74,8 +74,9 @@ def test_lines_have_the_name(bench: Any) -> None:
         {"device_id": "device-1", "event_type": "e", "language": "de-AT"},
         {"device_id": "device-1", "event_type": "e", "language": "Quenya of old"},
         {"device_id": "device-1", "event_type": "e"},
+        {"device_id": "device-1", "event_type": "e", "language": "  "},
     )
 
     bench.run()
 
-    assert [line["language"] for line in bench.lines()] == ["German", "Quenya of old", None]
+    assert [line["language"] for line in bench.lines()] == ["German", "Quenya of old", None, None]

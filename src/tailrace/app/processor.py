@@ -15,6 +15,7 @@ from tailrace.log.record import Entry, Position
 from tailrace.log.retention import remove_segments
 from tailrace.log.rounds import read_round
 from tailrace.process.loop import Processor
+from tailrace.process.places import Places
 from tailrace.seal.closer import SEALED_THROUGH, Closer
 from tailrace.seal.disk import DiskGuard, DiskLevel, checkpoints_allowed, sealing_allowed
 from tailrace.seal.evict import Evictor
@@ -124,15 +125,19 @@ class _Loop:
         self._clock = context.clock
         self._reader = LogReader(folder.log)
         self._store = ProcessingStore.open(folder.processing_database, context.ids)
+        places = Places.adopt(settings.places.database, folder.places, context.files)
         self._processor = Processor(
             LogRounds(self._reader, self._clock),
             self._store,
             room.archive,
             self._clock,
             context.files,
-            lambda project: HourSettings(),
+            lambda project: HourSettings(places=places.current),
             folder.path / "processing.lock",
+            places,
         )
+        # Only the processor's lock makes sure that no other one reads these files.
+        places.remove_unused(self._store.places_in_use)
         self._closer = Closer(
             self._store,
             room.archive,

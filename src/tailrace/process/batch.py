@@ -33,8 +33,9 @@ from tailrace.process.event import (
 from tailrace.process.identity import Identity, Moment
 from tailrace.process.memory import Journal, undo
 from tailrace.process.persons import PersonNeeded, Persons
+from tailrace.process.places import Places
 from tailrace.process.render import EMPTY, Line, data_objects, encode
-from tailrace.process.settle import settle
+from tailrace.process.settle import locate, settle
 from tailrace.process.times import (
     FIRST_MILLIS,
     LAST_MILLIS,
@@ -65,11 +66,17 @@ class Batch:
     """Turns records into lines, with the state that one processor keeps."""
 
     def __init__(
-        self, dedupe: Dedupe, identity: Identity, persons: Persons, uuid_key: bytes
+        self,
+        dedupe: Dedupe,
+        identity: Identity,
+        persons: Persons,
+        places: Places,
+        uuid_key: bytes,
     ) -> None:
         self._dedupe = dedupe
         self._identity = identity
         self._persons = persons
+        self._places = places
         self._uuid_key = uuid_key
         self._data: dict[str, tuple[msgspec.Raw, ...]] = {}
 
@@ -113,6 +120,8 @@ class Batch:
 
         A failed attempt leaves nothing behind. `now` is the processed time in microseconds.
         """
+        # Opened outside of what holds events: without its file an hour can't go on at all.
+        self._places.of(hour.settings.places)
         try:
             return self._attempt(portion, hour, now)
         except PersonNeeded:
@@ -183,6 +192,7 @@ class Batch:
         # Looked for in the whole body at once; what is not in it is in none of its events.
         has_operations = may_have_operations(record.body)
         client_address = record.client_address or None
+        place_of = self._places.of(hour.settings.places)
         at_device = self._identity.devices(organization)
         persons = self._persons.known(project)
         duplicates = self._dedupe.claim(portion.keys, entry.stamp)
@@ -243,7 +253,9 @@ class Batch:
             if paid and person[3] is not True:
                 person = (person[0], person[1], person[2], True)
                 self._persons.set((project, amplitude_id), person, journal)
-            ip = event.ip
+            ip = event.ip if event.ip != REMOTE else client_address
+            if place_of is not None and ip is not None:
+                locate(event, ip, place_of)
             properties = event.user_properties
             if properties is not EMPTY_OBJECT:
                 if has_operations:
@@ -269,7 +281,7 @@ class Batch:
                     times.processed_text,
                     person[1],
                     version,
-                    ip if ip != REMOTE else client_address,
+                    ip,
                     person[3],
                     event.dma,
                     EMPTY,

@@ -24,6 +24,7 @@ from tailrace.process.event import Portion
 from tailrace.process.identity import Identity
 from tailrace.process.memory import ENTRY_BYTES
 from tailrace.process.persons import Persons
+from tailrace.process.places import Places
 from tailrace.state import processing_rows as rows
 from tailrace.state.insertions import Insertions
 from tailrace.state.processing import HourSettings, Move, ProcessingStore
@@ -68,6 +69,7 @@ class Processor:
         files: Files,
         settings_of: Callable[[int], HourSettings],
         lock_file: Path,
+        places: Places | None = None,
     ) -> None:
         self._lock = files.lock(lock_file, "the processor")
         try:
@@ -87,7 +89,11 @@ class Processor:
             )
             self._persons = Persons(connection, PERSON_CACHE_BYTES)
             self._batch = Batch(
-                self._dedupe, self._identity, self._persons, store.meta_bytes("uuid_key")
+                self._dedupe,
+                self._identity,
+                self._persons,
+                places or Places(lock_file.with_name("places"), None),
+                store.meta_bytes("uuid_key"),
             )
             self._committed = {
                 place.partition: Position(place.partition, place.position, place.stamp)

@@ -35,9 +35,13 @@ FIRST_AMPLITUDE_ID = 100_000_000_001
 
 
 class HourSettings(msgspec.Struct, frozen=True):
-    """What of a project's settings shapes its lines; kept with the hour from its first record."""
+    """What of a project's settings shapes its lines; kept with the hour from its first record.
+
+    `places` is the SHA-256 of the file in which places are looked up.
+    """
 
     schema_number: int | None = 12
+    places: str | None = None
 
 
 class CommittedPosition(msgspec.Struct, frozen=True):
@@ -221,6 +225,15 @@ class ProcessingStore:
         """Return the committed position of every partition that was ever read."""
         rows = self.connection.execute("SELECT partition, position, stamp FROM position")
         return {row[0]: CommittedPosition(*row) for row in rows}
+
+    def places_in_use(self) -> set[str]:
+        """Return the digests of place files that hours name which may be processed again."""
+        stamps = [position.stamp for position in self.positions().values()]
+        rows = self.connection.execute(
+            "SELECT DISTINCT settings ->> 'places' FROM project_hour WHERE hour >= ?",
+            (Hour.of_micros(min(stamps)).number if stamps else 0,),
+        )
+        return {row[0] for row in rows if row[0] is not None}
 
     def left_through(self, partitions: Iterable[int]) -> Hour | None:
         """Return the last hour that the committed positions of all `partitions` have left.
