@@ -44,13 +44,13 @@ _LOCALES = (
 
 def language_name(text: str) -> str:
     """Return the English name of a tag's or name's language; an unknown text is kept (D27)."""
-    trimmed = text.strip()
-    found = _seen.get(trimmed)
+    found = _seen.get(text)
     if found is None:
+        trimmed = text.strip()
         found = _find(trimmed.lower()) or trimmed
         if len(_seen) >= _SEEN_MAX:
             _seen.clear()
-        _seen[trimmed] = found
+        _seen[text] = found
     return found
 
 
