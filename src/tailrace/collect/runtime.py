@@ -25,8 +25,8 @@ KEEP_ALIVE_SECONDS = 75
 # Each connection may hold what no request has claimed yet: one read, and what it comes on top of.
 CONNECTIONS_MAX = 4096
 READ_BYTES = 32_768
-# While there are few, a request of a hundred events comes in one read; 24 MiB more for all of them.
-FEW_CONNECTIONS_MAX = 256
+# While there are few, a request of a hundred events comes in one read; 6 MiB more for all of them.
+FEW_CONNECTIONS_MAX = 64
 FEW_READ_BYTES = 131_072
 UNCLAIMED_BYTES_MAX = 16_384
 BACKLOG = 2048
