@@ -8,6 +8,8 @@ import gc
 import json
 import socket
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,3 +172,30 @@ def test_a_refusal_drops_what_waits_behind_a_request_that_is_stored(
 
     assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"HTTP/1.1") == 1
     assert len(server.records) == stored + 1
+
+
+def test_a_connection_that_ended_leaves_nothing_to_the_collector_of_cycles(
+    server: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # That collector runs seldom, and a body may have 20 MB.
+    made: list[weakref.ref[object]] = []
+
+    class Connection(runtime._Connection):
+        def on_headers_complete(self) -> None:
+            super().on_headers_complete()
+            made.extend((weakref.ref(self), weakref.ref(self.cycle)))
+
+    monkeypatch.setattr(runtime, "_Connection", Connection)
+    gc.disable()
+    try:
+        for body in (request(upload()), request(upload(api_key="unknown")), request(upload())[:-9]):
+            server.raw(body, half_close=True)
+        # The server has closed them a moment after it sent its last byte.
+        until = time.monotonic() + 10
+        while any(one() is not None for one in made) and time.monotonic() < until:
+            time.sleep(0.01)
+        left = [one() for one in made if one() is not None]
+    finally:
+        gc.enable()
+    assert len(made) == 6
+    assert left == []

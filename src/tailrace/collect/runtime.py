@@ -191,6 +191,7 @@ class _Connection(HttpToolsProtocol):
         if is_whole and isinstance(cycle, _Exchange):
             body = bytes(cycle.body)
             if collector.take_whole(cycle.scope, body, cycle.respond):
+                cycle.body = b""  # type: ignore[assignment]
                 return
         self._start_asgi_task(cycle, collector)
 
@@ -241,7 +242,11 @@ class _Exchange(RequestResponseCycle):
 
     def respond(self, answer: Answer) -> None:
         """Send an answer from outside of the application's task."""
-        self._write(answer.status, answers.headers_of(answer), answer.body)
+        try:
+            self._write(answer.status, answers.headers_of(answer), answer.body)
+        finally:
+            # What else ends with that task: connection and request would keep each other.
+            self.on_response = _nothing
 
     def _write(self, status: int, headers: answers.Headers, body: bytes) -> None:
         if self.disconnected:
@@ -287,6 +292,10 @@ class _SmallReads(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         # The parser copies what it keeps.
         self._connection.data_received(self._large[:nbytes])  # type: ignore[arg-type]
+
+
+def _nothing() -> None:
+    pass
 
 
 def _small_reads(*arguments: Any, **options: Any) -> _SmallReads:
