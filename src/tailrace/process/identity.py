@@ -148,14 +148,17 @@ class Identity:
         organization, device = key
         devices = self._devices.group(organization)
         before = devices.get(device)
-        if before is None:
-            self._devices.count(device, value)
-        elif before[1] is not None and before[1] not in self._users.group(organization):
-            # Later events of the batch may ask for this user, who was not looked up for itself.
-            self._users.add(organization, before[1], before[0])
+        # Counted whole where it changes too: a user ID that comes to it may be 4 kB long.
+        self._devices.count(device, value)
+        if before is not None:
+            amplitude_id, user = before
+            if user is not None and user not in self._users.group(organization):
+                # Later events of the batch may ask for this user, who was not looked up for itself.
+                self._users.add(organization, user, amplitude_id)
         put(journal, devices, device, value)
         put(journal, self._changed_devices, key, value)
-        self._changed_text_bytes += text_bytes(device)
+        # Each event has a text of its own for one and the same user.
+        self._changed_text_bytes += text_bytes(device) + text_bytes(value[1])
 
     def _set_user(self, key: Key, amplitude_id: int, journal: Journal) -> None:
         organization, user = key

@@ -81,6 +81,7 @@ class Processor:
             self._dedupe = Dedupe(
                 Insertions(connection, store.keys_folder, files, self._epoch),
                 store.meta_bytes("dedupe_key"),
+                store.meta_text("dedupe_hash"),
             )
             self._identity = Identity(
                 connection, store.meta_number("next_amplitude_id"), IDENTITY_CACHE_BYTES

@@ -33,6 +33,11 @@ JOURNAL_BYTES_MAX = 64 * 1024 * 1024
 # Below 2^53, so that every JSON reader keeps them exact; 12 digits as the product's own.
 FIRST_AMPLITUDE_ID = 100_000_000_001
 
+# Which hash makes dedupe keys of events' names. A database keeps the one that its keys were made
+# with: under another no event of the last seven days would be known. Format 1 had the keyed one.
+SEEDED = "xxh3"
+KEYED = "blake2b"
+
 
 class HourSettings(msgspec.Struct, frozen=True):
     """What of a project's settings shapes its lines; kept with the hour from its first record."""
@@ -109,6 +114,7 @@ class ProcessingStore:
                 "epoch": 0,
                 "uuid_key": ids.random_bytes(32),
                 "dedupe_key": ids.random_bytes(32),
+                "dedupe_hash": SEEDED,
                 "next_amplitude_id": FIRST_AMPLITUDE_ID,
                 "next_sequence": 1,
             }
@@ -117,6 +123,7 @@ class ProcessingStore:
                 insertions.rows_of_table(self.connection)
                 self.connection.execute("DROP TABLE dedupe")
                 self.connection.execute("DELETE FROM meta WHERE name = 'dedupe_swept'")
+                self.set_meta("dedupe_hash", KEYED)
                 self.set_meta("format", FORMAT)
 
     def _has_tables(self) -> bool:
@@ -215,6 +222,13 @@ class ProcessingStore:
         value = self.meta(name)
         if not isinstance(value, bytes):
             raise TypeError(f"The processing database keeps no bytes named {name!r}.")
+        return value
+
+    def meta_text(self, name: str) -> str:
+        """Return a named text that the database was made with."""
+        value = self.meta(name)
+        if not isinstance(value, str):
+            raise TypeError(f"The processing database keeps no text named {name!r}.")
         return value
 
     def positions(self) -> dict[int, CommittedPosition]:
