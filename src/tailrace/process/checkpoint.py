@@ -5,6 +5,7 @@ Called by the processor; whatever is raised here ends the process.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from tailrace import killpoints
 from tailrace.archive.folder import PACK_HEADER, pack_epoch, pack_name
 from tailrace.errors import Corrupt
 from tailrace.files import Buffer
+from tailrace.hours import Hour
 from tailrace.process.chunks import (
     SMALL_RAW_BYTES,
     Deflater,
@@ -31,6 +33,14 @@ from tailrace.state.processing_rows import ChunkRow, HeldRow, Place
 
 # Small chunks looked at for one rewrite; more of them wait for the next checkpoint.
 SMALL_CHUNKS_MAX = 1000
+
+# Dates are counted one by one from the first day of so many years before an hour's year to the last
+# day of so many after it: a client may name any day of ten thousand years, and the manifest, which
+# counts them, is read as a whole.
+YEARS_BEFORE = 10
+YEARS_AFTER = 1
+EARLIER = "earlier"
+LATER = "later"
 
 
 class PackArchive(Protocol):
@@ -224,5 +234,10 @@ def _counts(hour: OpenHour) -> rows.Row:
 
 def _dates(hours: Sequence[OpenHour]) -> Iterator[rows.Row]:
     for hour in hours:
-        for date, events in sorted(hour.dates.items()):
+        year = int(Hour(hour.hour).date[:4])
+        first, last = f"{year - YEARS_BEFORE:04}-01-01", f"{year + YEARS_AFTER:04}-12-31"
+        counts: Counter[str] = Counter()
+        for date, events in hour.dates.items():
+            counts[EARLIER if date < first else LATER if date > last else date] += events
+        for date, events in sorted(counts.items()):
             yield hour.project, hour.hour, date, events

@@ -55,7 +55,8 @@ class SealRecord(msgspec.Struct, frozen=True):
     """What a closed hour of one scope holds; the order of the fields is the order of the keys.
 
     `accepted` counts what was answered with 200 and is the sum of the five after it. Times are of
-    the first and the last accepted event. `event_dates` counts the lines by UTC date of event time.
+    the first and the last accepted event. `event_dates` counts the lines by UTC date of event
+    time; those far from the hour are `earlier` or `later`.
     """
 
     format: int
