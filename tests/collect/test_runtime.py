@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,48 @@ def test_a_head_without_end_is_refused(server: Any) -> None:
         answer = server.read_all(connection)
 
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("trailers", [b"x" * 65_536, b"a: b\r\n" * 10_000])
+def test_trailers_without_end_are_refused(server: Any, trailers: bytes) -> None:
+    with socket.create_connection(server.address, timeout=20) as connection:
+        connection.sendall(b"POST /batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"1\r\n{\r\n0\r\n")
+        # Far more than what the kernel takes on the way without the server reading it.
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            connection.sendall(trailers * 1000)
+        answer = server.read_all(connection)
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_long_body_in_short_chunks_is_no_head_without_end(server: Any, upload: Upload) -> None:
+    body = json.dumps(upload(more="x" * 70_000)).encode()
+    chunks = b"".join(b"1;e=xxxxx\r\n%c\r\n" % byte for byte in body) + b"0\r\na: b\r\n\r\n"
+
+    answer = server.raw(
+        b"POST /batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        chunks,
+    )
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_trailer_is_no_header(serve: Any, upload: Upload, parts: int) -> None:
+    served = serve(trusted_proxies=[ip_network("127.0.0.0/8")])
+    body = json.dumps(upload()).encode()
+    sent = (
+        b"POST /batch HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(body), body),
+        b"X-Forwarded-For: 198.51.100.1\r\nContent-Encoding: gzip\r\n\r\n",
+    )
+
+    answer = served.raw(*(sent if parts == 2 else [b"".join(sent)]))
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert [record.client_address for record in served.records] == ["192.0.2.1"]
 
 
 def test_more_connections_than_allowed_get_a_503_in_json(

@@ -139,27 +139,31 @@ class _Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        began_in_head = self._in_head
+        fed = self.cycle
+        fed_bytes = 0 if fed is None else len(fed.body)
+        if self._in_head:
+            self._head_bytes += len(data)
         self._feeding = True
         super().data_received(data)
         self._feeding = False
         if self._unstarted is not None:
             self._start(*self._unstarted)
-        if not self._in_head:
+        if self._in_head:
+            if self._head_timer is None:
+                self._await_head()
+        else:
             self._stop_awaiting_head()
             cycle = self.cycle
-            unfinished = cycle is not None and cycle.more_body and not cycle.response_complete
-            if unfinished and len(cycle.body) > UNCLAIMED_BYTES_MAX:
+            if cycle is None or not cycle.more_body or cycle.response_complete:
+                return
+            if len(cycle.body) > UNCLAIMED_BYTES_MAX:
                 # The request reads on by itself, when the budget of bytes in flight lets it.
                 self.flow.pause_reading()
-            return
-        if self._head_timer is None:
-            self._await_head()
-        # The chunk in which a head begins may end a body, so only the following ones count.
-        if began_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self._refuse(answers.failure(431, "Request header fields too large"))
+            # Trailers and the like between and behind a body's chunks are limited as a head is.
+            grew = cycle is not fed or len(cycle.body) > fed_bytes
+            self._head_bytes = 0 if grew else self._head_bytes + len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(answers.failure(431, "Request header fields too large"))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -173,6 +177,8 @@ class _Connection(HttpToolsProtocol):
         self.cycle.__class__ = _Exchange
         # Bytes are not copied when the first are added to none, nor when they are handed on.
         self.cycle.body = b""  # type: ignore[assignment]
+        # Trailers are no headers: a proxy that names its client has not seen them.
+        self.headers = []
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
