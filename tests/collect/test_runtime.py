@@ -206,6 +206,51 @@ def test_what_was_stored_is_answered_before_what_follows_it_is_refused(
     assert answers.count(b"HTTP/1.1") == 1
 
 
+def test_requests_without_number_on_a_connection_are_not_kept(serve: Any, upload: Upload) -> None:
+    asked, durable = threading.Event(), asyncio.Event()
+
+    async def append(record: Record) -> int:
+        asked.set()
+        await durable.wait()
+        return 7_000_000
+
+    served = serve(append=append)
+    with socket.create_connection(served.address, timeout=20) as connection:
+        connection.sendall(request(upload()))
+        assert asked.wait(10)
+        connection.settimeout(0.3)
+        with contextlib.suppress(OSError):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 300_000)
+        kept = [
+            len(found.pipeline)
+            for found in gc.get_objects()
+            if isinstance(found, HttpToolsProtocol) and found.transport is not None
+        ]
+        served.loop.call_soon_threadsafe(durable.set)
+        answers = served.read_all(connection)
+
+    assert max(kept) <= runtime.PIPELINED_MAX
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answers
+    assert answers.count(b"HTTP/1.1") == 1
+
+
+def test_requests_one_behind_the_other_are_answered_as_they_are_read(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each read ends in the middle of another head, and holds more than one may have.
+    monkeypatch.setattr(runtime, "HEAD_BYTES_MAX", 60)
+    monkeypatch.setattr(runtime._SmallReads, "_large", memoryview(bytearray(64)))
+    served = serve()
+
+    answers = served.raw(
+        b"OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+        + b"OPTIONS / HTTP/1.1\r\nConnection: close\r\n\r\n"
+    )
+
+    assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"HTTP/1.1") == 501
+
+
 def test_a_refusal_drops_what_waits_behind_a_request_that_is_stored(
     server: Any, upload: Upload
 ) -> None:

@@ -7,10 +7,11 @@ import contextlib
 import gc
 import http
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tailrace.collect import answers
@@ -29,6 +30,8 @@ READ_BYTES = 32_768
 FEW_CONNECTIONS_MAX = 64
 FEW_READ_BYTES = 131_072
 UNCLAIMED_BYTES_MAX = 16_384
+# Requests that wait on a connection for the answer to another take 3 KB each, however short.
+PIPELINED_MAX = 16
 BACKLOG = 2048
 # In-flight requests are answered within this after `stop`.
 STOP_SECONDS = 5
@@ -113,6 +116,21 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Flow(FlowControl):
+    """uvicorn's flow control, which reads no more while requests wait for their turn.
+
+    Otherwise each answer would let in another read, of thousands of short requests.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class _Connection(HttpToolsProtocol):
     """uvicorn's connection with limits on a request's head and on the number of connections.
 
@@ -129,6 +147,7 @@ class _Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse(answers.unavailable("Too many connections; try again later."))
         else:
@@ -172,6 +191,9 @@ class _Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if len(self.pipeline) >= PIPELINED_MAX:
+            # None of them is begun: the running one's answer ends the connection.
+            raise _TooManyAtOnce
         super().on_headers_complete()
         # uvicorn has no place to say of which class it shall be.
         self.cycle.__class__ = _Exchange
@@ -228,6 +250,10 @@ class _Connection(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.transport.write(_raw_response(answer))
             self.transport.close()
+
+
+class _TooManyAtOnce(Exception):
+    """A client does not wait for its answers."""
 
 
 class _Exchange(RequestResponseCycle):
