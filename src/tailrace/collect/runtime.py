@@ -211,12 +211,15 @@ class _Connection(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _start(self, cycle: RequestResponseCycle, collector: Any) -> None:
-        """Begin a request; one that is here whole may need no task of its own."""
+        """Begin a request; one that is here whole may need no task of its own.
+
+        While the client reads no answers, a task waits with the next one until it does.
+        """
         self._unstarted = None
         is_whole = not (
             cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing()
         )
-        if is_whole and isinstance(cycle, _Exchange):
+        if is_whole and isinstance(cycle, _Exchange) and not self.flow.write_paused:
             body = bytes(cycle.body)
             if collector.take_whole(cycle.scope, body, cycle.respond):
                 cycle.body = b""  # type: ignore[assignment]
