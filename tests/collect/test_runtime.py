@@ -65,7 +65,7 @@ def test_idle_connections_do_not_hold_up_the_stop(serve: Any) -> None:
         assert connection.recv(1) == b""
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST /batch HTTP/1.1\r\nHost:"])
+@pytest.mark.parametrize("sent", [b"", b"POST /batch HTTP/1.1\r\nHost:", b"\r\n"])
 def test_a_head_that_does_not_come_ends_the_connection(
     serve: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
@@ -73,6 +73,20 @@ def test_a_head_that_does_not_come_ends_the_connection(
     served = serve()
 
     assert served.raw(sent) == b""
+
+
+def test_line_ends_behind_an_answer_keep_no_connection_open(
+    serve: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "HEAD_SECONDS", 0.05)
+    served = serve()
+    with socket.create_connection(served.address, timeout=5) as connection:
+        connection.sendall(request(upload()))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+        connection.sendall(b"\r\n")
+
+        assert connection.recv(1) == b""
 
 
 def test_a_head_without_end_is_refused(server: Any) -> None:

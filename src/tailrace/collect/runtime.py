@@ -171,9 +171,14 @@ class _Connection(HttpToolsProtocol):
             if self._head_timer is None:
                 self._await_head()
         else:
-            self._stop_awaiting_head()
             cycle = self.cycle
-            if cycle is None or not cycle.more_body or cycle.response_complete:
+            if cycle is None or (cycle.response_complete and not self.pipeline):
+                # Line ends before a head are no request, and put no end to the wait for one.
+                if self._head_timer is None:
+                    self._await_head()
+                return
+            self._stop_awaiting_head()
+            if not cycle.more_body:
                 return
             if len(cycle.body) > UNCLAIMED_BYTES_MAX:
                 # The request reads on by itself, when the budget of bytes in flight lets it.
