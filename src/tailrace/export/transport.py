@@ -199,7 +199,9 @@ class _Timed:
     def send(self, data: Any) -> Any:
         if self.sock is None:
             self.connect()
-        self.sock.allowance = _under_way.get()
+        # While a proxy's tunnel is opened the socket is a plain one.
+        if isinstance(self.sock, _TimedSocket):
+            self.sock.allowance = _under_way.get()
         return super().send(data)  # type: ignore[misc]  # as above
 
     def getresponse(self) -> Any:
