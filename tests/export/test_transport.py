@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, HTTPClientError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from tailrace.clock import SystemClock
 from tailrace.export import transport
-from tailrace.export.transport import Transport
+from tailrace.export.transport import Overrun, Transport
 
 LARGE = b"x" * 300_000
 
@@ -53,6 +53,9 @@ class Store:
             lines = taken.makefile("rb")
             while line := lines.readline():
                 path = line.split()[1]
+                if path == b"/unread":
+                    self.done.wait(20)
+                    return
                 head = b"".join(iter(lines.readline, b"\r\n")).lower()
                 if b"100-continue" in head:
                     taken.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -189,3 +192,14 @@ def test_a_connection_whose_answer_was_not_read_whole_is_not_used_again(
 
     assert send("/", b"abc") == b"3"
     assert store.connections == 2
+
+
+def test_a_store_that_takes_no_bytes_is_as_slow_as_one_that_sends_none(
+    store: Store, send: Callable[..., bytes]
+) -> None:
+    # More than systems take in that nobody reads.
+    with pytest.raises(HTTPClientError) as caught:
+        send("/unread", LARGE * 100)
+
+    assert isinstance(caught.value.kwargs["error"], Overrun)
+    assert send("/", b"abc") == b"3"
