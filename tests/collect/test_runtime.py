@@ -58,6 +58,33 @@ def test_a_request_in_flight_is_answered_when_the_collector_stops(
         socket.create_connection(served.address, timeout=1)
 
 
+@pytest.mark.parametrize(
+    ("behind", "answered"), [(0, 1), (2, 3)], ids=["alone", "others behind it"]
+)
+@pytest.mark.parametrize("rest", [b"", b"POST /batch", b"POST /batch HTTP/1.1\r\n\r\n"])
+def test_a_client_that_sends_no_more_gets_its_answers(
+    serve: Any, upload: Upload, behind: int, answered: int, rest: bytes
+) -> None:
+    async def append(record: Record) -> int:
+        await asyncio.sleep(0.05)  # the disk's time, in which the end of the sending is seen
+        return 7_000_000
+
+    served = serve(append=append)
+
+    answers = served.raw(request(upload()) * (1 + behind) + rest, half_close=True)
+
+    complete = answered + (rest.endswith(b"\r\n\r\n"))
+    assert answers.count(b"HTTP/1.1") == complete
+    assert answers.count(b"HTTP/1.1 200 ") == answered
+
+
+def test_a_client_that_sends_no_more_of_a_request_is_left(serve: Any, upload: Upload) -> None:
+    served = serve()
+
+    assert served.raw(request(upload())[:-1], half_close=True) == b""
+    assert served.records == []
+
+
 def test_idle_connections_do_not_hold_up_the_stop(serve: Any) -> None:
     served = serve()
     with socket.create_connection(served.address, timeout=20) as connection:

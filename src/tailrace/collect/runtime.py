@@ -157,6 +157,17 @@ class _Connection(HttpToolsProtocol):
         self._stop_awaiting_head()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what came whole from a client that sends no more: it may still read."""
+        running = self._running
+        if running is None or running.more_body or running.response_complete:
+            return None
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()
+        last = self.pipeline[0][0] if self.pipeline else running
+        last.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         fed = self.cycle
         fed_bytes = 0 if fed is None else len(fed.body)
