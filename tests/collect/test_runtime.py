@@ -85,6 +85,36 @@ def test_a_client_that_sends_no_more_of_a_request_is_left(serve: Any, upload: Up
     assert served.records == []
 
 
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
+@pytest.mark.parametrize("cut", [0, 40, 500])
+@pytest.mark.parametrize("before", [0, 2])
+def test_the_offer_of_another_protocol_changes_nothing(
+    serve: Any, upload: Upload, protocol: bytes, cut: int, before: int
+) -> None:
+    served = serve()
+    plain = request(upload(more="x" * 1000))
+    offer = plain.replace(b"Host: x", b"Connection: Upgrade\r\nUPGRADE: %s\r\nHost: x" % protocol)
+    sent = plain * before + offer * 2 + plain
+
+    with socket.create_connection(served.address, timeout=5) as connection:
+        connection.sendall(sent[: len(sent) - cut])
+        time.sleep(0.02 if cut else 0)  # so that the rest comes in another read
+        connection.sendall(sent[len(sent) - cut :])
+        answers = b""
+        while answers.count(b"events_ingested") < before + 3:
+            answers += connection.recv(65_536)
+
+    assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"HTTP/1.1") == before + 3
+    assert {record.body for record in served.records} == {plain.partition(b"\r\n\r\n")[2]}
+
+
+def test_nothing_is_connected(server: Any) -> None:
+    for target, status in ((b"example:80", b"400"), (b"/batch", b"405")):
+        answer = server.raw(b"CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n" % target)
+
+        assert answer.split()[1] == status
+
+
 def test_idle_connections_do_not_hold_up_the_stop(serve: Any) -> None:
     served = serve()
     with socket.create_connection(served.address, timeout=20) as connection:

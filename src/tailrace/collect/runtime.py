@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -174,7 +175,12 @@ class _Connection(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         self._feeding = True
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
         self._feeding = False
         if self._unstarted is not None:
             self._start(*self._unstarted)
@@ -199,6 +205,35 @@ class _Connection(HttpToolsProtocol):
             self._head_bytes = 0 if grew else self._head_bytes + len(data)
         if self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(answers.failure(431, "Request header fields too large"))
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offered:
+                data = self._without_upgrade() + data[offered.args[0] :]
+
+    def _without_upgrade(self) -> bytes:
+        """Return the last head without its offer of another protocol, for a new parser.
+
+        The offer, as of HTTP/2 by Java's client, is declined by an answer as if it were not there.
+        The parser would take the body for the other protocol's bytes.
+        """
+        if self.scope["method"] == "CONNECT":
+            raise httptools.HttpParserError("Nothing is connected here.")
+        if self.pipeline:
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running  # type: ignore[assignment]
+        elif self._unstarted is not None and self._unstarted[0] is self.cycle:
+            self._unstarted = self.cycle = None  # type: ignore[assignment]
+        self.parser = httptools.HttpRequestParser(self)
+        with contextlib.suppress(AttributeError):  # as uvicorn sets it, where there is such a thing
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        lines = [b"%s: %s" % header for header in self.scope["headers"] if header[0] != b"upgrade"]
+        start = f"{self.scope['method']} ".encode() + self.url
+        version = self.scope["http_version"].encode()
+        return b"\r\n".join([start + b" HTTP/" + version, *lines, b"", b""])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
