@@ -155,7 +155,7 @@ def _check_destinations(service: Service, promises: Promises) -> None:
 def _check_delivered(service: Service) -> None:
     owed = [run for run in service.ledger.runs(states=OWED_STATES) if run.sealed]
     if owed:
-        raise Broken(f"{len(owed)} runs stay owed, such as {owed[0]}")
+        raise Broken(f"{len(owed)} runs stay owed: {owed[0].cause}, {owed[0]}")
     missing = service.ledger.check_derived()
     if missing:
         raise Broken(f"{missing} runs have no row")
