@@ -36,8 +36,9 @@ class Load:
         self._stop = threading.Event()
         self._heavy = threading.Event()
         self.memory = Memory()
+        self.failures: list[str] = []
         self._threads = [
-            threading.Thread(target=self._send_on, args=(n, seed), name=f"client-{n}", daemon=True)
+            threading.Thread(target=self._client, args=(n, seed), name=f"client-{n}", daemon=True)
             for n in range(clients)
         ]
 
@@ -56,16 +57,26 @@ class Load:
         """Let one client send as much as fills a file of several parts."""
         self._heavy.set()
 
+    def _client(self, number: int, seed: int) -> None:
+        try:
+            self._send_on(number, seed)
+        except Exception as error:
+            # A client that ends in silence sends nothing more that could be lost.
+            self.failures.append(f"client {number} ended: {error!r}")
+
     def _send_on(self, number: int, seed: int) -> None:
         client = _Client(number, random.Random(f"{seed}-{number}"), self._service, self.memory)
-        while not self._stop.is_set():
-            project = client.chance.choice(list(self._api_keys))
-            heavy = number == 0 and self._heavy.is_set()
-            if heavy:
-                self._heavy.clear()
-            client.send_something(project, self._api_keys[project], HEAVY_EVENTS if heavy else 0)
-            pause(client.chance.choice((0.0, 0.01, 0.05, 0.1)))
-        client.close()
+        try:
+            while not self._stop.is_set():
+                project = client.chance.choice(list(self._api_keys))
+                heavy = number == 0 and self._heavy.is_set()
+                if heavy:
+                    self._heavy.clear()
+                events = HEAVY_EVENTS if heavy else 0
+                client.send_something(project, self._api_keys[project], events)
+                pause(client.chance.choice((0.0, 0.01, 0.05, 0.1)))
+        finally:
+            client.close()
 
 
 class _Client:

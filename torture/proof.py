@@ -22,6 +22,8 @@ from torture.load import WITNESS
 _Identity = tuple[int, int, int]
 _AttemptKey = tuple[int, int]
 
+# The answers after which an SDK sends again.
+LATER = (408, 429, 503)
 # Of each kind of fault so many are told; one defect makes thousands.
 TOLD_MAX = 5
 
@@ -128,7 +130,10 @@ def _stored(
 def _unkept(
     attempts: Iterable[Attempt], stored: dict[_AttemptKey, Stored]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what was acknowledged and is missing, and what was refused and is there."""
+    """Yield what was acknowledged and is missing, what was refused and is there, or for good.
+
+    All that is sent is right, and an SDK throws away what is refused for good: so it is lost.
+    """
     for attempt in attempts:
         kept = stored.get((attempt.client, attempt.number))
         name = f"client {attempt.client} attempt {attempt.number}"
@@ -141,6 +146,8 @@ def _unkept(
             )
         elif attempt.status not in (None, 200) and kept is not None:
             yield "refused and stored", f"{name} was answered {attempt.status}"
+        elif attempt.status not in (None, 200, *LATER):
+            yield "refused for good", f"{name} was right and was answered {attempt.status}"
 
 
 def _expected(stored: Iterable[Stored]) -> dict[tuple[_Identity, int], list[Stored]]:

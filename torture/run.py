@@ -132,7 +132,7 @@ class _Run:
         owners.start()
         self._tell("the service is up; the killing begins")
         until = time.monotonic() + options.seconds_max
-        killer.run(lambda: self._goes_on(killer, owners, until))
+        killer.run(lambda: self._goes_on(killer, load, owners, until))
         self._tell(f"{killer.kills()} kills; the owners come to an end")
         owners.stop()
         if self._options.births:
@@ -140,6 +140,7 @@ class _Run:
         self._tell("the last hour has to end, and all be delivered")
         last = self._come_to_rest(load, owners)
         self._faults += owners.failures
+        self._faults += load.failures
         self._faults += service.deaths_of_its_own()
         code = service.stop()
         if code != 0:
@@ -210,12 +211,12 @@ class _Run:
     def _is_up(self) -> bool:
         return {role for _, role in self._service.processes()} >= set(ROLES)
 
-    def _goes_on(self, killer: Killer, owners: Owners, until: float) -> bool:
+    def _goes_on(self, killer: Killer, load: Load, owners: Owners, until: float) -> bool:
         kills = killer.kills()
         if kills >= self._told + TOLD_KILLS:
             self._told = kills
             self._tell(f"{kills} kills, {self._service.hours_run():.1f} hours")
-        return not owners.failures and time.monotonic() < until
+        return not (owners.failures or load.failures) and time.monotonic() < until
 
     def _rare_points(self) -> None:
         """Kill the command whose points nothing else reaches."""
@@ -229,7 +230,10 @@ class _Run:
         if not self._service.wait_for(self._is_up, UP_SECONDS):
             self._faults.append("the service did not come up after the last kill")
         before = load.memory.acknowledged
-        self._service.wait_for(lambda: load.memory.acknowledged > before, UP_SECONDS)
+        if not self._service.wait_for(lambda: load.memory.acknowledged > before, UP_SECONDS):
+            self._faults.append(
+                f"no request was answered 200 in {UP_SECONDS} s after the last kill"
+            )
         load.stop()
         last = self._service.hour()
         self._service.wait_for(lambda: self._service.hour() > last, UP_SECONDS)
@@ -295,6 +299,8 @@ class _Run:
         never_killed = sorted(set(points) - killed)
         if self._options.long and never_killed:
             faults.append(f"never killed at {', '.join(never_killed)}")
+        if self._options.long and killer.kills() < self._options.kills:
+            faults.append(f"only {killer.kills()} kills instead of {self._options.kills}")
         return Result(
             seed=self._options.seed,
             kills=killer.kills(),

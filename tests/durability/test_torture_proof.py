@@ -166,6 +166,19 @@ def test_a_refused_request_must_not_be_stored() -> None:
     assert "refused and stored" in fault
 
 
+@pytest.mark.parametrize("status", [400, 404, 413])
+def test_a_right_request_must_not_be_refused_for_good(status: int) -> None:
+    refused, repeated = attempt(1, 10, status=status), attempt(2, 20)
+    (fault,) = prove(*exported([repeated]), [refused, repeated])
+    assert "refused for good" in fault
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+def test_a_request_may_be_put_off(status: int) -> None:
+    refused, repeated = attempt(1, 10, status=status), attempt(2, 20)
+    assert prove(*exported([repeated]), [refused, repeated]) == []
+
+
 def test_a_repeat_must_not_take_the_place_of_an_acknowledged_first() -> None:
     first, repeat = attempt(1, 10), attempt(2, 20)
     faults = prove(*exported([repeat, first]), [first, repeat])
