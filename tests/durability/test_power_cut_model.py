@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from powercut.calls import Call
+from powercut.calls import Call, read_calls
 from powercut.cuts import NOTHING, cuts
 from powercut.disk import Image
 from powercut.replay import Replay
@@ -142,3 +142,28 @@ def test_a_call_that_the_model_does_not_know_is_no_silence() -> None:
     replay = Replay(Path(ROOT), Path("/marks"))
     with pytest.raises(ValueError, match="does not know fallocate"):
         list(replay.run([*NAMED, call("fallocate", "3", "0", "0", "10", at=4)]))
+
+
+def test_a_descriptor_that_two_threads_get_one_after_the_other_is_synced_for_each(
+    tmp_path: Path,
+) -> None:
+    # A thread's close frees the number, which another gets before strace sees the close return.
+    log = tmp_path / "log"
+    log.write_text(
+        f"""1 openat(AT_FDCWD, {path("a")}, O_WRONLY|O_CREAT, 0640) = 5
+1 openat(AT_FDCWD, {quoted(ROOT.encode())}, O_RDONLY) = 4
+1 fsync(4) = 0
+1 write(5, {quoted(b"one")}, 3) = 3
+1 close(4 <unfinished ...>
+2 openat(AT_FDCWD, {path("a")}, O_WRONLY|O_APPEND <unfinished ...>
+2 <... openat resumed>) = 4
+1 <... close resumed>) = 0
+2 fsync(4 <unfinished ...>
+1 close(5) = 0
+2 <... fsync resumed>) = 0
+"""
+    )
+    calls = list(read_calls(log))
+
+    assert [one.name for one in calls].count("close") == 2
+    assert contents(left_by(*calls)[NOTHING]) == {"a": b"one"}
