@@ -47,8 +47,10 @@ class Site:
         self.site = self._project(self.organization)
         self.other = add_organization(world.engine, "Other", clock=world.clock)
         self.other_shop = self._project(self.other)
+        self.as_older_release = False
         self._folder = folder
         self._entries: list[Entry] = []
+        self._hidden: list[tuple[str, tuple[int, ...]]] = []
 
     def _project(self, organization: int) -> int:
         world = self.world
@@ -108,11 +110,31 @@ class Site:
             while processor.run_round():
                 pass
             processor.checkpoint()
+            if self.as_older_release:
+                self._hide_merges(store)
             closer.finish()
         finally:
             closer.close()
             processor.close()
             store.close()
+
+    def _hide_merges(self, store: ProcessingStore) -> None:
+        """Seal as a release did that recorded merges and wrote no files of them."""
+        with store.transaction() as connection:
+            for table in ("merge", "merge_hour"):
+                rows = connection.execute(f"SELECT * FROM {table}").fetchall()
+                self._hidden += [(table, row) for row in rows]
+                connection.execute(f"DELETE FROM {table}")
+
+    def upgrade(self) -> None:
+        """Go on with this release, over what the older one left."""
+        self.as_older_release = False
+        store = ProcessingStore.open(self._folder / "processing.sqlite", SystemIds())
+        with store.transaction() as connection:
+            for table, row in self._hidden:
+                marks = ", ".join("?" * len(row))
+                connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+        store.close()
 
     def live(self) -> None:
         """Live through four hours in which devices turn out to be known people's."""
@@ -309,6 +331,42 @@ def test_merged_ids_that_are_switched_on_later_come_with_all_past_ones(
     assert later.merged(lived.organization) == seen.merged(lived.organization)
     assert {run.data_type for run in world.ledger.runs(destination_id=added.id)} == {"merged-ids"}
     assert world.ledger.check_derived() == 0
+
+
+@pytest.mark.parametrize("included", [False, True])
+def test_past_merges_of_an_older_folder_come_out_in_their_hours(
+    world: Any, tmp_path: Path, bucket: str, owner: S3Client, included: bool
+) -> None:
+    site = Site(world, tmp_path)
+    site.as_older_release = True
+    site.live()
+    added = world.add_destination(bucket, include_merged_ids=included)
+    deliver_all(world)
+    seen = Bucket(owner, bucket)
+    assert states(world) == {"success"}
+    assert seen.merged(site.organization) == {}
+
+    site.upgrade()
+    site.send(FIRST.plus(4), site.shop, ("kim-2", None, "kim"))
+    site.seal(FIRST.plus(4))
+    world.destinations.include(added.id, events=True, merged_ids=True)
+    deliver_all(world)
+    if included:
+        # Hours that were delivered as empty are not: a person has to move their manifests away.
+        runs = world.ledger.runs(states=("conflict",))
+        keys = [manifest_key("", -site.organization, FIRST.plus(offset)) for offset in (3, 2, 1)]
+        assert [run.cause.key for run in runs] == [PREFIX + key for key in keys]
+        for key in keys:
+            owner.delete_object(Bucket=bucket, Key=PREFIX + key)
+        world.destinations.activate(added.id, added.capabilities)
+        deliver_all(world)
+    assert states(world) == {"success"}
+    seen.check_hours(site.organization, range(5))
+    assert {hour: len(lines) for hour, lines in seen.merged(site.organization).items()} == {
+        FIRST.plus(1): 3,
+        FIRST.plus(3): 1,
+    }
+    assert seen.people(tmp_path / "read", site.shop) == {"jo": 1, "kim": 1, "nobody": 1}
 
 
 class Died(BaseException):

@@ -227,28 +227,36 @@ def test_merges_of_hours_that_are_sealed_without_come_out_in_their_hours(
     assert closing.alarms(world.store.connection) == []
 
 
-class Forgetful:
-    """A ledger that is there, and a process that dies once it has let go of the hours."""
+class Died(BaseException):
+    """Not an Exception: nothing may catch it, as nothing catches a kill."""
 
-    def __init__(self, ledger: Any) -> None:
+
+class Dying:
+    """A ledger under a process that dies while it reopens hours, before or after."""
+
+    def __init__(self, ledger: Any, when: str) -> None:
         self._ledger = ledger
+        self._when = when
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
     def reopen(self, scope: int, organization: int, first: Hour) -> None:
-        self._ledger.reopen(scope, organization, first)
-        raise KeyboardInterrupt
+        if self._when == "after":
+            self._ledger.reopen(scope, organization, first)
+        raise Died
 
 
-def test_a_crash_while_hours_are_reopened_changes_nothing(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_while_hours_are_reopened_changes_nothing(make_world: MakeWorld, when: str) -> None:
     hours = [HOUR.plus(offset) for offset in range(3)]
     OlderRelease(make_world(), {hours[1]: 9}, hours)
     dying = make_world()
-    dying.closer._handing._ledger = Forgetful(dying.ledger)
-    with pytest.raises(KeyboardInterrupt):
+    dying.closer._handing._ledger = Dying(dying.ledger, when)
+    with pytest.raises(Died):
         dying.closer.recover()
-    assert dying.ledger.sealed_hour(-dying.organization, hours[1]) is None
+    known = dying.ledger.sealed_hour(-dying.organization, hours[1])
+    assert (known is None) == (when == "after")
     dying.close()
 
     world = make_world()
@@ -257,6 +265,16 @@ def test_a_crash_while_hours_are_reopened_changes_nothing(make_world: MakeWorld)
     assert [line["amplitude_id"] for line in merged(world, hours[1])] == [9]
     chain = [world.sealed(-world.organization, hour) for hour in hours]
     check_chain(manifest_body(sealed.record, sealed.digest, "") for sealed in chain)
+
+
+def test_a_start_reopens_no_hour_that_has_its_merges(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.commit(HOUR, {world.project: [["a"]]})
+    world.merge(HOUR, (9, 5))
+    world.seal(HOUR)
+    world.closer._handing._ledger = Dying(world.ledger, "before")
+    world.closer.recover()
+    assert world.store.connection.execute("SELECT count(*) FROM merge_hour").fetchone() == (0,)
 
 
 def test_only_organizations_with_merges_are_reopened(make_world: MakeWorld) -> None:
