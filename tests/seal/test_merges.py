@@ -78,6 +78,18 @@ def test_the_record_of_an_hour_counts_its_merges(world: World) -> None:
     assert [file.lines for file in checked.record.files] == [2]
 
 
+def test_merges_are_counted_by_the_date_of_their_event(world: World) -> None:
+    world.commit(HOUR, {world.project: [["a"]]})
+    world.merge(HOUR, (9, 5), (8, 5), (7, 5))
+    with world.store.transaction() as connection:
+        connection.execute("UPDATE merge SET merge_time = 0 WHERE amplitude_id = 7")
+        last = "UPDATE merge SET merge_time = 253402300799999 WHERE amplitude_id = 8"
+        connection.execute(last)
+    world.seal(HOUR)
+    dates = {"1970-01-01": 1, "2026-11-23": 1, "9999-12-31": 1}
+    assert record(world, HOUR)["event_dates"] == dates
+
+
 def test_an_hour_without_merges_has_a_record_and_no_file(world: World) -> None:
     for offset in range(3):
         world.commit(HOUR.plus(offset), {world.project: [["a"]]})

@@ -8,7 +8,9 @@ those of `merge_hour`, the accounting, until the hour is sealed.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
+from datetime import date, timedelta
 
 from tailrace.hours import Hour
 from tailrace.state.closing import ProjectHourRow
@@ -29,6 +31,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS merge_by_sequence ON merge (organization, hour
 # (amplitude id, merged amplitude id, merge ms, merge server ms)
 Line = tuple[int, int, int, int]
 
+_DAY_MILLIS = 24 * 60 * 60 * 1000
+_EPOCH = date(1970, 1, 1)
 _OF_HOUR = "FROM merge WHERE organization = ? AND hour = ?"
 
 
@@ -110,12 +114,14 @@ def accounting(
 
 def dates(connection: sqlite3.Connection, organization: int, hour: int) -> dict[str, int]:
     """Return how many merges have which UTC date of merge time, oldest date first."""
-    rows = connection.execute(
-        f"SELECT date(merge_time / 1000, 'unixepoch') AS day, count(*) {_OF_HOUR} "
-        "GROUP BY day ORDER BY day",
-        (organization, hour),
+    # Counted here: SQLite would sort the whole hour in memory to group it.
+    days = Counter(
+        day
+        for (day,) in connection.execute(
+            f"SELECT merge_time / {_DAY_MILLIS} {_OF_HOUR}", (organization, hour)
+        )
     )
-    return {day: int(merges) for day, merges in rows}
+    return {f"{_EPOCH + timedelta(days=day)}": days[day] for day in sorted(days)}
 
 
 def sealed_without(connection: sqlite3.Connection) -> list[tuple[int, Hour]]:
