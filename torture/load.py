@@ -16,6 +16,8 @@ from torture.service import Service, pause
 # The last index of a body; its insert ID is the attempt's own, so that a line tells of each
 # attempt that was stored, also of one that held nothing new.
 WITNESS = -1
+# So begin the devices that turn out to be a user's.
+TABLET = "tablet-"
 TIMEOUT_SECONDS = 10
 # Requests whose events may be sent once more: the newest ones.
 REMEMBERED = 200
@@ -198,8 +200,14 @@ class _Client:
         if sent.keyed:
             own = f"a{number}" if sent.index == WITNESS else str(sent.index)
             event["insert_id"] = f"{sent.client}-{sent.request}-{own}"
-        if (sent.request + sent.index) % 3:
-            event["user_id"] = f"user-{sent.client}-{sent.request % 5}"
+        user = f"user-{sent.client}-{sent.request % 5}"
+        if sent.request % 3 == 0 and sent.index in (0, 1) and not sent.identify:
+            # The second event tells whose device the first one came from.
+            event["device_id"] = f"{TABLET}{sent.client}-{sent.request}"
+            if sent.index == 1:
+                event["user_id"] = user
+        elif (sent.request + sent.index) % 3:
+            event["user_id"] = user
         else:
             event["device_id"] = f"device-{sent.client}-{sent.request % 7}"
         if sent.identify:

@@ -27,9 +27,10 @@ from torture import inside
 from torture.buckets import Owners, covers
 from torture.journal import Journal
 from torture.killer import Killer, seconds_since
-from torture.landed import Copy, same_hours
+from torture.landed import Copy, Found, same_hours
 from torture.load import Load
 from torture.order import prove_order
+from torture.persons import prove_persons
 from torture.points import kill_points
 from torture.proof import Sums, prove_project
 from torture.service import ROLES, Service, pause
@@ -284,12 +285,20 @@ class _Run:
         faults += self._wrong_copies(copies, owners, last)
         attempts = load.memory.all()
         sums = Sums()
+        lines_of: dict[int, list[Found]] = {}
+        merged_in: dict[int, Copy] = {}
         for one in owners.owned:
             if one.main:
                 main = copies[one.bucket, one.prefix]
                 records = main.records(one.project)
-                lines = main.lines(one.project)
+                lines = list(main.lines(one.project))
                 faults += prove_project(one.project, lines, records, attempts, sums)
+                organization = owners.organizations[one.project]
+                lines_of.setdefault(organization, []).extend(lines)
+                merged_in[organization] = main
+        for organization, lines in lines_of.items():
+            merged = merged_in[organization].merged(organization)
+            faults += prove_persons(organization, lines, merged, sums)
         faults += prove_order(happenings, copies.values(), self._service.timeline)
         points = kill_points()
         reached = {point for _, point in self._service.counts(inside.REACHED)}

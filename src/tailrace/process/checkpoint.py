@@ -5,7 +5,6 @@ Called by the processor; whatever is raised here ends the process.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -28,19 +27,12 @@ from tailrace.process.dedupe import Dedupe
 from tailrace.process.identity import Identity
 from tailrace.process.persons import Persons
 from tailrace.state import processing_rows as rows
+from tailrace.state.dates import dates_of
 from tailrace.state.processing import Move, ProcessingStore
 from tailrace.state.processing_rows import ChunkRow, HeldRow, Place
 
 # Small chunks looked at for one rewrite; more of them wait for the next checkpoint.
 SMALL_CHUNKS_MAX = 1000
-
-# Dates are counted one by one from the first day of so many years before an hour's year to the last
-# day of so many after it: a client may name any day of ten thousand years, and the manifest, which
-# counts them, is read as a whole.
-YEARS_BEFORE = 10
-YEARS_AFTER = 1
-EARLIER = "earlier"
-LATER = "later"
 
 
 class PackArchive(Protocol):
@@ -234,10 +226,5 @@ def _counts(hour: OpenHour) -> rows.Row:
 
 def _dates(hours: Sequence[OpenHour]) -> Iterator[rows.Row]:
     for hour in hours:
-        year = int(Hour(hour.hour).date[:4])
-        first, last = f"{year - YEARS_BEFORE:04}-01-01", f"{year + YEARS_AFTER:04}-12-31"
-        counts: Counter[str] = Counter()
-        for date, events in hour.dates.items():
-            counts[EARLIER if date < first else LATER if date > last else date] += events
-        for date, events in sorted(counts.items()):
+        for date, events in dates_of(Hour(hour.hour), hour.dates.items()):
             yield hour.project, hour.hour, date, events

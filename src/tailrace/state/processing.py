@@ -15,7 +15,7 @@ import msgspec
 from tailrace.errors import InUse, NewerFormat
 from tailrace.hours import Hour
 from tailrace.ids import Ids
-from tailrace.state import insertions, sealing
+from tailrace.state import insertions, merges, sealing
 from tailrace.state.processing_schema import FORMAT, SCHEMA
 from tailrace.state.turns import make_private
 
@@ -107,7 +107,8 @@ class ProcessingStore:
                     "Start the newer release that wrote it."
                 )
         with self.transaction():
-            for statement in _statements(SCHEMA + sealing.SCHEMA):
+            merges.upgrade(self.connection)
+            for statement in _statements(SCHEMA + sealing.SCHEMA + merges.SCHEMA):
                 self.connection.execute(statement)
             first = {
                 "format": FORMAT,
@@ -119,11 +120,12 @@ class ProcessingStore:
                 "next_sequence": 1,
             }
             self.connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", first.items())
-            if self.meta_number("format") < FORMAT:
+            if self.meta_number("format") < 2:
                 insertions.rows_of_table(self.connection)
                 self.connection.execute("DROP TABLE dedupe")
                 self.connection.execute("DELETE FROM meta WHERE name = 'dedupe_swept'")
                 self.set_meta("dedupe_hash", KEYED)
+            if self.meta_number("format") < FORMAT:
                 self.set_meta("format", FORMAT)
 
     def _has_tables(self) -> bool:
@@ -164,6 +166,18 @@ class ProcessingStore:
             connection.execute("BEGIN IMMEDIATE")
             _check_owner(connection, epoch)
             yield
+        finally:
+            connection.close()
+
+    def merges(self, organization: int, hour: Hour) -> Iterator[merges.Line]:
+        """Yield an hour's merges in the order of their records.
+
+        Any thread may call, on a connection of its own. An hour that is left gets no more.
+        """
+        uri = f"{self._path.resolve().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)
+        try:
+            yield from merges.lines(connection, organization, hour.number)
         finally:
             connection.close()
 

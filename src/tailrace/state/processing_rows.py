@@ -163,8 +163,25 @@ def write_identities(connection: sqlite3.Connection, rows: Iterable[Row]) -> Non
 
 
 def write_merges(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Write (loser, survivor, organization, hour, stamp, merge ms, merge server ms)."""
-    connection.executemany("INSERT INTO merge VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    """Write (loser, survivor, organization, hour, stamp, merge ms, server ms), in record order.
+
+    They are numbered on and counted in their organization's hour.
+    """
+    by_hour: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        by_hour.setdefault((row[3], row[2]), []).append(row)
+    for key, of_hour in by_hour.items():
+        (counted,) = connection.execute(
+            "INSERT INTO merge_hour VALUES (?, ?, ?) ON CONFLICT (hour, organization) "
+            "DO UPDATE SET merges = merges + excluded.merges RETURNING merges",
+            (*key, len(of_hour)),
+        ).fetchone()
+        first = counted - len(of_hour) + 1
+        connection.executemany(
+            "INSERT INTO merge (amplitude_id, merged_amplitude_id, organization, hour, stamp, "
+            "merge_time, merge_server_time, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((*row, number) for number, row in enumerate(of_hour, first)),
+        )
 
 
 def write_persons(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:

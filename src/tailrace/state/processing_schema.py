@@ -6,7 +6,7 @@ Identity belongs to an organization, properties and persons to a project (behavi
 
 from __future__ import annotations
 
-FORMAT = 2
+FORMAT = 3
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (
@@ -77,9 +77,9 @@ CREATE TABLE IF NOT EXISTS merge (
     hour INTEGER NOT NULL,
     stamp INTEGER NOT NULL,
     merge_time INTEGER NOT NULL,
-    merge_server_time INTEGER NOT NULL
+    merge_server_time INTEGER NOT NULL,
+    sequence INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS merge_by_hour ON merge (organization, hour, stamp);
 CREATE TABLE IF NOT EXISTS person (
     project INTEGER NOT NULL,
     amplitude_id INTEGER NOT NULL,

@@ -33,6 +33,14 @@ class OpenHour(msgspec.Struct, frozen=True):
     held: int
 
 
+class OpenMerges(msgspec.Struct, frozen=True):
+    """How many merges of one organization's hour wait to be sealed."""
+
+    organization: int
+    hour: str
+    merges: int
+
+
 class HeldEvent(msgspec.Struct, frozen=True):
     """An event that could not be processed; `index` is -1 for a whole request.
 
@@ -83,6 +91,13 @@ class ProcessingView:
             "FROM project_hour ORDER BY hour, project"
         )
         return [OpenHour(row[0], str(Hour(row[1])), *row[2:]) for row in rows]
+
+    def open_merges(self) -> list[OpenMerges]:
+        """Return the hours that have merges and are not sealed, oldest first."""
+        rows = self._rows(
+            "SELECT organization, hour, merges FROM merge_hour ORDER BY hour, organization"
+        )
+        return [OpenMerges(row[0], str(Hour(row[1])), row[2]) for row in rows]
 
     def held_count(self) -> int:
         """Return how many rows are held."""
