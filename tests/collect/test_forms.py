@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import unquote_to_bytes, urlencode
 
 import pytest
 from hypothesis import given
@@ -65,6 +65,15 @@ def test_any_bytes_are_a_form_or_are_refused(query: bytes, kind: bytes, body: by
         return
     assert len(found) <= FIELDS_MAX
     assert sum(map(len, found.values())) <= len(query) + len(body)
+
+
+@given(
+    st.integers(0, 3),
+    st.lists(st.sampled_from(["%41", "%", "%4", "%%", "x", "%e9%zz"]), min_size=1, max_size=9),
+)
+def test_long_values_are_unquoted_as_if_at_once(shift: int, units: list[str]) -> None:
+    text = "y" * shift + "".join(units) * (40_000 // len("".join(units)))
+    assert read_form(b"", URLENCODED, b"a=" + text.encode()) == {"a": unquote_to_bytes(text)}
 
 
 def test_query_and_body_are_one_form() -> None:

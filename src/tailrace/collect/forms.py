@@ -16,6 +16,8 @@ FIELDS_MAX = 16
 PART_HEADERS_MAX = 8
 PART_HEADER_BYTES_MAX = 4096
 
+_UNQUOTED_BYTES = 16_384
+
 _MULTIPART = b"multipart/form-data"
 _URLENCODED = b"application/x-www-form-urlencoded"
 # What senders of forms without a type of their own say, or say nothing.
@@ -63,7 +65,19 @@ def _add_urlencoded(fields: Fields, text: bytes) -> None:
 
 
 def _unquoted(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    text = text.replace(b"+", b" ")
+    if len(text) <= _UNQUOTED_BYTES:
+        return unquote_to_bytes(text)
+    # Piece by piece: the library makes objects of a hundred bytes from each percent sign.
+    whole = bytearray()
+    start = 0
+    while start < len(text):
+        end = start + _UNQUOTED_BYTES
+        cut = text.find(b"%", end - 2, end)
+        end = end if cut < 0 or end >= len(text) else cut
+        whole += unquote_to_bytes(text[start:end])
+        start = end
+    return bytes(whole)
 
 
 def _add(fields: Fields, name: bytes, value: bytes) -> None:
