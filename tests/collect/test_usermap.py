@@ -256,6 +256,9 @@ def test_other_methods_are_a_405(place: Place) -> None:
 def test_an_organization_that_sends_too_many_is_throttled(tmp_path: Path, serve: Any) -> None:
     place = Place(tmp_path, serve, rates=Rates({}))
     mappings = [{"user_id": f"user-{n}", "global_user_id": "all"} for n in range(1500)]
+    place.room = False
+    assert place.send(mappings).status == 503
+    place.room = True
     assert place.send(mappings).status == 200
     reply = place.send(ANN)
     assert (reply.status, reply.body) == (429, b"throttled")

@@ -131,9 +131,18 @@ class UserMapForm:
         request.share.belongs_to(api_key)
         request.share.take(len(stored) - size)
         del fields
-        organization = owner.organization
-        if self._rates is not None and not self._rates.admit(organization, count):
+        organization, rates = owner.organization, self._rates
+        if rates is None:
+            return await self._store(organization, stored)
+        counted_micros = rates.admit(organization, count)
+        if counted_micros is None:
             return answers.text(429, answers.THROTTLED)
+        answer = await self._store(organization, stored)
+        if answer.status != 200:
+            rates.take_back(organization, counted_micros, count)
+        return answer
+
+    async def _store(self, organization: int, stored: bytes) -> Answer:
         try:
             await self._ask(lambda: self._mappings.store(organization, _decode_mappings(stored)))
         except DiskReserve:

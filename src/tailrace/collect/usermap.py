@@ -47,19 +47,26 @@ class UserMappings(Protocol):
 
 
 class MappingRates:
-    """Refuse an organization that sent too many mappings in the last 30 s, until it did not."""
+    """Refuse an organization that sent too many mappings in the last 30 s, until it did not.
+
+    A request that is not stored is taken back by the moment that `admit` returned.
+    """
 
     def __init__(self, steady_micros: Callable[[], int]) -> None:
         self._steady_micros = steady_micros
         self._windows = Windows(steps=WINDOW_SECONDS, step_micros=MICROS)
 
-    def admit(self, organization: int, mappings: int) -> bool:
-        """Count the mappings if they may be sent."""
+    def admit(self, organization: int, mappings: int) -> int | None:
+        """Count the mappings if they may be sent, and return when; else return None."""
         name, now = b"%d" % organization, self._steady_micros()
         if (self._windows.total(name, now) or 0) >= MAPPINGS_PER_SECOND * WINDOW_SECONDS:
-            return False
+            return None
         self._windows.add(name, now, mappings)
-        return True
+        return now
+
+    def take_back(self, organization: int, counted_micros: int, mappings: int) -> None:
+        """Forget that the mappings were counted."""
+        self._windows.take_back(b"%d" % organization, counted_micros, mappings)
 
 
 def mappings_of(fields: Fields) -> list[UserMapping]:
