@@ -309,7 +309,7 @@ def test_2000_events_pass_and_2001_are_too_many(server: Any, upload: Upload) -> 
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
-@pytest.mark.parametrize("path", ["/", "/2/httpapi/", "/batch/x", "/%00", "/2/httpapi%2f"])
+@pytest.mark.parametrize("path", ["/usermap/", "/2/httpapi/", "/batch/x", "/%00", "/2/httpapi%2f"])
 def test_an_unknown_path_is_a_400_for_every_method(server: Any, method: str, path: str) -> None:
     reply = server.request(method, path, b"{}")
 

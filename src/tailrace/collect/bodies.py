@@ -60,6 +60,13 @@ class Body:
                 a slow client, 415 for an unknown encoding.
             Disconnected: the client is gone.
         """
+        body = await self.read_any(share, bytes_max)
+        if not body:
+            raise Refused(answers.missing_body())
+        return body
+
+    async def read_any(self, share: Share, bytes_max: int) -> bytes:
+        """Return what `read` does, and also an empty body."""
         encoding = self._headers.get(b"content-encoding", b"").strip().lower()
         if encoding in (b"gzip", b"x-gzip"):
             wire_bytes_max = bytes_max + _GZIP_OVERHEAD_BYTES
@@ -73,12 +80,8 @@ class Body:
                 raise Refused(answers.too_large())
             share.will_take(int(length))
         if encoding in (b"gzip", b"x-gzip"):
-            body = await self._read_gzip(share, bytes_max, wire_bytes_max)
-        else:
-            body = await self._read_plain(share, bytes_max)
-        if not body:
-            raise Refused(answers.missing_body())
-        return body
+            return await self._read_gzip(share, bytes_max, wire_bytes_max)
+        return await self._read_plain(share, bytes_max)
 
     async def discard(self) -> None:
         """Read on and forget, so that a client that is still sending can see its answer."""

@@ -6,7 +6,7 @@ Called by `ops` for status and metrics, and by the collector for the positions a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,12 +127,21 @@ class ProcessingView:
         rows = self._rows("SELECT scope, hour, sentence FROM alarm ORDER BY hour, scope")
         return [Alarm(row[0], str(Hour(row[1])), row[2]) for row in rows]
 
+    def amplitude_ids(self, organization: int, user_ids: Iterable[str]) -> dict[str, int]:
+        """Return the amplitude ids of those users that are known."""
+        return dict(
+            self._read(lambda open_: processing_rows.find_users(open_, organization, user_ids))
+        )
+
     def _rows(self, statement: str, *values: int) -> list[Any]:
+        return self._read(lambda open_: open_.execute(statement, values).fetchall())
+
+    def _read(self, read: Callable[[sqlite3.Connection], list[Any]]) -> list[Any]:
         if not self._path.exists():
             return []
         with self._open() as connection:
             try:
-                return connection.execute(statement, values).fetchall()
+                return read(connection)
             except sqlite3.OperationalError as error:
                 # The processor makes its tables at its first start; a power cut in the middle of
                 # it leaves a journal that only the processor may roll back.
