@@ -15,6 +15,7 @@ from amplitude import BaseEvent, EventOptions, Identify
 from tailrace.clock import SteppedClock
 from tailrace.hours import Hour
 from tailrace.settings import CollectSettings
+from tests.contract.table import Row
 
 MakeEvents = Callable[..., list[Any]]
 
@@ -25,10 +26,16 @@ def numbers(lines: list[dict[str, Any]]) -> list[int]:
 
 @pytest.mark.parametrize("path", ["/2/httpapi", "/batch"])
 def test_sent_events_are_exported_as_they_were_tracked(
-    install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents, path: str
+    install: Any,
+    connect: Any,
+    start_sdk: Any,
+    make_events: MakeEvents,
+    tabulate: Callable[[Row], None],
+    path: str,
 ) -> None:
     installation = install()
-    sdk = start_sdk(connect(installation, path).url, installation.api_key)
+    wire = connect(installation, path)
+    sdk = start_sdk(wire.url, installation.api_key)
     tracked = [
         *make_events(range(400)),
         *make_events([400], user_id=None, device_id="phone-1", city="Zürich"),
@@ -40,6 +47,16 @@ def test_sent_events_are_exported_as_they_were_tracked(
     with installation.processed() as processed:
         lines = processed.lines()
         assert processed.counts()["accepted"] == 401
+    tabulate(
+        Row(
+            "amplitude-analytics (Python)",
+            f"http, {path}",
+            sent=len(tracked),
+            acknowledged=wire.acknowledged,
+            exported=len(lines),
+            identifies=0,
+        )
+    )
     assert numbers(lines) == list(range(401))
     by_number = {line["event_properties"]["n"]: line for line in lines}
     for event in tracked:
