@@ -195,79 +195,107 @@ def shared(
     installation.close()
 
 
+class Case:
+    """A row of the table: its events' numbers are its own, and so are the lines that it finds."""
+
+    NUMBERS = 100
+    _made = 0
+
+    def __init__(self, installation: Any) -> None:
+        Case._made += 1
+        self._installation = installation
+        self._first = Case._made * self.NUMBERS
+
+    def events(self, fields: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Make numbered events with these fields."""
+        numbered = list(enumerate(fields, self._first))
+        for number, given in numbered:
+            given.setdefault("event_properties", {})["n"] = number
+        return [event(number, **given) for number, given in numbered]
+
+    def stored(self) -> list[int]:
+        """Return the places of this case's events that have a line; all that counts has one."""
+        with self._installation.processed() as processed:
+            lines, counts = processed.lines(), processed.counts()
+        assert counts["accepted"] == counts["exported"] == len(lines)
+        places = (number - self._first for number in numbers(lines))
+        return [place for place in places if 0 <= place < self.NUMBERS]
+
+
+@pytest.fixture
+def case(shared: Any) -> Case:
+    return Case(shared)
+
+
 @each_sdk
 @pytest.mark.parametrize("bad", BAD)
 def test_after_a_400_the_named_events_are_dropped_and_the_others_stored_once(
-    shared: Any, sdk: str, bad: str
+    shared: Any, case: Case, sdk: str, bad: str
 ) -> None:
     sending = Replay(shared, sdk, "/2/httpapi", shared.api_key)
-    first = 1000 * (1 + list(SDKS).index(sdk)) + 10 * list(BAD).index(bad)
-    events = [
-        event(first + place, **(BAD[bad].fields if place in (1, 4) else {})) for place in range(6)
-    ]
+    fields = [dict(BAD[bad].fields) if place in (1, 4) else {} for place in range(6)]
 
-    sending.play(events)
+    sending.play(case.events(fields))
 
     assert sending.statuses == [400, 200]
     assert sending.errors[0].startswith(BAD[bad].error)
     assert (sending.dropped, sending.done) == ([1, 4], [0, 2, 3, 5])
-    with shared.processed() as processed:
-        stored = set(numbers(processed.lines()))
-        counts = processed.counts()
-    assert stored & set(range(first, first + 10)) == {first + place for place in (0, 2, 3, 5)}
-    assert counts["accepted"] == counts["exported"] == len(stored)
+    assert case.stored() == [0, 2, 3, 5]
 
 
 @each_sdk
-def test_one_400_names_the_bad_events_of_every_kind(replay: StartReplay, sdk: str) -> None:
-    installation, sending = replay(sdk)
-    kinds = [one.fields for one in BAD.values()]
-    events = [event(number, **fields) for number, fields in enumerate([*kinds, {}, {}])]
+def test_one_400_names_the_bad_events_of_every_kind(shared: Any, case: Case, sdk: str) -> None:
+    sending = Replay(shared, sdk, "/2/httpapi", shared.api_key)
+    fields = [*(dict(one.fields) for one in BAD.values()), {}, {}]
 
-    sending.play(events)
+    sending.play(case.events(fields))
 
     assert sending.statuses == [400, 200]
-    assert sending.dropped == list(range(len(kinds)))
-    with installation.processed() as processed:
-        assert numbers(processed.lines()) == [len(kinds), len(kinds) + 1]
+    assert sending.dropped == list(range(len(BAD)))
+    assert case.stored() == [len(BAD), len(BAD) + 1]
 
 
 @each_sdk
 def test_a_wrong_key_is_told_in_the_words_that_the_sdk_looks_for(
-    replay: StartReplay, sdk: str
+    shared: Any, case: Case, sdk: str
 ) -> None:
-    installation, sending = replay(sdk, api_key="0" * 32)
+    sending = Replay(shared, sdk, "/2/httpapi", "0" * 32)
 
-    sending.play([event(number) for number in range(3)])
+    sending.play(case.events([{}, {}, {}]))
 
     assert sending.statuses == [400]
     assert sending.dropped == [0, 1, 2]
-    with installation.processed() as processed:
-        assert processed.counts()["accepted"] == 0
+    assert case.stored() == []
 
 
 @each_sdk
-def test_after_a_413_smaller_requests_carry_everything_once(replay: StartReplay, sdk: str) -> None:
-    installation, sending = replay(sdk)
+def test_after_a_413_smaller_requests_carry_everything_once(
+    shared: Any, case: Case, sdk: str
+) -> None:
+    sending = Replay(shared, sdk, "/2/httpapi", shared.api_key)
     large = {f"text-{n}": "x" * 1000 for n in range(300)}
-    # One person for each pair: Java's SDK makes a request for each person first.
-    events = [
-        event(
-            number,
-            user_id=f"shopper-{number // 2}",
-            event_properties={"n": number, **large},
-        )
-        for number in range(6)
+    # Two events of each person: Java's SDK makes a request for each person first.
+    fields = [
+        {"user_id": f"shopper-{place // 2}", "event_properties": dict(large)} for place in range(6)
     ]
 
-    sending.play(events)
+    sending.play(case.events(fields))
 
     assert sending.statuses[0] == 413
     assert sending.statuses[-1] == 200
     assert sending.done == list(range(6))
-    with installation.processed() as processed:
-        assert numbers(processed.lines()) == list(range(6))
-        assert processed.counts()["accepted"] == 6
+    assert case.stored() == list(range(6))
+
+
+@each_sdk
+def test_a_single_event_over_the_limit_is_dropped(shared: Any, case: Case, sdk: str) -> None:
+    sending = Replay(shared, sdk, "/2/httpapi", shared.api_key)
+    huge = {f"text-{n}": "x" * 1000 for n in range(1100)}
+
+    sending.play(case.events([{"event_properties": huge}]))
+
+    assert set(sending.statuses) == {413}
+    assert (sending.dropped, case.stored()) == ([0], [])
 
 
 @pytest.mark.slow  # After 30 s have passed the collector reads its keys again before it takes more.
