@@ -16,6 +16,8 @@ import pytest
 from tests.contract.packages import SDKS, chromium, node
 
 WAIT_SECONDS = 60.0
+# What the SDK sends of its own accord, as it is set up by default.
+BY_ITSELF = ("$identify", "session_start", "[Amplitude] Page Viewed")
 _SERVED = {
     "/page.html": ("text/html; charset=utf-8", SDKS / "page.html"),
     "/amplitude.js": (
@@ -66,13 +68,15 @@ class Browser:
         """Play the steps in a new page, with no cookies from the page before.
 
         `end` is "wait" for the SDK's own flush, "flush", "leave" for a page that is left for
-        another, or "close". `waits` makes waits shorter (milliseconds).
+        another, or "close", the latter two with a beacon. `waits` makes waits shorter
+        (milliseconds).
         """
         story = {
             "url": url,
             "apiKey": api_key,
             "steps": steps,
             "end": end,
+            "byItself": len(BY_ITSELF),
             "options": options or {},
             "waits": {str(wait): shorter for wait, shorter in (waits or {}).items()},
             "user": user,

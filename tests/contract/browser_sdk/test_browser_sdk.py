@@ -81,11 +81,11 @@ def test_an_hour_holds_all_that_a_page_sent_once(
     installation = install(SteppedClock(HOUR.start_micros, 1_000_000))
     wire: Wire = connect(installation, path)
 
+    beacon, zipped = transport.startswith("beacon"), transport.endswith("gzip")
     visit = browser.visit(wire.url, installation.api_key, STORY, end=end, options=options)
     wait_for(wire, len(visit.sent))
 
-    beacon, zipped = transport.startswith("beacon"), transport.endswith("gzip")
-    if not beacon:
+    if end == "flush":
         assert visit.codes == {str(n): 200 for n in range(34)}
     assert visit.errors == []
     assert len(wire.preflights) == (0 if beacon else 1)
@@ -138,6 +138,27 @@ def test_a_preflight_allows_what_the_sdk_asks_for_on_each_path(
     assert {name.strip().lower() for name in allowed.split(",")} >= set(asked)
     assert "POST" in preflight.answer_headers["access-control-allow-methods"]
     assert preflight.status == 200
+
+
+def test_a_page_that_sends_often_asks_once_whether_it_may(
+    install: Any, browser: Any, connect: Any, tracked: Any
+) -> None:
+    installation = install()
+    wire: Wire = connect(installation)
+
+    visit = browser.visit(
+        wire.url,
+        installation.api_key,
+        tracked(range(60)),
+        end="flush",
+        options={"flushQueueSize": 5},
+    )
+
+    assert visit.codes == {str(n): 200 for n in range(60)}
+    assert len(wire.exchanges) >= 12
+    assert len(wire.preflights) == 1
+    with installation.processed() as processed:
+        assert numbers(processed.lines()) == list(range(60))
 
 
 def test_the_page_can_read_a_400_and_drops_the_named_events_only(

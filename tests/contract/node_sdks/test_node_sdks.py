@@ -112,6 +112,25 @@ def test_an_hour_holds_all_that_an_application_sent_once(
     assert len({line["uuid"] for line in hour.lines}) == len(hour.lines)
 
 
+def test_one_connection_to_the_collector_carries_many_requests(
+    install: Any, start_application: Any
+) -> None:
+    installation = install()
+    host, port = installation.address
+
+    told = start_application(TYPESCRIPT).run(
+        f"http://{host}:{port}/2/httpapi",
+        installation.api_key,
+        tracked(range(100)),
+        options={"flushQueueSize": 5},
+    )
+
+    assert told.codes == dict.fromkeys(range(100), 200)
+    with installation.processed() as processed:
+        assert numbers(processed.lines()) == list(range(100))
+        assert processed.counts()["accepted"] == 100
+
+
 def test_the_typescript_sdk_sends_an_insert_id_with_each_event_and_the_legacy_sdk_none(
     install: Any, connect: Any, start_application: Any
 ) -> None:
