@@ -79,6 +79,7 @@ class Wire:
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
         self._lock = threading.Lock()
+        self._cut = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.origin = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.url = self.origin + path
@@ -110,7 +111,12 @@ class Wire:
 
     def fail_next(self, *faults: Fault | None) -> None:
         """Play these faults at the next uploads, one each; None lets one pass."""
+        self._cut.clear()
         self._faults.extend(faults)
+
+    def wait_for_cut(self) -> None:
+        """Return once the last of the planned cuts was made."""
+        assert self._cut.wait(WAIT_SECONDS), "no upload came to be cut off"
 
     def after_next_answers(self, *hooks: Callable[[], None] | None) -> None:
         """Call these before the next answers are handed to the client, one each."""
@@ -167,6 +173,7 @@ class Wire:
         fault = self._faults.pop(0) if uploads and self._faults else None
         if fault is Fault.CUT_BEFORE:
             _reset(client)
+            self._note_cut()
             return False
         answer = self._ask(request.raw, head)
         self._exchanges.append(_exchange(request, answer))
@@ -176,6 +183,7 @@ class Wire:
         match fault:
             case Fault.CUT_AFTER:
                 _reset(client)
+                self._note_cut()
                 return False
             case Fault.SILENCE:
                 # Nothing is answered until the client has given up.
@@ -187,6 +195,10 @@ class Wire:
             case _:
                 client.sendall(answer.raw)
                 return True
+
+    def _note_cut(self) -> None:
+        if not self._faults:
+            self._cut.set()
 
     def _ask(self, raw: bytes, head: h11.Request) -> _Read:
         with socket.create_connection(self._address(), WAIT_SECONDS) as collector:
