@@ -326,7 +326,7 @@ def test_the_legacy_sdk_sends_again_after_a_broken_connection(
 def test_the_typescript_sdk_gives_events_up_when_the_connection_breaks(
     install: Any, connect: Any, start_application: Any, fault: Fault
 ) -> None:
-    # Its documentation of transports says so; sending-events.md warns of it.
+    # sending-events.md warns of it.
     installation = install()
     wire: Wire = connect(installation)
     wire.fail_next(fault)
@@ -345,3 +345,34 @@ def test_the_typescript_sdk_gives_events_up_when_the_connection_breaks(
     with installation.processed() as processed:
         assert len(processed.lines()) == stored
         assert processed.counts()["accepted"] == stored
+
+
+def test_the_typescript_sdk_gives_events_up_when_nobody_listens(
+    install: Any, start_application: Any
+) -> None:
+    installation = install()
+    host, port = installation.address
+    installation.stop()
+
+    told = start_application(TYPESCRIPT).run(
+        f"http://{host}:{port}/2/httpapi",
+        installation.api_key,
+        tracked(range(5)),
+        options=SOON[TYPESCRIPT],
+        waits=WAITS,
+        flush=False,
+    )
+
+    assert told.codes == dict.fromkeys(range(5), 0)
+
+
+def test_the_typescript_sdk_retries_nothing_in_a_flush_of_the_application(
+    install: Any, connect: Any, start_application: Any
+) -> None:
+    installation = install()
+    installation.refuse_all()
+    wire: Wire = connect(installation)
+
+    told = start_application(TYPESCRIPT).run(wire.url, installation.api_key, tracked(range(5)))
+
+    assert (told.codes, wire.statuses) == (dict.fromkeys(range(5), 503), [503])
