@@ -25,9 +25,13 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """All that the SDK told until it had nothing left to do."""
+    """All that the SDK told until it had nothing left to do.
+
+    `kept` is for how long each connection would have been kept for another request (milliseconds).
+    """
 
     outcomes: list[Outcome]
+    kept: list[int]
 
     @property
     def codes(self) -> dict[int, int]:

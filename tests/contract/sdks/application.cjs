@@ -1,12 +1,16 @@
 // An application on Node.js with one of the two official SDKs. It reads its story as JSON from the
 // standard input, and prints at its end what the SDK told it:
-// a line of {"outcomes": [[n, status, message], ...]}.
+// a line of {"outcomes": [[n, status, message], ...], "kept": [milliseconds, ...]}.
 "use strict";
 
 const { readFileSync, writeSync } = require("node:fs");
+const { globalAgent } = require("node:http");
 
 const story = JSON.parse(readFileSync(0, "utf8"));
 const outcomes = [];
+// For how long each connection would have been kept for another request (milliseconds).
+const kept = () =>
+  Object.values(globalAgent.freeSockets).flatMap((free) => free.map((one) => one.timeout));
 
 // Waits that take half a minute in production: {"30000": 50} lets them pass in 50 ms.
 const wait = globalThis.setTimeout;
@@ -14,7 +18,7 @@ globalThis.setTimeout = (callback, delay, ...rest) =>
   wait(callback, story.waits?.[delay] ?? delay, ...rest);
 
 // The process ends by itself once the SDK has nothing left to send or to wait for.
-process.on("exit", () => writeSync(1, `\n${JSON.stringify({ outcomes })}\n`));
+process.on("exit", () => writeSync(1, `\n${JSON.stringify({ outcomes, kept: kept() })}\n`));
 
 async function typescript() {
   const amplitude = require("@amplitude/analytics-node");
