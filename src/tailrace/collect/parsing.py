@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 # No whole number that fits a double is longer; it also keeps Python from refusing the text.
 _DIGITS_MAX = 310
 
+_HALVES = re.compile("[\ud800-\udfff]")
 SURROGATE = "holds half of a surrogate pair, which is no character"
 
 
@@ -98,3 +100,12 @@ def has_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def whole_characters(text: str) -> str:
+    """Return the text with U+FFFD for each half of a surrogate pair.
+
+    SDKs of browsers cut text without regard to pairs, also in the middle of an emoji: it would be
+    a pity to lose the event.
+    """
+    return _HALVES.sub("\ufffd", text) if has_surrogate(text) else text

@@ -113,6 +113,22 @@ def test_an_hour_holds_all_that_an_application_sent_once(
     assert len({line["uuid"] for line in hour.lines}) == len(hour.lines)
 
 
+@both
+def test_a_text_that_was_cut_in_the_middle_of_an_emoji_is_exported(
+    install: Any, connect: Any, start_application: Any, sdk: str
+) -> None:
+    installation = install()
+    wire: Wire = connect(installation)
+    steps = tracked([0], properties={"cut": "shoe \ud83d", "whole": "\ud83d\udeb2"})
+
+    told = start_application(sdk).run(wire.url, installation.api_key, [*steps, *tracked([1])])
+
+    assert told.codes == {0: 200, 1: 200}
+    with installation.processed() as processed:
+        properties = [line["event_properties"] for line in processed.lines()]
+    assert {"n": 0, "cut": "shoe \ufffd", "whole": "\U0001f6b2"} in properties
+
+
 def test_one_connection_to_the_collector_carries_many_requests(
     install: Any, start_application: Any
 ) -> None:
