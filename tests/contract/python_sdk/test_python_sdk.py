@@ -134,6 +134,31 @@ def test_the_sdk_drops_the_named_events_and_the_rest_is_stored_once(
         assert processed.counts()["accepted"] == 5
 
 
+def test_a_value_that_is_no_number_costs_its_own_event_only(
+    install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents
+) -> None:
+    # The SDK writes NaN and Infinity as they are, and that is no JSON.
+    installation = install()
+    wire = connect(installation)
+    sdk = start_sdk(wire.url, installation.api_key)
+    bad = [
+        *make_events([1], event_properties={"price": float("nan")}),
+        *make_events([3], event_properties={"prices": [float("-inf")]}),
+        *make_events([5], revenue=float("inf")),
+    ]
+
+    sdk.track(*sorted([*bad, *make_events([0, 2, 4])], key=lambda e: e["event_properties"]["n"]))
+    outcomes = sdk.wait_for_outcomes(6)
+
+    assert outcomes == {n: 400 if n in {1, 3, 5} else 200 for n in range(6)}
+    assert wire.exchanges[0].answer["detail"] == (
+        "event_properties of event 1 holds NaN, which is no JSON value."
+    )
+    with installation.processed() as processed:
+        assert numbers(processed.lines()) == [0, 2, 4]
+        assert processed.counts()["accepted"] == 3
+
+
 def test_batches_over_the_limit_are_split_until_they_pass(
     install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents
 ) -> None:
