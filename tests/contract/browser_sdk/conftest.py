@@ -88,8 +88,8 @@ class Browser:
 
     def _hear(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        # Whoever waits too long ends the process, and so this reading.
-        late = threading.Timer(WAIT_SECONDS, self._process.kill)
+        # Whoever waits too long ends the process, which ends Chromium, and so this reading.
+        late = threading.Timer(WAIT_SECONDS, self._process.terminate)
         late.start()
         try:
             line = self._process.stdout.readline()

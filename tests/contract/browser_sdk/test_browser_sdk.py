@@ -25,8 +25,8 @@ SDK = "@amplitude/analytics-browser"
 TURN_SECONDS = 0.05
 TURNS_MAX = 600
 
-# A flush after 200 ms instead of a second, and short waits between retries.
-SOON = {"flushIntervalMillis": 200}
+# A flush as soon as all events are there, and short waits between retries.
+SOON = {"flushIntervalMillis": 20}
 WAITS = dict.fromkeys((1000, 2000, 3000, 30_000), 20)
 LATE = {"flushIntervalMillis": 3_600_000}
 
@@ -207,7 +207,7 @@ def test_batches_over_the_limit_are_split_until_they_pass(
         wire.url,
         installation.api_key,
         tracked(range(60), large),
-        options={"flushIntervalMillis": 1500, "flushQueueSize": 100},
+        options={"flushIntervalMillis": 20, "flushQueueSize": 100},
         waits=WAITS,
     )
 

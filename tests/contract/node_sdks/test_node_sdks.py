@@ -25,11 +25,13 @@ HOUR = Hour.parse("2026-11-23T13")
 TYPESCRIPT, LEGACY = "@amplitude/analytics-node", "@amplitude/node"
 both = pytest.mark.parametrize("sdk", [TYPESCRIPT, LEGACY])
 
-# In tests the SDKs wait for the next flush as long as it takes to track all events.
-SOON = {TYPESCRIPT: {"flushIntervalMillis": 300}, LEGACY: {}}
+# The next flush is at once; the first one is when all events are there.
+SOON = {TYPESCRIPT: {"flushIntervalMillis": 20}, LEGACY: {}}
 # The growing waits between retries, and the half minute of those that are too fast.
 WAITS = dict.fromkeys((1000, 2000, 3000, 30_000), 20)
 WAITS |= dict.fromkeys((100, 200, 400, 800, 1600, 3200), 10)
+# None of those above, for the time without an answer is not made shorter.
+PATIENCE = {"requestTimeoutMillis": 1500}
 
 
 def tracked(numbers: Any, user: str = "shopper-17", **fields: Any) -> list[tuple[Any, ...]]:
@@ -307,16 +309,19 @@ def test_a_retry_after_a_lost_answer_is_exported_once(
         wire.url,
         installation.api_key,
         tracked(range(20)),
-        options={**SOON[sdk], "requestTimeoutMillis": 2000},
+        options={**SOON[sdk], **PATIENCE},
         waits=WAITS,
         flush=False,
     )
 
-    assert wire.statuses == [200, 200]
-    assert insert_ids(wire.exchanges) == {f"i-{n}": 2 for n in range(20)}
+    assert set(wire.statuses) == {200}
+    sent = insert_ids(wire.exchanges)
+    assert sent.keys() == {f"i-{n}" for n in range(20)}
+    # Twice, or more often on a machine that is too slow for the SDK's patience.
+    assert min(sent.values()) >= 2
     with installation.processed() as processed:
         assert numbers(processed.lines()) == list(range(20))
-        assert processed.counts()["duplicates"] == 20
+        assert processed.counts()["duplicates"] == sent.total() - 20
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
@@ -332,7 +337,7 @@ def test_the_legacy_sdk_sends_again_after_a_broken_connection(
         installation.api_key,
         tracked(range(20)),
         # Its timer for the broken request runs on.
-        options={"requestTimeoutMillis": 2000},
+        options=PATIENCE,
         waits=WAITS,
     )
 

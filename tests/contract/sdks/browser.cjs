@@ -12,7 +12,7 @@ async function main() {
   const browser = await chromium.launch({
     executablePath: program,
     // Nothing but this machine exists: what an SDK asks of other servers fails at once.
-    args: ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
+    args: ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"],
   });
   console.log(JSON.stringify({ version: browser.version() }));
   for await (const line of createInterface({ input: process.stdin })) {
