@@ -145,8 +145,7 @@ def test_one_connection_to_the_collector_carries_many_requests(
     )
 
     assert told.codes == dict.fromkeys(range(100), 200)
-    # The client is the first to close: this SDK gives up what meets a closed connection.
-    # Before Node.js 19 a connection is not kept at all.
+    # The client closes first: this SDK gives up what meets a closed one. Node 18 keeps none.
     assert all(0 < millis < KEEP_ALIVE_SECONDS * 1000 for millis in told.kept)
     with installation.processed() as processed:
         assert numbers(processed.lines()) == list(range(100))
@@ -336,7 +335,6 @@ def test_the_legacy_sdk_sends_again_after_a_broken_connection(
         wire.url,
         installation.api_key,
         tracked(range(20)),
-        # Its timer for the broken request runs on.
         options=PATIENCE,
         waits=WAITS,
     )
@@ -351,7 +349,6 @@ def test_the_legacy_sdk_sends_again_after_a_broken_connection(
 def test_the_typescript_sdk_gives_events_up_when_the_connection_breaks(
     install: Any, connect: Any, start_application: Any, fault: Fault
 ) -> None:
-    # sending-events.md warns of it.
     installation = install()
     wire: Wire = connect(installation)
     wire.fail_next(fault)
