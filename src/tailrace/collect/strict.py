@@ -15,7 +15,6 @@ from tailrace.collect.answers import Refused
 from tailrace.collect.limits import Limits
 from tailrace.collect.parsing import (
     SURROGATE,
-    NotANumber,
     OutOfRange,
     Repeated,
     has_surrogate,
@@ -116,9 +115,6 @@ def _parse_object(body: bytes) -> dict[str, Any]:
         top = parse(body.decode("utf-8-sig"))
     except RecursionError as error:
         raise Refused(answers.invalid_json("The body is nested too deeply to be read.")) from error
-    except NotANumber as error:
-        detail = f"{error} is no JSON value."
-        raise Refused(answers.invalid_json(detail)) from error
     except ValueError as error:
         raise Refused(answers.invalid_json()) from error
     if not isinstance(top, dict):

@@ -14,6 +14,7 @@ from tailrace.collect.parsing import (
     has_surrogate,
     out_of_range,
     unsound,
+    whole_characters,
 )
 from tailrace.collect.rules import (
     DEPTH_MAX,
@@ -126,7 +127,7 @@ def _group(value: Any) -> str:
 def _clean(value: Any, layer: int) -> Any:
     """Return a property value with its strings cut; raise `Fault` for what can't be stored."""
     if isinstance(value, str):
-        return _text(value)
+        return _text(whole_characters(value))
     if isinstance(value, dict):
         if layer > DEPTH_MAX:
             raise Fault(_TOO_DEEP)
