@@ -20,6 +20,8 @@ from torture.service import Service
 
 ADD_TRIES_MAX = 20
 CHANGE_SECONDS = (1.0, 4.0)
+# What a run of some length sees of each.
+CHANGES = ("added", "removed", "paused", "gone on", "policy broken", "policy mended")
 
 
 class Owned(msgspec.Struct, frozen=True):

@@ -13,16 +13,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from tailrace.clock import SteppedClock
 from tailrace.demo import seaweed
 from tailrace.ids import SystemIds
+from torture.buckets import CHANGES
 from torture.defects import DEFECTS, Defect, broken_source
 from torture.load import Load
 from torture.points import kill_points
+from torture.proof import Sums
 from torture.report import table
-from torture.run import Options, torture
+from torture.run import Options, Result, torture, undone
+from torture.service import ROLES
 
 KILLS = 30
 # An hour of the service in ten seconds.
@@ -66,6 +70,36 @@ def test_a_kill_point_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> 
     (tmp_path / "new.py").write_text('killpoints.reached("log." + "new")\n')
     with pytest.raises(ValueError, match="1 calls"):
         kill_points(tmp_path)
+
+
+def test_a_long_run_that_left_something_out_proves_nothing_of_it() -> None:
+    done = Result(
+        seed=1,
+        kills=1000,
+        hours=50.0,
+        seconds=3000.0,
+        at_points={},
+        at_random=dict.fromkeys(ROLES, 1),
+        restarts=1,
+        never_reached=[],
+        never_killed=[],
+        changes=dict.fromkeys(CHANGES, 1),
+        sums=Sums(),
+        sealed_hours=1,
+        objects=1,
+        unfinished_uploads=0,
+        faults=[],
+    )
+    assert undone(done, 1000) == []
+    lacking: list[tuple[dict[str, Any], str]] = [
+        ({"kills": 999}, "only 999 kills instead of 1000"),
+        ({"restarts": 0}, "never: restarted in order"),
+        ({"changes": {**done.changes, "removed": 0}}, "never: removed"),
+        ({"at_random": {**done.at_random, "web": 0}}, "never: killed web at random"),
+        ({"never_killed": ["log.synced"]}, "never: killed at log.synced"),
+    ]
+    for lacks, told in lacking:
+        assert undone(msgspec.structs.replace(done, **lacks), 1000) == [told]
 
 
 class Wrong(BaseHTTPRequestHandler):
