@@ -15,6 +15,7 @@ from tailrace.files import Buffer, Files
 from tailrace.state import insertions
 from tailrace.state.insertions import DAY_MICROS, Insertions
 from tailrace.state.processing import ProcessingStore
+from tailrace.state.processing_schema import FORMAT
 
 DAY = 20_000
 START = DAY * DAY_MICROS
@@ -249,5 +250,5 @@ def test_keys_of_the_first_format_are_kept(tmp_path: Path) -> None:
         made.known = old
         made.check()
         assert sorted(day for day, _ in made.rows()) == [DAY, DAY + 1, DAY + 2]
-        assert made.store.meta("format") == 2
+        assert made.store.meta("format") == FORMAT
         made.close()

@@ -61,10 +61,10 @@ def test_keys_are_drawn_once_and_kept(path: Path, store: ProcessingStore) -> Non
 
 def test_a_newer_format_is_refused_and_left_alone(path: Path, store: ProcessingStore) -> None:
     with store.transaction():
-        store.set_meta("format", 3)
+        store.set_meta("format", 4)
     store.close()
 
-    with pytest.raises(NewerFormat, match="its format is 3, this release knows 2"):
+    with pytest.raises(NewerFormat, match="its format is 4, this release knows 3"):
         ProcessingStore.open(path, SystemIds())
 
 

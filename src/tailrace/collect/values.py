@@ -77,6 +77,10 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _text_or_flag(value: Any) -> str | bool:
+    return value if isinstance(value, bool) else _text(value)
+
+
 def _properties(value: Any) -> object:
     if not isinstance(value, dict):
         raise Fault
@@ -150,5 +154,6 @@ RULES: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(FLAG_FIELDS, _flag),
     **{name: _text_object(known) for name, known in TEXT_OBJECT_FIELDS.items()},
     "time": _time,
+    "paying": _text_or_flag,
     "groups": _groups,
 }

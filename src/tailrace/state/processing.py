@@ -15,7 +15,8 @@ import msgspec
 from tailrace.errors import InUse, NewerFormat
 from tailrace.hours import Hour
 from tailrace.ids import Ids
-from tailrace.state import insertions, sealing
+from tailrace.state import sealing
+from tailrace.state.processing_formats import bring_up
 from tailrace.state.processing_schema import FORMAT, SCHEMA
 from tailrace.state.turns import make_private
 
@@ -113,10 +114,9 @@ class ProcessingStore:
                 "next_sequence": 1,
             }
             self.connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", first.items())
-            if self.meta_number("format") < FORMAT:
-                insertions.rows_of_table(self.connection)
-                self.connection.execute("DROP TABLE dedupe")
-                self.connection.execute("DELETE FROM meta WHERE name = 'dedupe_swept'")
+            found = self.meta_number("format")
+            if found < FORMAT:
+                bring_up(self.connection, found)
                 self.set_meta("format", FORMAT)
 
     def _has_tables(self) -> bool:

@@ -6,7 +6,7 @@ Identity belongs to an organization, properties and persons to a project (behavi
 
 from __future__ import annotations
 
-FORMAT = 2
+FORMAT = 3
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (
@@ -81,18 +81,19 @@ CREATE TABLE IF NOT EXISTS merge (
 );
 CREATE INDEX IF NOT EXISTS merge_by_hour ON merge (organization, hour, stamp);
 CREATE TABLE IF NOT EXISTS person (
-    project INTEGER NOT NULL,
     amplitude_id INTEGER NOT NULL,
-    first_event_micros INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    first_event_micros INTEGER,
     start_version TEXT,
     paying INTEGER,
-    PRIMARY KEY (project, amplitude_id)
+    fields BLOB,
+    PRIMARY KEY (amplitude_id, project)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS user_property (
-    project INTEGER NOT NULL,
     amplitude_id INTEGER NOT NULL,
+    project INTEGER NOT NULL,
     properties BLOB NOT NULL,
-    PRIMARY KEY (project, amplitude_id)
+    PRIMARY KEY (amplitude_id, project)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS group_property (
     project INTEGER NOT NULL,
