@@ -200,6 +200,9 @@ class Batch:
                     given = without_operations(given)
                 if is_empty(given):
                     given = EMPTY_OBJECT
+            pays = (
+                has_operations or event.price is not None or event.revenue is not None
+            ) and brings_revenue(event)
             person = persons.get(amplitude_id)
             if (
                 person is not None
@@ -210,11 +213,7 @@ class Batch:
                 and (version is None or version == person.version)
                 and (given is EMPTY_OBJECT or (unlimited and given == person.applied))
                 and not event.skip_user_properties_sync
-                and (
-                    person.paying is True
-                    or (event.price is None and event.revenue is None and not has_operations)
-                    or not brings_revenue(event)
-                )
+                and (not pays or person.paying is True)
             ):
                 # Most events change nothing of their person.
                 shown = person
@@ -224,7 +223,16 @@ class Batch:
                     project,
                     amplitude_id,
                     event,
-                    Said(event_millis, event_text, device, place, event.language, version, given),
+                    Said(
+                        event_millis,
+                        event_text,
+                        device,
+                        place,
+                        event.language,
+                        version,
+                        given,
+                        pays,
+                    ),
                     outcome,
                     hour.hour,
                     journal,

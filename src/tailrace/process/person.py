@@ -60,7 +60,8 @@ _replace = msgspec.structs.replace
 class Said(msgspec.Struct, frozen=True, gc=False):
     """What an event or identify says of its person, once its own fields are settled.
 
-    `millis` and `text` are the event's time, None for an identify.
+    `millis` and `text` are the event's time, None for an identify. `pays` says that it brings
+    revenue (D24).
     """
 
     millis: int | None
@@ -70,6 +71,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     language: str | None
     version: str | None
     properties: msgspec.Raw
+    pays: bool
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -104,15 +106,10 @@ def place_set(event: UploadEvent) -> PlaceSet:
     return (event.country, event.region, event.city, event.dma)
 
 
-def after_event(
-    before: Person, said: Said, hour: int, updates_max: int | None, *, paid: bool
-) -> Taken:
-    """Take what an ordinary event says of its person; its plain properties are sets.
-
-    `paid` tells whether it brings revenue; no person becomes one that doesn't pay (D24).
-    """
+def after_event(before: Person, said: Said, hour: int, updates_max: int | None) -> Taken:
+    """Take what an ordinary event says of its person; its plain properties are sets."""
     person = settled(before, said)
-    if paid and person.paying is not True:
+    if said.pays and person.paying is not True:
         person = _replace(person, paying=True)
     given = said.properties
     if given is EMPTY_OBJECT:
@@ -157,6 +154,9 @@ def settled(before: Person, said: Said) -> Person:
 
     Whatever is sent of the device set or of the location set resets the rest of it.
     """
+    if before is NOBODY:
+        device, place, version = said.device, said.place, said.version
+        return Person(said.millis, said.text, version, None, device, place, said.language, version)
     changes: dict[str, object] = {}
     if said.millis is not None and before.first_millis is None:
         changes["first_millis"], changes["first_text"] = said.millis, said.text

@@ -33,7 +33,7 @@ from tailrace.process.times import millis_text
 from tailrace.state import processing_rows as rows
 from tailrace.upload import EMPTY_OBJECT
 
-# (project, amplitude id)
+# (amplitude id, project)
 Key = tuple[int, int]
 
 # Many persons have one device set, and many one location set: each of these is kept once. Larger
@@ -69,7 +69,7 @@ class Persons:
         self._recent: Recent[int, int, Person] = Recent(cache_bytes, _person_bytes)
         self._changed: dict[Key, Person] = {}
         self._changed_properties: dict[Key, msgspec.Raw] = {}
-        self._changed_bytes = {"": 0}
+        self._changed_bytes = 0
         self._asked: defaultdict[int, set[int]] = defaultdict(set)
         self._whole: set[int] = set()
         self._new_from = 0
@@ -137,21 +137,20 @@ class Persons:
         person = self._weighed(person)
         known = self._recent.group(project)
         before = known.get(amplitude_id, NOBODY)
-        key = (project, amplitude_id)
-        if person.groups is not EMPTY_OBJECT:
-            self._with_groups.add(project)
+        key = (amplitude_id, project)
         self._recent.count(amplitude_id, person)
         put(journal, known, amplitude_id, person)
         replaced = self._changed.get(key)
-        more = (
-            person.bytes_taken + ENTRY_BYTES
-            if replaced is None
-            else (person.bytes_taken - replaced.bytes_taken)
-        )
-        put(journal, self._changed_bytes, "", self._changed_bytes[""] + more)
+        if replaced is None:
+            self._changed_bytes += person.bytes_taken + ENTRY_BYTES
+        else:
+            # What a failed portion counted stays: it may be too much, and never too little.
+            self._changed_bytes += max(0, person.bytes_taken - replaced.bytes_taken)
         put(journal, self._changed, key, person)
         if person.properties is not before.properties:
             put(journal, self._changed_properties, key, person.properties)
+        if person.groups is not EMPTY_OBJECT:
+            self._with_groups.add(project)
 
     def keep(self, project: int, amplitude_id: int, person: Person, journal: Journal) -> None:
         """Put a person that is no other than before in its place."""
@@ -176,33 +175,27 @@ class Persons:
 
     def changed_bytes(self) -> int:
         """Return about how much memory the uncommitted changes take."""
-        return self._changed_bytes[""]
+        return self._changed_bytes
 
     def write(self, connection: rows.Connection) -> None:
         """Write what changed; tell `saved` after the commit."""
-        changed = sorted((amplitude_id, project) for project, amplitude_id in self._changed)
         rows.write_persons(
-            connection,
-            [_row(*key, self._changed[key[1], key[0]]) for key in changed],
+            connection, [_row(*key, self._changed[key]) for key in sorted(self._changed)]
         )
+        changed = self._changed_properties
         rows.write_user_properties(
-            connection,
-            [
-                (*key, bytes(self._changed_properties[key[1], key[0]]))
-                for key in changed
-                if (key[1], key[0]) in self._changed_properties
-            ],
+            connection, [(*key, bytes(changed[key])) for key in sorted(changed)]
         )
 
     def saved(self) -> None:
         """Forget which entries were not committed."""
         self._changed.clear()
         self._changed_properties.clear()
-        self._changed_bytes[""] = 0
+        self._changed_bytes = 0
 
     def _missing(self, project: int, amplitude_ids: set[int]) -> Iterator[int]:
         for amplitude_id in self._recent.missing(project, amplitude_ids):
-            changed = self._changed.get((project, amplitude_id))
+            changed = self._changed.get((amplitude_id, project))
             if changed is None:
                 yield amplitude_id
             else:
@@ -236,18 +229,14 @@ class Persons:
         device, device_bytes = self._shared(person.device)
         place, place_bytes = self._shared(person.place)
         taken = (
-            _PERSON_BYTES
-            + device_bytes
-            + place_bytes
-            + len(person.properties)
-            + len(person.groups)
-            + text_bytes(person.start_version)
-            + text_bytes(person.language)
+            _PERSON_BYTES + device_bytes + place_bytes + len(person.properties) + len(person.groups)
         )
-        if person.version is not person.start_version:
-            taken += text_bytes(person.version)
         if person.applied is not person.properties:
             taken += len(person.applied)
+        for text in (person.version, person.start_version, person.language):
+            if text is not None:
+                # Whatever its characters take.
+                taken += _TEXT_BYTES + 4 * len(text)
         return _replace(person, device=device, place=place, bytes_taken=taken)
 
     def _shared(self, fields: S) -> tuple[S, int]:
@@ -286,7 +275,8 @@ def _row(amplitude_id: int, project: int, person: Person) -> rows.Row:
 
 # The struct, its number, its time's text, and two `Raw`s with what they hold.
 _PERSON_BYTES = 128 + 32 + 75 + 2 * 88
-# A tuple of seven.
+# A text beside its characters, and a tuple of seven.
+_TEXT_BYTES = 80
 _TUPLE_BYTES = 96
 
 

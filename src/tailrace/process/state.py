@@ -12,7 +12,6 @@ import msgspec
 
 from tailrace.log.record import Record
 from tailrace.process.chunks import Tally
-from tailrace.process.enrich import brings_revenue
 from tailrace.process.event import Portion
 from tailrace.process.groups import Groups
 from tailrace.process.identity import Identity, Moment
@@ -134,8 +133,7 @@ class State:
                 self.persons.remember(project, amplitude_id, first, journal)
                 return alone(first, said), kind
             return alone(before, said), kind
-        paid = before.paying is not True and brings_revenue(event)
-        taken = after_event(before, said, hour, self.updates_max, paid=paid)
+        taken = after_event(before, said, hour, self.updates_max)
         if taken.changed:
             self.persons.remember(project, amplitude_id, taken.person, journal)
         elif taken.person is not before:
@@ -165,7 +163,8 @@ class State:
         given = event.user_properties
         if is_empty(given):
             given = EMPTY_OBJECT
-        said = Said(None, None, device_set(event), place_set(event), event.language, version, given)
+        device, place = device_set(event), place_set(event)
+        said = Said(None, None, device, place, event.language, version, given, pays=False)
         before = self._person(project, amplitude_id)
         taken = after_identify(with_facts(before, event), said, moment.hour, self.updates_max)
         if taken.person is not before:
