@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ import pytest
 from fuzz.claims import same
 from fuzz.people import ORDER, People
 from tailrace.process import loop
+from tailrace.process.event import Portion
+from tailrace.process.groups import Groups
+from tailrace.process.persons import Persons
+from tailrace.process.state import State
 
 PROJECTS = {300001: 100001, 300002: 100001, 300003: 100002}
 TABLES = ("device", "user", "identity", "person", "user_property", "group_property", "merge")
@@ -171,3 +175,25 @@ def test_lines_say_of_people_what_the_rules_say(
     assert state(cut) == state(whole)
     held = whole.rows("SELECT count(*) FROM held")[0][0]
     assert all((held, sent.merges, sent.duplicates, *map(len, sent.lines.values())))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_portion_that_needs_what_nobody_looked_up_is_repeated(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Look-ups foresee all that is known to be needed; here they foresee no merge and no group."""
+    sent = Sent(seed, 60)
+    look_up = State.look_up
+
+    def blind(state: State, portions: Sequence[Portion]) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(Persons, "look_up_whole", lambda *_: None)
+            patched.setattr(Groups, "look_up", lambda *_: None)
+            look_up(state, portions)
+
+    monkeypatch.setattr(State, "look_up", blind)
+    sent.fill(bench)
+    bench.log.round_entries = 5
+    bench.run()
+
+    check(bench, sent)

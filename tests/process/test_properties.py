@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
 import pytest
 
+from tailrace.log.record import Entry
 from tailrace.process.person import PROPERTIES_BYTES_MAX
 from tailrace.process.properties import identified, is_empty, laid_over, without_operations
 from tailrace.upload import EMPTY_OBJECT
@@ -173,3 +175,42 @@ def test_updates_beyond_the_limit_of_an_hour_are_dropped_and_counted(bench: Any,
     updated = [line["data"].get("user_properties_updated", False) for line in lines]
     assert updated == [False] * 4 + [not on, True, False]
     assert bench.processor.updates_dropped == (1 if on else 0)
+
+
+def test_an_update_that_repeats_the_last_one_counts_as_well(bench: Any) -> None:
+    bench.updates_max = 3
+    bench.crash()
+    event = {"device_id": "device-1", "event_type": "e"}
+    bench.send(
+        *[{**event, "user_properties": {"a": 1}}] * 3, {**event, "user_properties": {"a": 2}}
+    )
+
+    bench.run()
+
+    assert [line["user_properties"]["a"] for line in bench.lines()] == [1, 1, 1, 1]
+    assert bench.processor.updates_dropped == 1
+
+
+def test_what_is_remembered_does_not_keep_the_requests_that_it_came_in(bench: Any) -> None:
+    filler = b"x" * 200_000
+    kinds = (b"e", b"$identify", b"$groupidentify")
+    given = b'"user_properties":{"a":%d},"groups":{"team":"t%d"},"group_properties":{"b":1}'
+
+    def send(number: int) -> None:
+        events = [
+            b'{"event_type":"%b","device_id":"device-%d",%b}'
+            % (kind, number, given % (number, number))
+            for kind in kinds
+        ]
+        bench.append(b'{"events":[%b],"more":"%b"}' % (b",".join(events), filler), count=3)
+        bench.run()
+        bench.log.entries[-1] = Entry(1, number + 1, number + 2, bench.stamp, None)
+
+    send(0)
+    tracemalloc.start()
+    for number in range(1, 30):
+        send(number)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kept < 10 * len(filler)
