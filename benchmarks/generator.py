@@ -103,8 +103,9 @@ class Generator:
         user_id = user_of(user)
         if user_id is not None:
             event["user_id"] = user_id
-        if user % 5 == 0:
-            event["user_properties"] = {"plan": _WORDS[user % 20], "seats": user % 40}
+        properties = properties_of(user)
+        if properties:
+            event["user_properties"] = properties
         return event
 
     def _value(self, key: str) -> str | int | float | bool:
@@ -134,6 +135,11 @@ def profile_of(user: int) -> dict[str, str]:
         "city": city,
         "language": language,
     }
+
+
+def properties_of(user: int) -> dict[str, str | int]:
+    """Return the user properties that every event of a user carries."""
+    return {} if user % 5 else {"plan": _WORDS[user % 20], "seats": user % 40}
 
 
 def device_of(user: int) -> str:

@@ -11,7 +11,15 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import keys
-from benchmarks.generator import PROFILES, Generator, bodies, device_of, profile_of, user_of
+from benchmarks.generator import (
+    PROFILES,
+    Generator,
+    bodies,
+    device_of,
+    profile_of,
+    properties_of,
+    user_of,
+)
 from benchmarks.journal import Journal
 from benchmarks.paired import Figure, alternate, figure
 from benchmarks.places import Place, make_place
@@ -21,8 +29,8 @@ from tailrace.clock import SteppedClock
 from tailrace.folder import DataFolder
 from tailrace.hours import HOUR_MICROS
 from tailrace.ids import SystemIds
-from tailrace.process.person import device_set, place_set
-from tailrace.process.persons import Fields
+from tailrace.process.person import NO_DEVICE, NO_PLACE, device_set, place_set
+from tailrace.process.sets import Sets
 from tailrace.state.insertions import DAY_MICROS
 from tailrace.state.processing import FIRST_AMPLITUDE_ID, ProcessingStore
 from tailrace.upload import UploadEvent
@@ -100,15 +108,19 @@ def _fill(database: Path, place: Place, users: int) -> None:
         store.close()
 
 
-def _fields() -> list[bytes]:
+def _fields() -> list[tuple[str | None, ...]]:
     """Return what the last event of a user left, by the user's number within `PROFILES`."""
+    devices, places = Sets(NO_DEVICE), Sets(NO_PLACE)
     events = [
         msgspec.convert({"event_type": "", **profile_of(number)}, UploadEvent)
         for number in range(PROFILES)
     ]
     return [
-        msgspec.json.encode(
-            Fields(device_set(event), place_set(event), event.language, event.app_version)
+        (
+            devices.text_of(device_set(event)),
+            places.text_of(place_set(event)),
+            event.language,
+            event.app_version,
         )
         for event in events
     ]
@@ -138,17 +150,18 @@ def _insert(connection: sqlite3.Connection, place: Place, users: int) -> None:
         ((number + first, organization, user_of(number)) for number in range(users)),
     )
     connection.executemany(
-        "INSERT INTO person VALUES (?, ?, ?, '5.0.1', NULL, ?)",
+        "INSERT INTO person VALUES (?, ?, ?, '5.0.1', NULL, ?, ?, ?, ?, NULL)",
         (
-            (number + first, place.project, _FIRST_SEEN_MICROS, fields[number % PROFILES])
+            (number + first, place.project, _FIRST_SEEN_MICROS, *fields[number % PROFILES])
             for number in range(users)
         ),
     )
     connection.executemany(
         "INSERT INTO user_property VALUES (?, ?, ?)",
         (
-            (number + first, place.project, b'{"plan":"premium","seats":5}')
-            for number in range(0, users, 5)
+            (number + first, place.project, msgspec.json.encode(properties_of(number)))
+            for number in range(users)
+            if properties_of(number)
         ),
     )
     connection.execute("DROP TABLE made")

@@ -10,7 +10,8 @@ import pytest
 
 from tailrace.process import loop
 from tailrace.process.memory import StateNeeded
-from tailrace.process.persons import SHARED_BYTES_MAX, Persons
+from tailrace.process.persons import Persons
+from tailrace.process.sets import SET_BYTES_MAX
 
 EVENT = {"device_id": "device-1", "event_type": "open", "time": 1_700_000_000_000}
 IDENTIFY = {"device_id": "device-1", "event_type": "$identify"}
@@ -289,7 +290,7 @@ def test_persons_of_the_second_format_are_kept(tmp_path: Path, make_bench: Any) 
     assert bench.rows("SELECT value FROM meta WHERE name = 'format'") == [(3,)]
 
 
-@pytest.mark.parametrize("length", [1, SHARED_BYTES_MAX])
+@pytest.mark.parametrize("length", [1, 2 * SET_BYTES_MAX])
 def test_people_with_much_to_remember_do_not_fill_the_memory(
     bench: Any, monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
@@ -313,4 +314,4 @@ def test_people_with_much_to_remember_do_not_fill_the_memory(
     recent = persons._recent
     kept = sum(map(len, (*recent._young.values(), *recent._old.values())))
     assert 0 < kept * (600 + length) < 300_000
-    assert len(persons._sets) <= 42
+    assert len(persons._devices._texts) <= 40

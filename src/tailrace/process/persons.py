@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import TypeVar, cast
 
 import msgspec
 
@@ -18,7 +17,6 @@ from tailrace.process.memory import (
     Recent,
     StateNeeded,
     put,
-    text_bytes,
 )
 from tailrace.process.person import (
     NO_DEVICE,
@@ -29,6 +27,7 @@ from tailrace.process.person import (
     PlaceSet,
     merged,
 )
+from tailrace.process.sets import Sets
 from tailrace.process.times import millis_text
 from tailrace.state import processing_rows as rows
 from tailrace.upload import EMPTY_OBJECT
@@ -36,27 +35,15 @@ from tailrace.upload import EMPTY_OBJECT
 # (amplitude id, project)
 Key = tuple[int, int]
 
-# Many persons have one device set, and many one location set: each of these is kept once. Larger
-# and rarer ones belong to their person alone, so that nobody fills the memory with them.
-SHARED_SETS_MAX = 20_000
-SHARED_BYTES_MAX = 640
 
-S = TypeVar("S", DeviceSet, PlaceSet)
+class More(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What few persons have, in one column as a JSON list; a later release may append to it."""
 
-
-class Fields(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What of a person lies in one column, as a JSON list; a later release may append to it."""
-
-    device: DeviceSet | None = None
-    place: PlaceSet | None = None
-    language: str | None = None
-    version: str | None = None
     groups: msgspec.Raw = EMPTY_OBJECT
     updates: tuple[int, int] | None = None
 
 
-_NO_FIELDS = Fields()
-_decode_fields = msgspec.json.Decoder(Fields).decode
+_decode_more = msgspec.json.Decoder(More).decode
 _encode = msgspec.json.Encoder().encode
 _replace = msgspec.structs.replace
 
@@ -68,6 +55,8 @@ class Persons:
         self._connection = connection
         self._recent: Recent[int, int, Person] = Recent(cache_bytes, _person_bytes)
         self._changed: dict[Key, Person] = {}
+        # Of changed persons, whose two rows differ from what is stored.
+        self._changed_rows: dict[Key, None] = {}
         self._changed_properties: dict[Key, msgspec.Raw] = {}
         self._changed_bytes = 0
         self._asked: defaultdict[int, set[int]] = defaultdict(set)
@@ -75,7 +64,8 @@ class Persons:
         self._new_from = 0
         self._projects: defaultdict[int, set[int]] = defaultdict(set)
         self._with_groups: set[int] = set()
-        self._sets: dict[DeviceSet | PlaceSet, DeviceSet | PlaceSet] = {}
+        self._devices: Sets[DeviceSet] = Sets(NO_DEVICE)
+        self._places: Sets[PlaceSet] = Sets(NO_PLACE)
 
     def begin_batch(self, next_amplitude_id: int) -> None:
         """Start a batch; ids from `next_amplitude_id` on are made by it and can't be stored yet."""
@@ -83,8 +73,8 @@ class Persons:
         self._asked.clear()
         self._whole.clear()
         self._new_from = next_amplitude_id
-        if len(self._sets) > SHARED_SETS_MAX:
-            self._sets.clear()
+        self._devices.age()
+        self._places.age()
 
     def look_up(self, organization: int, project: int, amplitude_ids: set[int]) -> None:
         """Bring what is known of a batch's candidates into memory."""
@@ -149,6 +139,8 @@ class Persons:
         put(journal, self._changed, key, person)
         if person.properties is not before.properties:
             put(journal, self._changed_properties, key, person.properties)
+        if key not in self._changed_rows and (before is NOBODY or not _same_row(before, person)):
+            put(journal, self._changed_rows, key, None)
         if person.groups is not EMPTY_OBJECT:
             self._with_groups.add(project)
 
@@ -179,9 +171,7 @@ class Persons:
 
     def write(self, connection: rows.Connection) -> None:
         """Write what changed; tell `saved` after the commit."""
-        rows.write_persons(
-            connection, [_row(*key, self._changed[key]) for key in sorted(self._changed)]
-        )
+        rows.write_persons(connection, [self._row(*key) for key in sorted(self._changed_rows)])
         changed = self._changed_properties
         rows.write_user_properties(
             connection, [(*key, bytes(changed[key])) for key in sorted(changed)]
@@ -190,6 +180,7 @@ class Persons:
     def saved(self) -> None:
         """Forget which entries were not committed."""
         self._changed.clear()
+        self._changed_rows.clear()
         self._changed_properties.clear()
         self._changed_bytes = 0
 
@@ -202,82 +193,112 @@ class Persons:
                 self._recent.add(project, amplitude_id, changed)
 
     def _add_rows(self, found: list[rows.Row]) -> None:
-        for amplitude_id, project, micros, version, paying, fields, properties in found:
-            kept = _NO_FIELDS if fields is None else _decode_fields(fields)
-            millis = None if micros is None else micros // 1000
+        for (
+            amplitude_id, project, micros, start_version, paying, device, place, language, version,
+            more, properties,
+        ) in found:  # fmt: skip
+            device, device_bytes = self._devices.of_text(device)
+            place, place_bytes = self._places.of_text(place)
+            groups, updates = EMPTY_OBJECT, None
+            if more is not None:
+                kept = _decode_more(more)
+                updates = kept.updates
+                if kept.groups != EMPTY_OBJECT:
+                    groups = kept.groups.copy()
+                    self._with_groups.add(project)
             shown = _raw(properties)
+            millis = None if micros is None else micros // 1000
+            taken = device_bytes + place_bytes
+            taken += _own_bytes(start_version, language, version, shown, groups, shown)
             person = Person(
                 millis,
                 None if millis is None else millis_text(millis),
-                version,
+                start_version,
                 None if paying is None else bool(paying),
-                kept.device or NO_DEVICE,
-                kept.place or NO_PLACE,
-                kept.language,
-                kept.version,
+                device,
+                place,
+                language,
+                version,
                 shown,
-                EMPTY_OBJECT if kept.groups == EMPTY_OBJECT else kept.groups.copy(),
-                kept.updates,
+                groups,
+                updates,
                 shown,
+                taken,
             )
-            if person.groups is not EMPTY_OBJECT:
-                self._with_groups.add(project)
-            self._recent.add(project, amplitude_id, self._weighed(person))
+            self._recent.add(project, amplitude_id, person)
 
     def _weighed(self, person: Person) -> Person:
         """Return the person with its sets shared, and with the bytes that it takes by itself."""
-        device, device_bytes = self._shared(person.device)
-        place, place_bytes = self._shared(person.place)
-        taken = (
-            _PERSON_BYTES + device_bytes + place_bytes + len(person.properties) + len(person.groups)
+        device, device_bytes = self._devices.shared(person.device)
+        place, place_bytes = self._places.shared(person.place)
+        taken = device_bytes + place_bytes
+        taken += _own_bytes(
+            person.start_version,
+            person.language,
+            person.version,
+            person.properties,
+            person.groups,
+            person.applied,
         )
-        if person.applied is not person.properties:
-            taken += len(person.applied)
-        for text in (person.version, person.start_version, person.language):
-            if text is not None:
-                # Whatever its characters take.
-                taken += _TEXT_BYTES + 4 * len(text)
         return _replace(person, device=device, place=place, bytes_taken=taken)
 
-    def _shared(self, fields: S) -> tuple[S, int]:
-        """Return the set that is kept for all who have these fields, and what it takes more."""
-        kept = self._sets.get(fields)
-        if kept is not None:
-            return cast(S, kept), 0
-        taken = _TUPLE_BYTES + sum(map(text_bytes, fields))
-        if taken <= SHARED_BYTES_MAX:
-            self._sets[fields] = fields
-        return fields, taken
+    def _row(self, amplitude_id: int, project: int) -> rows.Row:
+        person = self._changed[amplitude_id, project]
+        few = person.groups is not EMPTY_OBJECT or person.updates is not None
+        return (
+            amplitude_id,
+            project,
+            None if person.first_millis is None else person.first_millis * 1000,
+            person.start_version,
+            person.paying,
+            self._devices.text_of(person.device),
+            self._places.text_of(person.place),
+            person.language,
+            person.version,
+            _encode(More(person.groups, person.updates)) if few else None,
+        )
 
 
 def _raw(stored: bytes | None) -> msgspec.Raw:
     return EMPTY_OBJECT if stored is None or stored == b"{}" else msgspec.Raw(stored)
 
 
-def _row(amplitude_id: int, project: int, person: Person) -> rows.Row:
-    fields = Fields(
-        None if person.device == NO_DEVICE else person.device,
-        None if person.place == NO_PLACE else person.place,
-        person.language,
-        person.version,
-        person.groups,
-        person.updates,
-    )
+def _same_row(one: Person, other: Person) -> bool:
     return (
-        amplitude_id,
-        project,
-        None if person.first_millis is None else person.first_millis * 1000,
-        person.start_version,
-        person.paying,
-        None if fields == _NO_FIELDS else _encode(fields),
+        one.first_millis == other.first_millis
+        and one.start_version == other.start_version
+        and one.paying is other.paying
+        and one.device == other.device
+        and one.place == other.place
+        and one.language == other.language
+        and one.version == other.version
+        and one.groups == other.groups
+        and one.updates == other.updates
     )
+
+
+def _own_bytes(
+    start_version: str | None,
+    language: str | None,
+    version: str | None,
+    properties: msgspec.Raw,
+    groups: msgspec.Raw,
+    applied: msgspec.Raw,
+) -> int:
+    taken = _PERSON_BYTES + len(properties) + len(groups)
+    if applied is not properties:
+        taken += len(applied)
+    for text in (start_version, language, version):
+        if text is not None:
+            # Whatever its characters take.
+            taken += _TEXT_BYTES + 4 * len(text)
+    return taken
 
 
 # The struct, its number, its time's text, and two `Raw`s with what they hold.
 _PERSON_BYTES = 128 + 32 + 75 + 2 * 88
-# A text beside its characters, and a tuple of seven.
+# A text beside its characters.
 _TEXT_BYTES = 80
-_TUPLE_BYTES = 96
 
 
 def _person_bytes(_: int, person: Person) -> int:

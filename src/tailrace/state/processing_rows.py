@@ -18,7 +18,8 @@ _WIDTHS = (16, 128, 1024)
 
 _PERSONS = (
     "SELECT person.amplitude_id, person.project, first_event_micros, start_version, paying, "
-    "fields, properties FROM person LEFT JOIN user_property USING (amplitude_id, project)"
+    "device, place, language, version, more, properties "
+    "FROM person LEFT JOIN user_property USING (amplitude_id, project)"
 )
 
 Row = tuple[Any, ...]
@@ -193,8 +194,11 @@ def write_merges(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 
 def write_persons(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Write (amplitude id, project, first event's microseconds, start version, paying, fields)."""
-    connection.executemany("INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?, ?, ?)", rows)
+    """Write (amplitude id, project, first event's microseconds, start version, paying, device,
+    place, language, version, what few have).
+    """
+    marks = ", ".join("?" * 10)
+    connection.executemany(f"INSERT OR REPLACE INTO person VALUES ({marks})", rows)  # noqa: S608
 
 
 def write_user_properties(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:

@@ -86,7 +86,11 @@ CREATE TABLE IF NOT EXISTS person (
     first_event_micros INTEGER,
     start_version TEXT,
     paying INTEGER,
-    fields BLOB,
+    device TEXT,
+    place TEXT,
+    language TEXT,
+    version TEXT,
+    more BLOB,
     PRIMARY KEY (amplitude_id, project)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS user_property (
