@@ -173,10 +173,12 @@ def test_an_identify_may_say_the_start_version(bench: Any) -> None:
         {**IDENTIFY, "start_version": "0.1", "app_version": "2.0"},
         {**EVENT, "app_version": "3.0"},
         EVENT,
+        {**IDENTIFY, "start_version": "0.2"},
+        EVENT,
     )
 
     found = [(line["start_version"], line["version_name"]) for line in lines]
-    assert found == [("1.0", "1.0"), ("0.1", "3.0"), ("0.1", "3.0")]
+    assert found == [("1.0", "1.0"), ("0.1", "3.0"), ("0.1", "3.0"), ("0.2", "3.0")]
 
 
 @pytest.mark.parametrize("one_by_one", [True, False])
@@ -315,3 +317,18 @@ def test_people_with_much_to_remember_do_not_fill_the_memory(
     kept = sum(map(len, (*recent._young.values(), *recent._old.values())))
     assert 0 < kept * (600 + length) < 300_000
     assert len(persons._devices._texts) <= 40
+
+
+def test_sets_beyond_what_is_kept_are_forgotten_between_batches(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tailrace.process.sets.SETS_MAX", 10)
+    for number in range(5):
+        sent = [{**EVENT, "city": f"{number} {n}", "carrier": f"{n}"} for n in range(8)]
+        bench.send(*sent)
+        bench.run()
+
+    persons = bench.processor._state.persons
+    assert len(persons._places._texts) <= 16
+    assert len(persons._devices._by_text) == 8
+    assert [line["city"] for line in bench.lines()][-8:] == [f"4 {n}" for n in range(8)]
