@@ -28,7 +28,6 @@ from tailrace.process.event import (
     portion_of,
     single_portions,
 )
-from tailrace.process.groups import joined_groups
 from tailrace.process.identity import Moment
 from tailrace.process.memory import Journal, StateNeeded, undo
 from tailrace.process.person import NO_DEVICE, NO_PLACE, Said, device_set, place_set
@@ -239,8 +238,7 @@ class Batch:
                 )
             groups = group_properties = EMPTY_OBJECT
             if event.groups is not EMPTY_OBJECT or shown.groups is not EMPTY_OBJECT:
-                groups = joined_groups(event.groups, shown.groups)
-                group_properties = state.groups.snapshot(project, groups)
+                groups, group_properties = state.groups.shown(project, event.groups, shown.groups)
             platform, os_name, os_version, brand, manufacturer, model, carrier = shown.device
             country, region, city, dma = shown.place
             ip = event.ip

@@ -83,16 +83,19 @@ class Groups:
         self._recent: Recent[int, Group, msgspec.Raw] = Recent(cache_bytes, _group_bytes)
         self._changed: dict[tuple[int, Group], msgspec.Raw] = {}
         self._changed_bytes = {"": 0}
+        # Events of one batch mostly have the same few groups.
+        self._joined: dict[tuple[bytes, bytes], tuple[msgspec.Raw, GroupLists]] = {}
 
     def begin_batch(self) -> None:
         """Start a batch; what the last ones did not use may be forgotten now."""
         self._recent.age()
+        self._joined.clear()
 
     def look_up(self, project: int, groups: Iterable[msgspec.Raw]) -> None:
         """Bring what is known of these objects of groups into memory."""
         wanted = {
             (name, value)
-            for lists in map(group_lists, groups)
+            for lists in map(group_lists, {bytes(one): one for one in groups}.values())
             for name, values in lists.items()
             for value in values
         }
@@ -112,16 +115,25 @@ class Groups:
         for group in stored:
             self._recent.add(project, group, found.get(group, EMPTY_OBJECT))
 
-    def snapshot(self, project: int, groups: msgspec.Raw) -> msgspec.Raw:
-        """Return the properties of groups, by type and value; those without any are left out."""
+    def shown(
+        self, project: int, own: msgspec.Raw, kept: msgspec.Raw
+    ) -> tuple[msgspec.Raw, msgspec.Raw]:
+        """Return the groups of an event whose person keeps some, and what is known of each, by type
+        and value; groups without properties are left out there.
+        """
+        key = (bytes(own), bytes(kept))
+        joined = self._joined.get(key)
+        if joined is None:
+            groups = joined_groups(own, kept)
+            joined = self._joined[key] = (groups, group_lists(groups))
         known = self._recent.group(project)
-        shown: dict[str, dict[str, msgspec.Raw]] = {}
-        for name, values in group_lists(groups).items():
+        found: dict[str, dict[str, msgspec.Raw]] = {}
+        for name, values in joined[1].items():
             for value in values:
                 properties = _known(known, (name, value))
                 if properties is not EMPTY_OBJECT:
-                    shown.setdefault(name, {})[value] = properties
-        return msgspec.Raw(_encode(shown)) if shown else EMPTY_OBJECT
+                    found.setdefault(name, {})[value] = properties
+        return joined[0], msgspec.Raw(_encode(found)) if found else EMPTY_OBJECT
 
     def identify(
         self, project: int, groups: msgspec.Raw, given: msgspec.Raw, journal: Journal
