@@ -249,12 +249,12 @@ def test_a_merge_within_one_request_is_foreseen(bench: Any) -> None:
 def test_nobody_is_merged_who_was_not_looked_up_in_all_projects(bench: Any) -> None:
     persons = Persons(bench.store.connection, 1_000_000)
     persons.begin_batch(next_amplitude_id=10)
-    persons.look_up(1, 1, {3, 4})
-    persons.look_up_whole(1, {3})
+    persons.look_up(1, {3, 4})
+    persons.look_up_whole({3})
 
     with pytest.raises(StateNeeded):
-        persons.merge(1, 3, 4, [])
-    persons.merge(1, 3, 11, [])
+        persons.merge(3, 4, [])
+    persons.merge(3, 11, [])
 
 
 def test_persons_of_the_second_format_are_kept(tmp_path: Path, make_bench: Any) -> None:

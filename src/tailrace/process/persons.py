@@ -60,9 +60,11 @@ class Persons:
         self._changed_properties: dict[Key, msgspec.Raw] = {}
         self._changed_bytes = 0
         self._asked: defaultdict[int, set[int]] = defaultdict(set)
-        self._whole: set[int] = set()
+        # Ids that were looked up in all projects, with those that have them.
+        self._whole: dict[int, set[int]] = {}
+        # Of changed persons, the projects of their ids; a failed portion may leave one too many.
+        self._projects_of: dict[int, tuple[int, ...]] = {}
         self._new_from = 0
-        self._projects: defaultdict[int, set[int]] = defaultdict(set)
         self._with_groups: set[int] = set()
         self._devices: Sets[DeviceSet] = Sets(NO_DEVICE)
         self._places: Sets[PlaceSet] = Sets(NO_PLACE)
@@ -76,28 +78,30 @@ class Persons:
         self._devices.age()
         self._places.age()
 
-    def look_up(self, organization: int, project: int, amplitude_ids: set[int]) -> None:
+    def look_up(self, project: int, amplitude_ids: set[int]) -> None:
         """Bring what is known of a batch's candidates into memory."""
-        self._projects[organization].add(project)
         self._asked[project] |= amplitude_ids
         stored = list(self._missing(project, amplitude_ids))
         if stored:
             self._add_rows(rows.find_persons(self._connection, project, stored))
 
-    def look_up_whole(self, organization: int, amplitude_ids: set[int]) -> None:
-        """Bring what is known of ids that may merge, in every project of their organization."""
-        amplitude_ids = amplitude_ids - self._whole
+    def look_up_whole(self, amplitude_ids: set[int]) -> None:
+        """Bring what is known of ids that may merge, in every project that knows them."""
+        amplitude_ids = amplitude_ids - self._whole.keys()
         if not amplitude_ids:
             return
-        self._whole |= amplitude_ids
-        projects = self._projects[organization]
-        for project in projects:
-            # What these leave out is stored or is nowhere.
-            for _ in self._missing(project, amplitude_ids):
-                pass
-        found = rows.find_persons_anywhere(self._connection, amplitude_ids)
-        projects.update(row[1] for row in found)
-        self._add_rows([row for row in found if row[0] not in self._recent.group(row[1])])
+        for amplitude_id in amplitude_ids:
+            changed = self._projects_of.get(amplitude_id, ())
+            self._whole[amplitude_id] = set(changed)
+            for project in changed:
+                # Whatever is not in memory is among what is stored.
+                list(self._missing(project, {amplitude_id}))
+        found = []
+        for row in rows.find_persons_anywhere(self._connection, amplitude_ids):
+            self._whole[row[0]].add(row[1])
+            if list(self._missing(row[1], {row[0]})):
+                found.append(row)
+        self._add_rows(found)
 
     def known(self, project: int) -> Mapping[int, Person]:
         """Return a project's persons in memory: all that were looked up and are there."""
@@ -117,7 +121,7 @@ class Persons:
         if project not in self._with_groups:
             return
         known = self._recent.group(project)
-        for amplitude_id in self._asked[project] | self._whole:
+        for amplitude_id in self._asked[project] | self._whole.keys():
             person = known.get(amplitude_id)
             if person is not None and person.groups is not EMPTY_OBJECT:
                 yield person.groups
@@ -133,6 +137,9 @@ class Persons:
         replaced = self._changed.get(key)
         if replaced is None:
             self._changed_bytes += person.bytes_taken + ENTRY_BYTES
+            projects = self._projects_of.get(amplitude_id, ())
+            if project not in projects:
+                self._projects_of[amplitude_id] = (*projects, project)
         else:
             # What a failed portion counted stays: it may be too much, and never too little.
             self._changed_bytes += max(0, person.bytes_taken - replaced.bytes_taken)
@@ -150,7 +157,7 @@ class Persons:
         self._recent.count(amplitude_id, person)
         put(journal, self._recent.group(project), amplitude_id, person)
 
-    def merge(self, organization: int, loser: int, survivor: int, journal: Journal) -> None:
+    def merge(self, loser: int, survivor: int, journal: Journal) -> None:
         """Lay the loser of a merge over its survivor, in all projects that know the loser (D42).
 
         Raise `StateNeeded` if either was not looked up as a whole.
@@ -158,7 +165,8 @@ class Persons:
         for amplitude_id in (loser, survivor):
             if amplitude_id < self._new_from and amplitude_id not in self._whole:
                 raise StateNeeded
-        for project in sorted(self._projects[organization]):
+        projects = {*self._whole.get(loser, ()), *self._projects_of.get(loser, ())}
+        for project in sorted(projects):
             known = self._recent.group(project)
             lost = known.get(loser)
             if lost is not None:
@@ -181,6 +189,7 @@ class Persons:
         """Forget which entries were not committed."""
         self._changed.clear()
         self._changed_rows.clear()
+        self._projects_of.clear()
         self._changed_properties.clear()
         self._changed_bytes = 0
 

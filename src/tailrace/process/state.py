@@ -106,7 +106,7 @@ class State:
         )
         # An anonymous id that is not the device's any more has lost to the user's.
         if known is not None and known[1] is None and known[0] != amplitude_id:
-            self.persons.merge(organization, known[0], amplitude_id, journal)
+            self.persons.merge(known[0], amplitude_id, journal)
         return amplitude_id
 
     def take(
@@ -219,8 +219,8 @@ class State:
             users += portion.users
         organization = portions[0].record.organization
         found, merging = self.identity.look_up(organization, devices, users)
-        self.persons.look_up(organization, project, found)
-        self.persons.look_up_whole(organization, merging)
+        self.persons.look_up(project, found)
+        self.persons.look_up_whole(merging)
 
     def _look_up_groups(self, project: int, portions: Sequence[Portion]) -> None:
         """Look up the groups of these portions' events, and those of the project's persons."""
