@@ -147,7 +147,9 @@ def test_a_stream_of_new_groups_does_not_fill_the_memory(
     for number in range(40):
         groups = [{"org": f"g{number * 50 + n}"} for n in range(50)]
         bench.send(*(identify(one, {"a": 1}) for one in groups))
+        bench.send(*({**EVENT, "groups": one} for one in groups))
         bench.run()
 
+    assert len(bench.processor._state.groups._joined) == 50
     recent = bench.processor._state.groups._recent
     assert 0 < sum(map(len, (*recent._young.values(), *recent._old.values()))) < 300
