@@ -225,7 +225,7 @@ def test_data_says_when_user_properties_came(bench: Any) -> None:
         "group_ids": {},
         "user_properties_updated": True,
     }
-    assert bench.lines()[3]["user_properties"] == {}
+    assert [line["user_properties"] for line in bench.lines()] == [{}] + [{"a": 1}] * 4
 
 
 def test_the_start_version_is_the_first_that_a_person_had(bench: Any) -> None:

@@ -132,6 +132,7 @@ class _Loop:
             context.files,
             lambda project: HourSettings(),
             folder.path / "processing.lock",
+            settings.process.property_updates_per_hour or None,
         )
         self._closer = Closer(
             self._store,
@@ -147,7 +148,10 @@ class _Loop:
 
     def counters(self) -> dict[str, float]:
         """Return what this part counts of itself."""
-        return dict(self._counters)
+        return self._counters | {
+            "property_updates_dropped": self._processor.updates_dropped,
+            "property_operations_ignored": self._processor.operations_ignored,
+        }
 
     def recover(self) -> None:
         """Refuse a log that is older than the state, and finish what a crash left."""

@@ -10,7 +10,7 @@ import xxhash
 
 from tailrace.process.memory import ENTRY_BYTES
 from tailrace.state import processing_rows as rows
-from tailrace.state.processing import KEYED, SEEDED
+from tailrace.state.processing_schema import KEYED, SEEDED
 
 # D30. A first occurrence exactly this old still counts; one microsecond more and it does not.
 WINDOW_MICROS = 7 * 24 * 3_600_000_000

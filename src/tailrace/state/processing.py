@@ -15,8 +15,9 @@ import msgspec
 from tailrace.errors import InUse, NewerFormat
 from tailrace.hours import Hour
 from tailrace.ids import Ids
-from tailrace.state import insertions, merges, sealing
-from tailrace.state.processing_schema import FORMAT, SCHEMA
+from tailrace.state import merges, sealing
+from tailrace.state.processing_formats import bring_up
+from tailrace.state.processing_schema import FORMAT, SCHEMA, SEEDED
 from tailrace.state.turns import make_private
 
 # A reader of status holds its read lock for milliseconds; half a minute is a stuck disk.
@@ -32,11 +33,6 @@ JOURNAL_BYTES_MAX = 64 * 1024 * 1024
 
 # Below 2^53, so that every JSON reader keeps them exact; 12 digits as the product's own.
 FIRST_AMPLITUDE_ID = 100_000_000_001
-
-# Which hash makes dedupe keys of events' names. A database keeps the one that its keys were made
-# with: under another no event of the last seven days would be known. Format 1 had the keyed one.
-SEEDED = "xxh3"
-KEYED = "blake2b"
 
 
 class HourSettings(msgspec.Struct, frozen=True):
@@ -120,12 +116,9 @@ class ProcessingStore:
                 "next_sequence": 1,
             }
             self.connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", first.items())
-            if self.meta_number("format") < 2:
-                insertions.rows_of_table(self.connection)
-                self.connection.execute("DROP TABLE dedupe")
-                self.connection.execute("DELETE FROM meta WHERE name = 'dedupe_swept'")
-                self.set_meta("dedupe_hash", KEYED)
-            if self.meta_number("format") < FORMAT:
+            found = self.meta_number("format")
+            if found < FORMAT:
+                bring_up(self.connection, found)
                 self.set_meta("format", FORMAT)
 
     def _has_tables(self) -> bool:

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 FORMAT = 3
 
+# Which hash makes dedupe keys of events' names. A database keeps the one that its keys were made
+# with: under another no event of the last seven days would be known. Format 1 had the keyed one.
+SEEDED = "xxh3"
+KEYED = "blake2b"
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (
     name TEXT PRIMARY KEY,
@@ -81,18 +86,23 @@ CREATE TABLE IF NOT EXISTS merge (
     sequence INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS person (
-    project INTEGER NOT NULL,
     amplitude_id INTEGER NOT NULL,
-    first_event_micros INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    first_event_micros INTEGER,
     start_version TEXT,
     paying INTEGER,
-    PRIMARY KEY (project, amplitude_id)
+    device TEXT,
+    place TEXT,
+    language TEXT,
+    version TEXT,
+    more BLOB,
+    PRIMARY KEY (amplitude_id, project)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS user_property (
-    project INTEGER NOT NULL,
     amplitude_id INTEGER NOT NULL,
+    project INTEGER NOT NULL,
     properties BLOB NOT NULL,
-    PRIMARY KEY (project, amplitude_id)
+    PRIMARY KEY (amplitude_id, project)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS group_property (
     project INTEGER NOT NULL,
