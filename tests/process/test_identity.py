@@ -249,7 +249,7 @@ def test_long_user_ids_of_uncommitted_devices_count_towards_the_next_commit(benc
     bench.send(*(event(f"device-{number}", "u" * 1000, IDENTIFY) for number in range(500)))
     bench.processor.run_round()
 
-    identity = bench.processor._identity
+    identity = bench.processor._state.identity
     held = texts(identity._changed_devices.values())
     assert held > 500 * 1000
     assert identity.changed_bytes() > held
@@ -266,6 +266,6 @@ def test_user_ids_that_come_to_known_devices_count_in_the_cache(
         bench.send(event(f"{number}", None, IDENTIFY), event(f"{number}", "u" * 1000, IDENTIFY))
     bench.run()
 
-    recent = bench.processor._identity._devices
+    recent = bench.processor._state.identity._devices
     groups = [*recent._young.values(), *recent._old.values()]
     assert texts(known for group in groups for known in group.values()) < 400_000
