@@ -23,7 +23,13 @@ run: environment ## start tailrace on ./tailrace-data, which is made on the firs
 
 test: environment ## run all tests, or those of TESTS=tests/log
 	@sh scripts/debian-packages
+	@sh scripts/sdks
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q $(TESTS)
+
+sdks: environment ## hold the official SDKs to a real service; a table of what they sent
+	@sh scripts/debian-packages
+	@sh scripts/sdks
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/contract
 
 check: environment ## check style, types and the layers of imports
 	@$(BIN)/ruff check .
@@ -59,7 +65,7 @@ environment:
 
 clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	@rm -rf bench-results fuzz-results
+	@rm -rf bench-results fuzz-results tests/contract/sdks/node_modules
 	@find src tests benchmarks fuzz powercut torture -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test check torture powercut diskfaults fuzz crowd bench environment clean
+.PHONY: help demo run test sdks check torture powercut diskfaults fuzz crowd bench environment clean

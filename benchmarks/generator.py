@@ -64,6 +64,10 @@ _DEVICES = (
 )
 
 
+# Six places, five devices, and versions that repeat after twelve users.
+PROFILES = 60
+
+
 class Generator:
     """A stream of events; each call goes on where the last one ended."""
 
@@ -85,22 +89,11 @@ class Generator:
     def _event(self, user: int) -> dict[str, Any]:
         chance = self._chance
         kind = chance.randrange(EVENT_TYPES)
-        country, region, city, language = _PLACES[user % len(_PLACES)]
-        platform, os_name, os_version, brand, model = _DEVICES[user % len(_DEVICES)]
         event: dict[str, Any] = {
             "device_id": device_of(user),
             "session_id": self._now_millis - user % _SESSION_MILLIS,
             "time": self._now_millis - chance.randrange(60_000),
-            "platform": platform,
-            "os_name": os_name,
-            "os_version": os_version,
-            "device_manufacturer": brand,
-            "device_model": model,
-            "app_version": f"5.{user % 4}.{user % 3}",
-            "country": country,
-            "region": region,
-            "city": city,
-            "language": language,
+            **profile_of(user),
             "ip": f"203.0.113.{user % 250 + 1}",
             "library": "amplitude-ts/2.11.9",
             "insert_id": _uuid(chance.getrandbits(128)),
@@ -110,8 +103,9 @@ class Generator:
         user_id = user_of(user)
         if user_id is not None:
             event["user_id"] = user_id
-        if user % 5 == 0:
-            event["user_properties"] = {"plan": _WORDS[user % 20], "seats": user % 40}
+        properties = properties_of(user)
+        if properties:
+            event["user_properties"] = properties
         return event
 
     def _value(self, key: str) -> str | int | float | bool:
@@ -123,6 +117,29 @@ class Generator:
         if key == "price":
             return chance.randrange(100, 20_000) / 100
         return chance.choice(_WORDS)
+
+
+def profile_of(user: int) -> dict[str, str]:
+    """Return what every event of a user says of device and place; it repeats after `PROFILES`."""
+    country, region, city, language = _PLACES[user % len(_PLACES)]
+    platform, os_name, os_version, brand, model = _DEVICES[user % len(_DEVICES)]
+    return {
+        "platform": platform,
+        "os_name": os_name,
+        "os_version": os_version,
+        "device_manufacturer": brand,
+        "device_model": model,
+        "app_version": f"5.{user % 4}.{user % 3}",
+        "country": country,
+        "region": region,
+        "city": city,
+        "language": language,
+    }
+
+
+def properties_of(user: int) -> dict[str, str | int]:
+    """Return the user properties that every event of a user carries."""
+    return {} if user % 5 else {"plan": _WORDS[user % 20], "seats": user % 40}
 
 
 def device_of(user: int) -> str:

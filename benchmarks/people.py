@@ -8,8 +8,18 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import msgspec
+
 from benchmarks import keys
-from benchmarks.generator import Generator, bodies, device_of, user_of
+from benchmarks.generator import (
+    PROFILES,
+    Generator,
+    bodies,
+    device_of,
+    profile_of,
+    properties_of,
+    user_of,
+)
 from benchmarks.journal import Journal
 from benchmarks.paired import Figure, alternate, figure
 from benchmarks.places import Place, make_place
@@ -19,8 +29,11 @@ from tailrace.clock import SteppedClock
 from tailrace.folder import DataFolder
 from tailrace.hours import HOUR_MICROS
 from tailrace.ids import SystemIds
+from tailrace.process.person import NO_DEVICE, NO_PLACE, device_set, place_set
+from tailrace.process.sets import Sets
 from tailrace.state.insertions import DAY_MICROS
 from tailrace.state.processing import FIRST_AMPLITUDE_ID, ProcessingStore
+from tailrace.upload import UploadEvent
 
 FEW = 1_000_000
 MANY = 10_000_000
@@ -95,9 +108,28 @@ def _fill(database: Path, place: Place, users: int) -> None:
         store.close()
 
 
+def _fields() -> list[tuple[str | None, ...]]:
+    """Return what the last event of a user left, by the user's number within `PROFILES`."""
+    devices, places = Sets(NO_DEVICE), Sets(NO_PLACE)
+    events = [
+        msgspec.convert({"event_type": "", **profile_of(number)}, UploadEvent)
+        for number in range(PROFILES)
+    ]
+    return [
+        (
+            devices.text_of(device_set(event)),
+            places.text_of(place_set(event)),
+            event.language,
+            event.app_version,
+        )
+        for event in events
+    ]
+
+
 def _insert(connection: sqlite3.Connection, place: Place, users: int) -> None:
     """Insert in the order of each table's key: any other takes many times as long."""
     organization, first = place.organization, FIRST_AMPLITUDE_ID
+    fields = _fields()
     connection.execute("CREATE TEMP TABLE made (device_id, number)")
     devices = ((device_of(number), number) for number in range(users))
     connection.executemany("INSERT INTO made VALUES (?, ?)", devices)
@@ -118,8 +150,19 @@ def _insert(connection: sqlite3.Connection, place: Place, users: int) -> None:
         ((number + first, organization, user_of(number)) for number in range(users)),
     )
     connection.executemany(
-        "INSERT INTO person VALUES (?, ?, ?, '5.0.1', NULL)",
-        ((place.project, number + first, _FIRST_SEEN_MICROS) for number in range(users)),
+        "INSERT INTO person VALUES (?, ?, ?, '5.0.1', NULL, ?, ?, ?, ?, NULL)",
+        (
+            (number + first, place.project, _FIRST_SEEN_MICROS, *fields[number % PROFILES])
+            for number in range(users)
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO user_property VALUES (?, ?, ?)",
+        (
+            (number + first, place.project, msgspec.json.encode(properties_of(number)))
+            for number in range(users)
+            if properties_of(number)
+        ),
     )
     connection.execute("DROP TABLE made")
     connection.execute("DROP TABLE named")

@@ -65,12 +65,15 @@ def table(report: Report) -> str:
         for one in report.figures
     ]
     medians = {one.name: one.median for one in report.figures}
-    bars = [bar for bar in report.bars if bar.figure in medians]
-    if bars:
+    if report.bars:
         lines += ["", f"{'bar':<62}{'measured':>12}{'bar':>12}"]
-    for bar in bars:
-        value = medians[bar.figure]
+    for bar in report.bars:
+        value = medians.get(bar.figure)
         limit = ("<= " if bar.most else ">= ") + _number(bar.limit)
+        if value is None:
+            # A bar that nothing is held against must not look like one that is met.
+            lines.append(f"{bar.figure:<62}{'-':>12}{limit:>12}  not measured")
+            continue
         word = "met" if is_met(bar, value) else "missed"
         lines.append(f"{bar.figure:<62}{_number(value):>12}{limit:>12}  {word} {bar.note}".rstrip())
     lines += ["", *report.remarks] if report.remarks else []

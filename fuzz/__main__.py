@@ -64,15 +64,18 @@ def hunt(name: str, seconds: int) -> Hunt:
         )
     told = done.stdout.decode("utf-8", "replace")
     (RESULTS / f"{name}.txt").write_text(told)
+    return outcome(name, told, done.returncode)
+
+
+def outcome(name: str, told: str, code: int) -> Hunt:
+    """Read what a hunt said; one that ran nothing, or saw no branch of tailrace, is a finding."""
     covered = [int(number) for number in _COVERED.findall(told)] or [0]
     ran = _RAN.search(told)
-    return Hunt(
-        name,
-        0 if ran is None else int(ran[1]),
-        covered[0],
-        max(covered),
-        None if done.returncode == 0 else _reason(told),
-    )
+    executions = 0 if ran is None else int(ran[1])
+    finding = None if code == 0 else _reason(told)
+    if finding is None and not (executions and max(covered)):
+        finding = f"nothing was hunted:\n{_reason(told)}"
+    return Hunt(name, executions, covered[0], max(covered), finding)
 
 
 def _reason(told: str) -> str:

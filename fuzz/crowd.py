@@ -193,7 +193,7 @@ def run(folder: Path, clients: int, big_bytes: int, kinds: tuple[Kind, ...] = KI
     stored = stored_names(DataFolder(place.path).log)
     problems = [
         *lies(stored, requests, [one for mine in small for one in mine]),
-        *_wrong_answers(requests, rush.answers),
+        *wrong_answers(requests, rush.answers),
     ]
     if sampler.peak >= MEMORY_BYTES_MAX:
         problems.append(f"{sampler.peak / MEBIBYTE:.0f} MiB of anonymous memory")
@@ -251,7 +251,7 @@ def lies(stored: Counter[str], requests: list[Request], small: list[SmallRequest
     return problems
 
 
-def _wrong_answers(requests: list[Request], answers: dict[str, dict[str, int]]) -> list[str]:
+def wrong_answers(requests: list[Request], answers: dict[str, dict[str, int]]) -> list[str]:
     problems = [
         f"{request.name} ({request.kind.name}) was answered {request.status}"
         for request in requests
@@ -259,6 +259,8 @@ def _wrong_answers(requests: list[Request], answers: dict[str, dict[str, int]]) 
     ]
     if not answers["small"].keys() <= {"200", KEYS_UNREAD}:
         problems.append(f"ordinary clients were answered {answers['small']}")
+    if not answers["small"].get("200"):
+        problems.append("no ordinary client was answered 200")
     if all(request.status != "200" for request in requests):
         problems.append("no big body at all was taken")
     return problems

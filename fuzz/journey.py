@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from fuzz.claims import NotJson, claim, same, strict_json
+from fuzz.people import People
 from tailrace.files import Files
 from tailrace.hours import Hour
 from tailrace.log.record import Entry, Record
@@ -22,11 +23,12 @@ from tailrace.process.chunks import Tally, open_hour
 from tailrace.process.dedupe import Dedupe
 from tailrace.process.enrich import derived_device_id
 from tailrace.process.event import Portion
+from tailrace.process.groups import Groups
 from tailrace.process.identity import Identity
-from tailrace.process.languages import language_name
 from tailrace.process.persons import Persons
 from tailrace.process.places import Places
 from tailrace.process.render import Line
+from tailrace.process.state import State
 from tailrace.state.insertions import Insertions
 from tailrace.state.processing import HourSettings, ProcessingStore
 
@@ -36,24 +38,7 @@ KEYS = [field.encode_name for field in msgspec.structs.fields(Line)]
 KEYS_COUNT = 49
 LENGTH_MAX = 1024
 DEPTH_MAX = 40
-TEXTS = {
-    "platform": "platform",
-    "os_name": "os_name",
-    "os_version": "os_version",
-    "device_brand": "device_brand",
-    "device_manufacturer": "device_manufacturer",
-    "device_model": "device_model",
-    "device_carrier": "carrier",
-    "country": "country",
-    "region": "region",
-    "city": "city",
-    "dma": "dma",
-    "$insert_id": "insert_id",
-}
-OPERATIONS = frozenset({
-    "$clearAll", "$unset", "$set", "$setOnce", "$add", "$append",
-    "$prepend", "$preInsert", "$postInsert", "$remove", "$delete",
-})  # fmt: skip
+STATE_BYTES_MAX = 8192
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHE_BYTES = 1_000_000
 
@@ -85,13 +70,15 @@ def check_accepted(record: Record, sent: list[dict[str, Any]]) -> None:
     claim(b"\r" not in lines, "a line holds a carriage return")
     texts = lines.split(b"\n")[:-1]
     claim(len(texts) == len(wanted), f"{len(texts)} lines of {len(wanted)} events")
-    for text, event in zip(texts, wanted, strict=True):
+    # Of a small record: what is remembered is cut where it is much, byte by byte as it was written.
+    shows_state = len(record.body) <= STATE_BYTES_MAX
+    for text, (event, people) in zip(texts, wanted, strict=True):
         try:
             line = strict_json(text)
         except NotJson as error:
             claim(False, f"a line is no strict JSON: {error}")
         claim(list(line) == KEYS and len(line) == KEYS_COUNT, "a line has other keys")
-        _check_line(line, event)
+        _check_line(line, event, people if shows_state else {})
 
 
 def process(record: Record) -> tuple[bytes, Tally, list[Any]]:
@@ -100,8 +87,11 @@ def process(record: Record) -> tuple[bytes, Tally, list[Any]]:
     connection = store.connection
     batch = Batch(
         Dedupe(Insertions(connection, store.keys_folder, Files(), epoch=1), b"k" * 16),
-        Identity(connection, 1, _CACHE_BYTES),
-        Persons(connection, _CACHE_BYTES),
+        State(
+            Identity(connection, 1, _CACHE_BYTES),
+            Persons(connection, _CACHE_BYTES),
+            Groups(connection, _CACHE_BYTES),
+        ),
         Places(Path("places"), None),
         b"k" * 16,
     )
@@ -120,9 +110,14 @@ def process(record: Record) -> tuple[bytes, Tally, list[Any]]:
     return lines, tally, held
 
 
-def expected(sent: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int, int]:
-    """Return the events that become lines, and how many are duplicates and identifies."""
-    wanted: list[dict[str, Any]] = []
+def expected(
+    sent: list[dict[str, Any]],
+) -> tuple[list[tuple[dict[str, Any], dict[str, Any]]], int, int]:
+    """Return the events that become lines, with what these say of people; and how many are
+    duplicates and identifies.
+    """
+    wanted: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    people = People()
     duplicates = identifies = 0
     seen: set[tuple[str, str]] = set()
     for event in sent:
@@ -135,11 +130,24 @@ def expected(sent: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int, int
                 duplicates += 1
                 continue
             seen.add((device or "", insert_id))
-        if event["event_type"] in ("$identify", "$groupidentify"):
+        line = people.take(0, canonical(event) | {"device_id": device, "user_id": user})
+        if line is None:
             identifies += 1
-            continue
-        wanted.append(event)
+        else:
+            wanted.append((event, line))
     return wanted, duplicates, identifies
+
+
+def canonical(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event as it is stored, but for its identifiers: strings cut, no empty ones."""
+    found = {
+        name: text_of(value) if isinstance(value, str) else value
+        for name, value in event.items()
+        if value is not None
+    }
+    for name in ("event_properties", "user_properties", "group_properties", "groups"):
+        found[name] = cut(event.get(name) or {})
+    return found
 
 
 def text_of(value: Any) -> str | None:
@@ -175,29 +183,29 @@ def depth_of(value: Any) -> int:
     return 0 if inner is None else 1 + max(map(depth_of, inner), default=0)
 
 
-def _check_line(line: dict[str, Any], event: dict[str, Any]) -> None:
-    for name in ("event_properties", "user_properties"):
-        claim(depth_of(line[name]) <= DEPTH_MAX, f"{name} are nested too deeply")
+def _check_line(line: dict[str, Any], event: dict[str, Any], people: dict[str, Any]) -> None:
+    """Check a line against its event, and against what the model says of people, if anything."""
+    claim(depth_of(line["event_properties"]) <= DEPTH_MAX, "event_properties nest too deeply")
     wanted: dict[str, Any] = {
         "event_type": event["event_type"][:LENGTH_MAX],
         "user_id": id_of(event.get("user_id")),
         "event_properties": cut(event.get("event_properties") or {}),
         "session_id": -1 if event.get("session_id") is None else int(event["session_id"]),
+        "$insert_id": text_of(event.get("insert_id")),
     }
-    properties = event.get("user_properties") or {}
-    wanted["user_properties"] = {
-        key: cut(value) for key, value in properties.items() if key not in OPERATIONS
-    }
+    for name, value in people.items():
+        if name not in ("amplitude_id", "first_event", "user_properties_updated"):
+            wanted[name] = value
+    for name in ("first_event", "user_properties_updated"):
+        if name in people:
+            claim((name in line["data"]) is people[name], f"data says {name} wrongly")
     device = id_of(event.get("device_id"))
-    wanted["language"] = language_name(text_of(event.get("language")) or "") or None
     if any(event.get(name) is not None for name in REVENUE):
         # What revenue fields become is laid over the properties that were sent.
         wanted["event_properties"] |= {
             name: value for name, value in line["event_properties"].items() if name in BECOMES
         }
     wanted["device_id"] = device or derived_device_id(wanted["user_id"])
-    for name, key in TEXTS.items():
-        wanted[name] = text_of(event.get(key))
     for name in ("location_lat", "location_lng"):
         given = event.get(name)
         wanted[name] = None if given is None else float(given)

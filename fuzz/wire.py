@@ -25,20 +25,22 @@ from tailrace.collect.limits import Limits
 # Small, and without the thread for large bodies, so that being done is seen from the loop alone.
 LIMITS = Limits(httpapi_bytes_max=4096, batch_bytes_max=65_536, events_max=4)
 # 431 is refused by the connection itself, before there is a request.
-ANSWERS = frozenset({200, 400, 405, 413, 415, 431})
+ANSWERS = frozenset({200, 400, 405, 413, 414, 415, 431})
 _PARTS_MAX = 6
 _WIRE_MAX = 100_000
 # Rounds of the loop without a step forward, after which nothing more will come.
 _QUIET_ROUNDS = 8
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n((?:[^\r\n:]+: [^\r\n]*\r\n)*)\r\n")
+_TEXT = re.compile(rb"^content-type: text/plain; charset=utf-8\r$", re.MULTILINE)
 _LENGTH = re.compile(rb"^content-length: (\d+)\r$", re.MULTILINE)
 # So that an input needs no bytes of an upload's own body.
 BODY = b'{"api_key":"k","events":[{"event_type":"a","user_id":"user-1"}]}'
 _SHORT = {b"@B": BODY, b"@N": b"%d" % len(BODY), b"@P": b"POST /2/httpapi HTTP/1.1\r\nhost: x\r\n"}
 
 
-# It warns of every request that is no HTTP.
-logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+# They warn of every request that is no HTTP, and of every form that is none.
+for _name in ("uvicorn.error", "python_multipart"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 def target(data: bytes) -> None:
@@ -79,6 +81,8 @@ def _statuses(received: bytes) -> list[int]:
         # Who asks with HEAD gets the head alone.
         if body.startswith(b"HTTP/1.1 ") or not body:
             until = head.end()
+        elif _TEXT.search(head[2]):
+            claim((body == b"success") == (head[1] == b"200"), "a text lies about success")
         else:
             try:
                 claim(strict_json(body)["code"] == int(head[1]), "code is not the status")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,7 +28,8 @@ from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.log.partitions import list_partitions
 from tailrace.log.stamping import CLOCK_ACCEPTED_FILE
-from tailrace.seal.names import manifest_key, marker_key, parse_file_name
+from tailrace.seal.merges import MergedId
+from tailrace.seal.names import manifest_key, marker_key
 from tailrace.seal.proof import CheckedManifest, check_chain
 from tailrace.state.delivery import OWED_STATES
 from tailrace.state.secrets import Secrets
@@ -155,7 +155,7 @@ def _check_destinations(service: Service, promises: Promises) -> None:
 def _check_delivered(service: Service) -> None:
     owed = [run for run in service.ledger.runs(states=OWED_STATES) if run.sealed]
     if owed:
-        raise Broken(f"{len(owed)} runs stay owed, such as {owed[0]}")
+        raise Broken(f"{len(owed)} runs stay owed: {owed[0].cause}, {owed[0]}")
     missing = service.ledger.check_derived()
     if missing:
         raise Broken(f"{missing} runs have no row")
@@ -168,6 +168,7 @@ class Line(msgspec.Struct, frozen=True):
     request: int
     hour: Hour
     uuid: str
+    amplitude_id: int
 
 
 class _Properties(msgspec.Struct):
@@ -178,9 +179,11 @@ class _Properties(msgspec.Struct):
 class _Exported(msgspec.Struct):
     event_properties: _Properties
     uuid: str
+    amplitude_id: int
 
 
 _decoder = msgspec.json.Decoder(_Exported)
+_merge_decoder = msgspec.json.Decoder(MergedId)
 
 
 class Proof:
@@ -197,25 +200,32 @@ class Proof:
         """Raise `Broken` or `Corrupt` unless every promise holds."""
         named: set[str] = set()
         lines: list[Line] = []
-        for project in self._account.projects:
-            for checked in self._chain(project):
+        merges: list[MergedId] = []
+        for scope in (*self._account.projects, -self._account.organization):
+            for checked in self._chain(scope):
                 hour = Hour.parse(checked.record.hour)
-                named.add(manifest_key(PREFIX, project, hour))
-                named.add(marker_key(PREFIX, project, hour))
+                named.add(manifest_key(PREFIX, scope, hour))
+                named.add(marker_key(PREFIX, scope, hour))
                 named.update(checked.keys)
-                in_files = [line for key in checked.keys for line in self._lines(key, checked)]
-                self._check_accepted(project, hour, checked)
-                lines += in_files
+                for key in checked.keys:
+                    raw = self._raw_lines(key, checked)
+                    if scope > 0:
+                        lines += (_line_of(line, hour) for line in raw)
+                    else:
+                        merges += map(_merge_decoder.decode, raw)
+                if scope > 0:
+                    self._check_accepted(scope, hour, checked)
         if named != self._objects.keys():
             raise Broken(f"no manifest goes with {sorted(self._objects.keys() ^ named)}")
         self._check_events(lines)
+        _check_persons(lines, merges)
 
-    def _chain(self, project: int) -> list[CheckedManifest]:
-        prefix = f"{PREFIX}_manifests/{project}/"
+    def _chain(self, scope: int) -> list[CheckedManifest]:
+        prefix = f"{PREFIX}_manifests/{scope}/"
         keys = [key for key in self._objects if key.startswith(prefix)]
         return check_chain(self._objects[key].body for key in sorted(keys, key=_hour_of))
 
-    def _lines(self, key: str, checked: CheckedManifest) -> Iterator[Line]:
+    def _raw_lines(self, key: str, checked: CheckedManifest) -> list[bytes]:
         body = self._objects[key].body
         name = key.rpartition("/")[2]
         file = next(file for file in checked.record.files if file.name == name)
@@ -223,11 +233,7 @@ class Proof:
         raw = reader.decompress(body)
         if not reader.eof or reader.unused_data or raw.count(b"\n") != file.lines:
             raise Broken(f"{key} is not one gzip member of {file.lines} lines")
-        hour = parse_file_name(name).hour
-        for line in raw.splitlines():
-            exported = _decoder.decode(line)
-            properties = exported.event_properties
-            yield Line(properties.number, properties.request, hour, exported.uuid)
+        return raw.splitlines()
 
     def _check_accepted(self, project: int, hour: Hour, checked: CheckedManifest) -> None:
         """Every answered request is in its hour's count, and no more than was sent."""
@@ -276,6 +282,29 @@ class Proof:
         unknown = counted.keys() - {e for sent in promises.sent.values() for e in sent.events}
         if unknown:
             raise Broken(f"nobody sent events {sorted(unknown)}")
+
+
+def _line_of(line: bytes, hour: Hour) -> Line:
+    exported = _decoder.decode(line)
+    properties = exported.event_properties
+    return Line(properties.number, properties.request, hour, exported.uuid, exported.amplitude_id)
+
+
+def _check_persons(lines: list[Line], merges: list[MergedId]) -> None:
+    """Once merged IDs are joined, two events of one person have one id, and no others have it."""
+    survivors = {merge.amplitude_id: merge.merged_amplitude_id for merge in merges}
+    if len(survivors) != len(merges):
+        raise Broken(f"ids are merged twice: {merges}")
+    told = {line.number for line in lines if line.number % 3 == 1}
+    ids: dict[str, int] = {}
+    for line in lines:
+        alone = line.number % 3 == 0 and line.number + 1 not in told
+        person = f"tablet-{line.number}" if alone else f"user-{line.number // 3 % 5}"
+        amplitude_id = survivors.get(line.amplitude_id, line.amplitude_id)
+        if ids.setdefault(person, amplitude_id) != amplitude_id:
+            raise Broken(f"{person} has the ids {ids[person]} and {amplitude_id}")
+    if len(set(ids.values())) != len(ids):
+        raise Broken(f"one id is of two persons: {ids}")
 
 
 def _hour_of(key: str) -> Hour:

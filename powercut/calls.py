@@ -1,7 +1,8 @@
 """System calls out of an strace log, in the order in which they ended.
 
 Two threads' calls overlap in the log; each call keeps the line on which it began, since a sync
-covers only what was written before it.
+covers only what was written before it. A `close` counts where it began: another thread may be given
+its descriptor before it has ended.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Call(msgspec.Struct, frozen=True):
 def read_calls(log: Path) -> Iterator[Call]:
     """Yield the calls of a log that succeeded; raise `ValueError` for a line it can't read."""
     begun: dict[str, tuple[int, str]] = {}
+    closing: set[str] = set()
     with log.open() as lines:
         for number, line in enumerate(lines):
             matched = _LINE.match(line.rstrip("\n"))
@@ -62,9 +64,18 @@ def read_calls(log: Path) -> Iterator[Call]:
                 continue
             began = number
             if text.endswith(_UNFINISHED):
-                begun[process] = (number, text.removesuffix(_UNFINISHED))
+                start = text.removesuffix(_UNFINISHED)
+                if start.startswith("close("):
+                    closing.add(process)
+                    # Whatever it returns, the descriptor is free.
+                    yield Call(process, "close", (start[len("close(") :],), 0, number, number)
+                else:
+                    begun[process] = (number, start)
                 continue
             resumed = _RESUMED.match(text)
+            if resumed is not None and process in closing:
+                closing.remove(process)
+                continue
             if resumed is not None:
                 began, start = begun.pop(process)
                 text = start + resumed[2]

@@ -18,6 +18,7 @@ from powercut.disk import (
     File,
     Folder,
     Image,
+    Truncate,
     Write,
     apply_changes,
     apply_entries,
@@ -26,6 +27,8 @@ from powercut.disk import (
 # Files and folders with something unsynced that are lost, or kept, one at a time: the latest ones.
 # With all syncs in place rarely more than a handful is unsettled at once.
 SINGLES_MAX = 24
+# Of a file, the latest times that something was cut off it.
+TRUNCATIONS_MAX = 2
 # Cuts by chance at each step.
 RANDOM_CUTS = 4
 # The cut that takes all that is not durable.
@@ -62,8 +65,25 @@ def cuts(disk: Disk, chance: random.Random) -> Iterator[Cut]:
             for lost in range(max(0, len(node.pending) - SINGLES_MAX), len(node.pending) - 1):
                 came = node.pending[:lost] + node.pending[lost + 1 :]
                 yield Cut(f"all but entry {lost} of {number}", _with(disk, number, came))
+        else:
+            for place in _truncations(node):
+                before = Blob(apply_changes(node.durable.data, node.pending[:place]))
+                yield Cut(f"what was cut off {number} is back", _having(disk, number, before))
     for turn in range(RANDOM_CUTS):
         yield Cut(f"chance {turn}", _by_chance(disk, chance))
+
+
+def _truncations(file: File) -> list[int]:
+    """Return the last places in what is unsynced of a file at which something was cut off."""
+    places = [at for at, change in enumerate(file.pending) if isinstance(change, Truncate)]
+    return places[-TRUNCATIONS_MAX:]
+
+
+def _having(disk: Disk, one: int, blob: Blob) -> Image:
+    def content_of(number: int, file: File) -> Blob:
+        return blob if number == one else file.content
+
+    return disk.image(content_of, _entries)
 
 
 def _but(

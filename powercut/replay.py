@@ -257,7 +257,12 @@ class Replay:
         if site == self._without:
             # Still a step, so that the same chances follow.
             return f"no sync {opened.path}"
-        self.disk.nodes[opened.node].sync(self._pending_at.pop(call.ended)[opened.node])
+        covered = self._pending_at.pop(call.ended)[opened.node]
+        self.disk.nodes[opened.node].sync(covered)
+        # Another sync of it that is under way counted these changes, too.
+        for others in self._pending_at.values():
+            if opened.node in others:
+                others[opened.node] = max(0, others[opened.node] - covered)
         return f"sync {opened.path}"
 
     _do_fdatasync = _do_fsync

@@ -185,6 +185,7 @@ class Service:
                         prefix=PREFIX,
                         access_key_id="acme",
                         secret_encrypted=secrets.encrypt(SECRET),
+                        include_merged_ids=True,
                     )
                 )
         for found in self.destinations.list():
@@ -309,6 +310,17 @@ def _wait_for_merge(current: _Loop) -> None:
         wait([stored._merge.made])
 
 
+def _ids(number: int) -> dict[str, str]:
+    """Return who an event is of; of every three one is a new device's, the next tells whose."""
+    user = f"user-{number // 3 % 5}"
+    match number % 3:
+        case 0:
+            return {"device_id": f"tablet-{number // 3}"}
+        case 1:
+            return {"device_id": f"tablet-{number // 3}", "user_id": user}
+    return {"device_id": f"device-{number % 7}", "user_id": user}
+
+
 def record_of(promises: Promises, sent: Sent, now_micros: int) -> Record:
     """Return a request as a collector puts it into the log; the same events have the same names."""
     if promises.initialised is None:
@@ -316,8 +328,7 @@ def record_of(promises: Promises, sent: Sent, now_micros: int) -> Record:
     events = [
         {
             "event_type": "bought",
-            "device_id": f"device-{number % 7}",
-            "user_id": f"user-{number % 5}",
+            **_ids(number),
             "insert_id": f"insert-{number}",
             "event_properties": {
                 "number": number,

@@ -35,7 +35,14 @@ from powercut.outside import (
     Sent,
     encode_mark,
 )
-from powercut.service import SeededIds, Service, initialise, record_of, use_small_sizes
+from powercut.service import (
+    SEGMENT_BYTES,
+    SeededIds,
+    Service,
+    initialise,
+    record_of,
+    use_small_sizes,
+)
 from tailrace import killpoints
 from tailrace.clock import MICROS, SteppedClock
 from tailrace.errors import Transient
@@ -85,6 +92,12 @@ class Life:
     def kept(self, path: Path) -> None:
         """Note that a file was made durable."""
         self.mark(Kept(str(path.relative_to(self.folder.path)), path.read_bytes()))
+
+    def make_room(self, partition: int) -> None:
+        """Send requests until the next one finds room in a segment that has entries."""
+        self.send(partition, 1)
+        while _newest_segment(self, partition).stat().st_size >= SEGMENT_BYTES:
+            self.send(partition, 1)
 
     def restart_torn(self, partition: int) -> None:
         """Open a partition anew whose last write was torn, as one of a process that died is."""
@@ -204,6 +217,7 @@ def first_start(life: Life) -> None:
     life.send(1, 2, again=(0,))
     life.send(2, 2)
     life.work()
+    life.make_room(1)
     # The first request is whole in the file, and both are refused.
     with short_writes(lambda size: size - 20):
         life.send(1, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -48,6 +49,18 @@ def test_requirements_hold_everything_the_project_and_its_build_need() -> None:
     ]
 
     assert {_name(one) for one in wanted} <= _pinned().keys()
+
+
+def test_what_comes_from_npm_is_exact_hashed_and_names_no_registry() -> None:
+    folder = ROOT / "tests" / "contract" / "sdks"
+    asked = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    locked = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+
+    assert locked[""]["dependencies"] == asked
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in asked} == asked
+    for path, package in locked.items():
+        assert package.get("integrity", "").startswith("sha512-") == (path != "")
+    assert not re.search(r"://|\"resolved\"", json.dumps(locked))
 
 
 def test_what_is_asked_for_is_what_was_compiled() -> None:

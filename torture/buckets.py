@@ -20,6 +20,8 @@ from torture.service import Service
 
 ADD_TRIES_MAX = 20
 CHANGE_SECONDS = (1.0, 4.0)
+# What a run of some length sees of each.
+CHANGES = ("added", "removed", "paused", "gone on", "policy broken", "policy mended")
 
 
 class Owned(msgspec.Struct, frozen=True):
@@ -41,7 +43,7 @@ class Owners:
         self._service = service
         self._server = server
         self._chance = random.Random(f"{seed}-owners")
-        self._organizations = organizations
+        self.organizations = organizations
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._change_on, name="owners", daemon=True)
         self._secret = service.folder / "secret"
@@ -64,7 +66,7 @@ class Owners:
 
     def _begin(self) -> None:
         """Give each project its main destination, and some one whose policy breaks now and then."""
-        for project, organization in self._organizations.items():
+        for project, organization in self.organizations.items():
             owned = Owned(project, self.buckets[organization], f"main/{project}/", main=True)
             self._add(owned)
             # "Today" may have begun only after the first events.
@@ -72,7 +74,7 @@ class Owners:
                 found = self._find(owned)
                 assert found is not None
                 destinations.set_interval(found.id, self._service.first_hour(), None)
-        firsts = {number: project for project, number in reversed(self._organizations.items())}
+        firsts = {number: project for project, number in reversed(self.organizations.items())}
         for organization, project in firsts.items():
             self._add(Owned(project, self._fickle[organization], "", main=False))
 
@@ -111,8 +113,8 @@ class Owners:
                 # As many copies as this machine can deliver beside the rest.
                 return
         self._copies += 1
-        project = self._chance.choice(list(self._organizations))
-        bucket = self.buckets[self._organizations[project]]
+        project = self._chance.choice(list(self.organizations))
+        bucket = self.buckets[self.organizations[project]]
         self._add(Owned(project, bucket, f"copy-{self._copies}/", main=False))
         self._count("added")
 

@@ -74,7 +74,7 @@ DEFECTS = (
             (
                 "process/checkpoint.py",
                 '            self._store.set_meta("next_amplitude_id", '
-                "identity.next_amplitude_id)\n",
+                "state.identity.next_amplitude_id)\n",
                 "",
             ),
         ),

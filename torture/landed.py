@@ -14,6 +14,7 @@ from tailrace.demo.seaweed import Seaweed
 from tailrace.errors import Corrupt
 from tailrace.hours import Hour
 from tailrace.seal.manifest import SealRecord
+from tailrace.seal.merges import MergedId
 from tailrace.seal.names import MANIFEST_FOLDER, marker_key, parse_file_name
 from tailrace.seal.proof import CheckedManifest, check_chain, check_manifest
 
@@ -49,7 +50,15 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     hour: Hour
 
 
+class FoundMerge(msgspec.Struct, frozen=True, gc=False):
+    """A merged ID, and the hour of the file that it is in."""
+
+    merge: MergedId
+    hour: Hour
+
+
 _decode_line = msgspec.json.Decoder(Line).decode
+_decode_merge = msgspec.json.Decoder(MergedId).decode
 
 
 class Copy:
@@ -126,7 +135,16 @@ class Copy:
                 yield f"the chain of {scope} begins after {chain[0].record.previous.hour}"
 
     def lines(self, scope: int) -> Iterator[Found]:
-        """Yield every line of a scope, with the hour of its file."""
+        """Yield every line of a project, with the hour of its file."""
+        for line, hour in self._lines(scope):
+            yield Found(_decode_line(line), hour)
+
+    def merged(self, organization: int) -> Iterator[FoundMerge]:
+        """Yield every merged ID of an organization, with the hour of its file."""
+        for line, hour in self._lines(-organization):
+            yield FoundMerge(_decode_merge(line), hour)
+
+    def _lines(self, scope: int) -> Iterator[tuple[bytes, Hour]]:
         for hour in self.scopes().get(scope, []):
             checked = self.manifests[scope, hour]
             for key, file in zip(checked.keys, checked.record.files, strict=True):
@@ -136,7 +154,7 @@ class Copy:
                 if len(lines) != file.lines:
                     raise Corrupt(f"{key} has {len(lines)} lines, not {file.lines}")
                 for line in lines:
-                    yield Found(_decode_line(line), hour)
+                    yield line, hour
 
     def records(self, scope: int) -> dict[Hour, SealRecord]:
         """Return a scope's seal records."""

@@ -16,6 +16,8 @@ from torture.service import Service, pause
 # The last index of a body; its insert ID is the attempt's own, so that a line tells of each
 # attempt that was stored, also of one that held nothing new.
 WITNESS = -1
+# So begin the devices that turn out to be a user's.
+TABLET = "tablet-"
 TIMEOUT_SECONDS = 10
 # Requests whose events may be sent once more: the newest ones.
 REMEMBERED = 200
@@ -36,8 +38,9 @@ class Load:
         self._stop = threading.Event()
         self._heavy = threading.Event()
         self.memory = Memory()
+        self.failures: list[str] = []
         self._threads = [
-            threading.Thread(target=self._send_on, args=(n, seed), name=f"client-{n}", daemon=True)
+            threading.Thread(target=self._client, args=(n, seed), name=f"client-{n}", daemon=True)
             for n in range(clients)
         ]
 
@@ -56,16 +59,26 @@ class Load:
         """Let one client send as much as fills a file of several parts."""
         self._heavy.set()
 
+    def _client(self, number: int, seed: int) -> None:
+        try:
+            self._send_on(number, seed)
+        except Exception as error:
+            # A client that ends in silence sends nothing more that could be lost.
+            self.failures.append(f"client {number} ended: {error!r}")
+
     def _send_on(self, number: int, seed: int) -> None:
         client = _Client(number, random.Random(f"{seed}-{number}"), self._service, self.memory)
-        while not self._stop.is_set():
-            project = client.chance.choice(list(self._api_keys))
-            heavy = number == 0 and self._heavy.is_set()
-            if heavy:
-                self._heavy.clear()
-            client.send_something(project, self._api_keys[project], HEAVY_EVENTS if heavy else 0)
-            pause(client.chance.choice((0.0, 0.01, 0.05, 0.1)))
-        client.close()
+        try:
+            while not self._stop.is_set():
+                project = client.chance.choice(list(self._api_keys))
+                heavy = number == 0 and self._heavy.is_set()
+                if heavy:
+                    self._heavy.clear()
+                events = HEAVY_EVENTS if heavy else 0
+                client.send_something(project, self._api_keys[project], events)
+                pause(client.chance.choice((0.0, 0.01, 0.05, 0.1)))
+        finally:
+            client.close()
 
 
 class _Client:
@@ -187,8 +200,14 @@ class _Client:
         if sent.keyed:
             own = f"a{number}" if sent.index == WITNESS else str(sent.index)
             event["insert_id"] = f"{sent.client}-{sent.request}-{own}"
-        if (sent.request + sent.index) % 3:
-            event["user_id"] = f"user-{sent.client}-{sent.request % 5}"
+        user = f"user-{sent.client}-{sent.request % 5}"
+        if sent.request % 3 == 0 and sent.index in (0, 1) and not sent.identify:
+            # The second event tells whose device the first one came from.
+            event["device_id"] = f"{TABLET}{sent.client}-{sent.request}"
+            if sent.index == 1:
+                event["user_id"] = user
+        elif (sent.request + sent.index) % 3:
+            event["user_id"] = user
         else:
             event["device_id"] = f"device-{sent.client}-{sent.request % 7}"
         if sent.identify:

@@ -44,6 +44,8 @@ def prove_order(
         if one.bucket not in buckets or _PROBE in one.key:
             continue
         place = one.bucket, one.key
+        if not any(c.bucket == one.bucket and one.key.startswith(c.prefix) for c in copies):
+            yield f"s3://{one.bucket}/{one.key} is below no destination's prefix"
         if one.kind != "created" or place in created:
             yield f"s3://{one.bucket}/{one.key} was {one.kind} after it had been delivered"
         else:

@@ -22,6 +22,8 @@ from torture.load import WITNESS
 _Identity = tuple[int, int, int]
 _AttemptKey = tuple[int, int]
 
+# The answers after which an SDK sends again.
+LATER = (408, 429, 503)
 # Of each kind of fault so many are told; one defect makes thousands.
 TOLD_MAX = 5
 
@@ -38,6 +40,7 @@ class Sums(msgspec.Struct):
     exported: int = 0
     duplicates: int = 0
     identifies: int = 0
+    merges: int = 0
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -58,14 +61,13 @@ def prove_project(
     """Return every way in which a project's lines and counts are not what they have to be."""
     lines = list(found)
     known = {(a.client, a.number): a for a in attempts if a.project == project}
-    faults = _Faults()
+    faults = Faults()
     faults.tell(_wrong_places(project, lines))
     stored = _stored(lines, known, faults)
     faults.tell(_unkept(known.values(), stored))
     expected = _expected(stored.values())
     faults.tell(_wrong_lines(lines, expected, stored))
     faults.tell(_wrong_counts(project, records, lines, stored.values(), expected))
-    faults.tell(_wrong_persons(lines))
     _add_up(sums, known.values(), stored, records.values())
     return faults.told()
 
@@ -75,18 +77,22 @@ def millis_of(text: str) -> int:
     return to_micros(datetime.fromisoformat(text).replace(tzinfo=UTC)) // 1000
 
 
-class _Faults:
+class Faults:
+    """What was found wrong, by kind; of each kind the first few are told."""
+
     def __init__(self) -> None:
         self._told: dict[str, list[str]] = defaultdict(list)
         self._counts: Counter[str] = Counter()
 
     def tell(self, faults: Iterable[tuple[str, str]]) -> None:
+        """Take faults, each as its kind and what it is."""
         for kind, what in faults:
             self._counts[kind] += 1
             if len(self._told[kind]) < TOLD_MAX:
                 self._told[kind].append(what)
 
     def told(self) -> list[str]:
+        """Return a sentence for each kind."""
         return [
             f"{kind} ({self._counts[kind]}): {'; '.join(told)}" for kind, told in self._told.items()
         ]
@@ -106,7 +112,7 @@ def _wrong_places(project: int, lines: list[Found]) -> Iterator[tuple[str, str]]
 
 
 def _stored(
-    lines: list[Found], known: dict[_AttemptKey, Attempt], faults: _Faults
+    lines: list[Found], known: dict[_AttemptKey, Attempt], faults: Faults
 ) -> dict[_AttemptKey, Stored]:
     stored: dict[_AttemptKey, Stored] = {}
     for one in lines:
@@ -128,7 +134,10 @@ def _stored(
 def _unkept(
     attempts: Iterable[Attempt], stored: dict[_AttemptKey, Stored]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what was acknowledged and is missing, and what was refused and is there."""
+    """Yield what was acknowledged and is missing, what was refused and is there, or for good.
+
+    All that is sent is right, and an SDK throws away what is refused for good: so it is lost.
+    """
     for attempt in attempts:
         kept = stored.get((attempt.client, attempt.number))
         name = f"client {attempt.client} attempt {attempt.number}"
@@ -141,6 +150,8 @@ def _unkept(
             )
         elif attempt.status not in (None, 200) and kept is not None:
             yield "refused and stored", f"{name} was answered {attempt.status}"
+        elif attempt.status not in (None, 200, *LATER):
+            yield "refused for good", f"{name} was right and was answered {attempt.status}"
 
 
 def _expected(stored: Iterable[Stored]) -> dict[tuple[_Identity, int], list[Stored]]:
@@ -246,18 +257,6 @@ def _wrong_counts(
     wanted_all = surely.total() + sum(len({s.hour for s in expected[k]}) > 1 for k in identified)
     if counted_all != wanted_all:
         yield "identifies of all hours", f"{project}: {counted_all} instead of {wanted_all}"
-
-
-def _wrong_persons(lines: list[Found]) -> Iterator[tuple[str, str]]:
-    """Yield users and devices that a restart made another person of."""
-    ids: dict[tuple[str | None, str], int] = {}
-    for one in lines:
-        line = one.line
-        person = (line.user_id, "") if line.user_id else (None, line.device_id)
-        if ids.setdefault(person, line.amplitude_id) != line.amplitude_id:
-            yield "two amplitude ids of one person", f"{person}: {ids[person]}, {line.amplitude_id}"
-    if len(set(ids.values())) != len(ids):
-        yield "one amplitude id of two persons", f"{len(set(ids.values()))} of {len(ids)}"
 
 
 def _add_up(

@@ -25,6 +25,7 @@ def table(result: Result) -> str:
         f"{sums.unanswered} unanswered, of which {sums.unanswered_stored} were stored",
         f"events     {sums.accepted} accepted = {sums.exported} exported + {sums.duplicates} "
         f"duplicates + {sums.identifies} identifies",
+        f"           {sums.merges} merged IDs",
         f"buckets    {result.sealed_hours} complete hours in {result.objects} objects; "
         f"{result.unfinished_uploads} uploads in parts left unfinished",
         "owners     " + ", ".join(f"{n} {what}" for what, n in sorted(result.changes.items())),

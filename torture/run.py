@@ -24,12 +24,13 @@ from tailrace.ids import SystemIds
 from tailrace.seal.names import marker_key
 from tailrace.state.database import open_database
 from torture import inside
-from torture.buckets import Owners, covers
+from torture.buckets import CHANGES, Owners, covers
 from torture.journal import Journal
 from torture.killer import Killer, seconds_since
-from torture.landed import Copy, same_hours
+from torture.landed import Copy, Found, same_hours
 from torture.load import Load
 from torture.order import prove_order
+from torture.persons import prove_persons
 from torture.points import kill_points
 from torture.proof import Sums, prove_project
 from torture.service import ROLES, Service, pause
@@ -100,6 +101,20 @@ def torture(options: Options, tell: Callable[[str], None]) -> Result:
         return run.run()
 
 
+def undone(result: Result, kills: int) -> list[str]:
+    """Return what a long run was to do and did not: it proves nothing of that."""
+    wanted = [
+        *(f"killed at {point}" for point in result.never_killed),
+        *(f"killed {role} at random" for role in ROLES if not result.at_random.get(role)),
+        *(change for change in CHANGES if not result.changes.get(change)),
+        *(["restarted in order"] if not result.restarts else []),
+    ]
+    faults = [f"never: {', '.join(wanted)}"] if wanted else []
+    if result.kills < kills:
+        faults.append(f"only {result.kills} kills instead of {kills}")
+    return faults
+
+
 def end_on_a_signal() -> None:
     """Let SIGTERM do what Ctrl-C does: no process and no folder stays behind."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
@@ -132,7 +147,7 @@ class _Run:
         owners.start()
         self._tell("the service is up; the killing begins")
         until = time.monotonic() + options.seconds_max
-        killer.run(lambda: self._goes_on(killer, owners, until))
+        killer.run(lambda: self._goes_on(killer, load, owners, until))
         self._tell(f"{killer.kills()} kills; the owners come to an end")
         owners.stop()
         if self._options.births:
@@ -140,6 +155,7 @@ class _Run:
         self._tell("the last hour has to end, and all be delivered")
         last = self._come_to_rest(load, owners)
         self._faults += owners.failures
+        self._faults += load.failures
         self._faults += service.deaths_of_its_own()
         code = service.stop()
         if code != 0:
@@ -210,12 +226,12 @@ class _Run:
     def _is_up(self) -> bool:
         return {role for _, role in self._service.processes()} >= set(ROLES)
 
-    def _goes_on(self, killer: Killer, owners: Owners, until: float) -> bool:
+    def _goes_on(self, killer: Killer, load: Load, owners: Owners, until: float) -> bool:
         kills = killer.kills()
         if kills >= self._told + TOLD_KILLS:
             self._told = kills
             self._tell(f"{kills} kills, {self._service.hours_run():.1f} hours")
-        return not owners.failures and time.monotonic() < until
+        return not (owners.failures or load.failures) and time.monotonic() < until
 
     def _rare_points(self) -> None:
         """Kill the command whose points nothing else reaches."""
@@ -229,7 +245,10 @@ class _Run:
         if not self._service.wait_for(self._is_up, UP_SECONDS):
             self._faults.append("the service did not come up after the last kill")
         before = load.memory.acknowledged
-        self._service.wait_for(lambda: load.memory.acknowledged > before, UP_SECONDS)
+        if not self._service.wait_for(lambda: load.memory.acknowledged > before, UP_SECONDS):
+            self._faults.append(
+                f"no request was answered 200 in {UP_SECONDS} s after the last kill"
+            )
         load.stop()
         last = self._service.hour()
         self._service.wait_for(lambda: self._service.hour() > last, UP_SECONDS)
@@ -280,12 +299,20 @@ class _Run:
         faults += self._wrong_copies(copies, owners, last)
         attempts = load.memory.all()
         sums = Sums()
+        lines_of: dict[int, list[Found]] = {}
+        merged_in: dict[int, Copy] = {}
         for one in owners.owned:
             if one.main:
                 main = copies[one.bucket, one.prefix]
                 records = main.records(one.project)
-                lines = main.lines(one.project)
+                lines = list(main.lines(one.project))
                 faults += prove_project(one.project, lines, records, attempts, sums)
+                organization = owners.organizations[one.project]
+                lines_of.setdefault(organization, []).extend(lines)
+                merged_in[organization] = main
+        for organization, lines in lines_of.items():
+            merged = merged_in[organization].merged(organization)
+            faults += prove_persons(organization, lines, merged, sums)
         faults += prove_order(happenings, copies.values(), self._service.timeline)
         points = kill_points()
         reached = {point for _, point in self._service.counts(inside.REACHED)}
@@ -293,9 +320,7 @@ class _Run:
         killed = {point for _, point in at_points}
         never_reached = sorted(set(points) - reached)
         never_killed = sorted(set(points) - killed)
-        if self._options.long and never_killed:
-            faults.append(f"never killed at {', '.join(never_killed)}")
-        return Result(
+        result = Result(
             seed=self._options.seed,
             kills=killer.kills(),
             hours=self._service.hours_run(),
@@ -312,6 +337,9 @@ class _Run:
             unfinished_uploads=self._unfinished(owners),
             faults=faults,
         )
+        if self._options.long:
+            result.faults += undone(result, self._options.kills)
+        return result
 
     def _wrong_copies(
         self, copies: dict[tuple[str, str], Copy], owners: Owners, last: Hour

@@ -95,6 +95,8 @@ def measure(
                 _make_hours(made, seed, first, hours)
                 away_seconds = sampler.cpu_seconds()["exporter"]
                 owed = _runs(made)
+                if len(owed) < hours:
+                    raise RuntimeError(f"{hours:,} hours were to be owed, not {len(owed):,} runs.")
                 began = time.monotonic()
                 gate.open()
                 made.wait(lambda: _all_delivered(made), "all hours are delivered")

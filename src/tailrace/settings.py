@@ -94,6 +94,17 @@ class LogSettings(msgspec.Struct, frozen=True):
     ] = 72
 
 
+class ProcessSettings(msgspec.Struct, frozen=True):
+    """What the processor makes of events."""
+
+    property_updates_per_hour: Annotated[
+        int,
+        Meta(
+            ge=0, le=10**9, description="updates of a user's properties in an hour; 0: any number"
+        ),
+    ] = 0
+
+
 class SealSettings(msgspec.Struct, frozen=True):
     """The files of an hour."""
 
@@ -160,6 +171,7 @@ class Settings(msgspec.Struct, frozen=True):
     smtp: SmtpSettings = SmtpSettings()
     collect: CollectSettings = CollectSettings()
     log: LogSettings = LogSettings()
+    process: ProcessSettings = ProcessSettings()
     seal: SealSettings = SealSettings()
     archive: ArchiveSettings = ArchiveSettings()
     disk: DiskSettings = DiskSettings()

@@ -78,6 +78,9 @@ class UploadEvent(msgspec.Struct, gc=False):
     android_app_set_id: str | None = None
     library: str | None = None
     partner_id: str | None = None
+    # Only identifies have these two.
+    paying: str | bool | None = None
+    start_version: str | None = None
     plan: Plan | None = None
     ingestion_metadata: IngestionMetadata | None = None
 

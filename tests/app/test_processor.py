@@ -19,7 +19,7 @@ from tailrace.log.partitions import partition_folder
 from tailrace.log.record import Record
 from tailrace.log.writer import LogWriter
 from tailrace.ops.heartbeats import read_heartbeats
-from tailrace.settings import Settings
+from tailrace.settings import ProcessSettings, Settings
 
 HOUR = Hour.parse("2026-03-05T17")
 TOTAL_BYTES = 10**12
@@ -40,23 +40,23 @@ class Disk(Files):
 class Bench:
     """A loop, and a log to feed it with."""
 
-    def __init__(self, folder: DataFolder) -> None:
+    def __init__(self, folder: DataFolder, settings: Settings) -> None:
         self.disk = Disk()
         self.clock = SteppedClock(HOUR.start_micros)
         self._log_folder = partition_folder(folder.log, 1)
         folder.create(self.disk)
-        context = PartContext(folder, Settings(), "processor")
+        context = PartContext(folder, settings, "processor")
         context.files, context.clock = self.disk, self.clock
         self.room = _Room(context)
         self.loop = _Loop(context, self.room)
         self.loop.recover()
 
-    def collect(self) -> None:
+    def collect(self, event: bytes = b'{"event_type":"a","device_id":"device-1"}') -> None:
         async def append() -> None:
             writer = LogWriter.open(
                 self._log_folder, partition=1, clock=self.clock, files=Files(), known_end=0
             )
-            body = b'{"events":[{"event_type":"a","device_id":"device-1"}]}'
+            body = b'{"events":[%b]}' % event
             now = self.clock.now_micros()
             await writer.append(Record(100001, 300001, "/batch", now, None, "203.0.113.7", 1, body))
             writer.close()
@@ -77,7 +77,8 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(DataFolder(tmp_path / "data"))
+    settings = Settings(process=ProcessSettings(property_updates_per_hour=1))
+    bench = Bench(DataFolder(tmp_path / "data"), settings)
     yield bench
     bench.loop.close()
     bench.room.close()
@@ -139,3 +140,15 @@ def test_a_start_under_the_third_reserve_waits_and_writes_nothing(
     assert beats == [0, 1, 1]
     assert not folder.processing_database.exists()
     assert not (folder.path / "processing.lock").exists()
+
+
+def test_updates_beyond_the_setting_and_unknown_operations_are_counted(bench: Bench) -> None:
+    event = b'{"event_type":"%b","device_id":"device-1","user_properties":{%b}}'
+    bench.collect(event % (b"$identify", b'"$delete":{"a":"-"}'))
+    for _ in range(3):
+        bench.collect(event % (b"a", b'"a":1'))
+    while bench.loop.turn():
+        pass
+
+    counted = bench.loop.counters()
+    assert (counted["property_operations_ignored"], counted["property_updates_dropped"]) == (1, 3)

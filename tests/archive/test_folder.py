@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tailrace.archive.batch import OPEN_FILES_MAX
 from tailrace.archive.folder import PACK_HEADER, FolderArchive, pack_epoch, pack_name
-from tailrace.errors import Corrupt, NewerFormat
+from tailrace.errors import Corrupt, InUse, NewerFormat
 from tailrace.files import Files
 from tailrace.hours import Hour
 
@@ -213,3 +214,18 @@ def test_a_file_has_its_name_only_once_its_bytes_are_synced(tmp_path: Path) -> N
         batch.write(archive.file_path(1, HOUR, "a"), [b"a"])
         batch.write(archive.file_path(1, HOUR, "b"), [b"b"])
     assert steps == ["sync", "sync", "rename a", "rename b", f"folder {HOUR.date}"]
+
+
+def test_a_stalled_processor_takes_no_unfinished_file_from_the_next_one(tmp_path: Path) -> None:
+    def lost() -> AbstractContextManager[None]:
+        raise InUse("another processor took over")
+
+    archive = make(tmp_path)
+    path = archive.file_path(187520, HOUR, NAME)
+    with archive.new_files() as batch:
+        batch.write(path, [b"whole"])
+        # The one before wakes up when the file is written and has no name yet.
+        with pytest.raises(InUse), archive.new_files(lost) as stalled:
+            stalled.write(path, [b"other"])
+
+    assert path.read_bytes() == b"whole"

@@ -13,6 +13,12 @@ from typing import Any
 
 import pytest
 
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.ids import SystemIds
+from tailrace.state import processing_rows
+from tailrace.state.processing import ProcessingStore
+
 FINE, FAILED, WRONG_USE, NEEDS_OPERATOR = 0, 1, 2, 3
 
 Run = Callable[..., Any]
@@ -160,6 +166,36 @@ def test_an_unreachable_bucket_is_kept_as_being_set_up(run: Run, tmp_path: Path)
     stored = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("tailrace.sqlite*"))
     assert b"hidden-secret" not in stored
     assert "hidden-secret" not in done.out + done.err
+
+
+def test_what_a_destination_receives_is_changed_and_shown(run: Run, tmp_path: Path) -> None:
+    project = run("init", "--json").json()["project_id"]
+    secret = tmp_path / "secret"
+    secret.write_text("hidden-secret\n")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    run(
+        *("destination", "add", "amazon-s3", "--project", str(project), "--bucket", "acme"),
+        *("--region", "us-west-2", "--endpoint-url", f"http://127.0.0.1:{port}"),
+        *("--access-key-id", "AK", "--secret-access-key-file", str(secret)),
+    )
+    changed = run("destination", "change", "1", "--include", "merged-ids", "--json")
+    assert changed.json()["include"] == ["merged-ids"]
+    done = run("destination", "change", "1", "--include", "events, merged-ids")
+    assert done.out == "Destination 1 now receives events and merged-ids.\n"
+    assert run("destination", "list", "--json").json()[0]["include"] == ["events", "merged-ids"]
+    for words in (("1", "--include", "nothing"), ("7", "--include", "events")):
+        assert run("destination", "change", *words).code == WRONG_USE
+
+
+def test_merges_that_wait_are_in_the_status(run: Run, data: Path) -> None:
+    run("init")
+    hour = Hour.parse("2026-11-23T13")
+    store = ProcessingStore.open(DataFolder(data).processing_database, SystemIds())
+    with store.transaction() as connection:
+        processing_rows.write_merges(connection, [(9, 5, 100001, hour.number, 1, 1, 1)])
+    store.close()
+    assert "  2026-11-23T13 organization 100001: 1 merged IDs\n" in run("status").out
 
 
 def test_inspect_tells_sound_from_broken(run: Run, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ FIELDS = st.sampled_from([
     "user_id", "device_id", "time", "session_id", "event_id", "insert_id", "event_properties",
     "user_properties", "groups", "group_properties", "price", "quantity", "location_lat",
     "platform", "language", "ip", "plan", "ingestion_metadata", "$skip_user_properties_sync",
-    "app_version", "idfa", "unknown",
+    "app_version", "idfa", "paying", "start_version", "unknown",
 ])  # fmt: skip
 
 
@@ -100,6 +100,7 @@ GOOD_FIELDS: dict[str, st.SearchStrategy[str]] = {
     "groups": (GOOD_TEXTS | GOOD_TEXTS.map("[{}]".format)).map('{{"team":{}}}'.format),
     "plan": st.builds('{{"branch":{}}}'.format, GOOD_TEXTS),
     "$skip_user_properties_sync": st.sampled_from(["true", "false", "null"]),
+    "paying": GOOD_TEXTS | st.sampled_from(["true", "false", "null"]),
     "unknown": GOOD_VALUES,
 }
 

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
-from tailrace.collect.limits import Limits
+from tailrace.collect.bodies import Body
+from tailrace.collect.budget import Budget
+from tailrace.collect.limits import MEBIBYTE, Limits
+from tailrace.collect.patience import Patience
 from tailrace.log.record import Record
 
 GZIP = {"Content-Encoding": "gzip"}
@@ -68,6 +71,32 @@ def test_a_chunked_body_of_any_chunks_is_one_body(server: Any, body: bytes, size
     )
     assert packed.startswith(b"HTTP/1.1 200 ")
     assert server.records[-1].body == body
+
+
+def with_all_fields(packed: bytes) -> bytes:
+    """Return a gzip file with every field that its head may have: RFC 1952, section 2.3."""
+    text = packed[:3] + b"\x1e" + packed[4:10] + b"\3\0abc" + b"name\0" + b"comment\0"
+    return text + (zlib.crc32(text) & 0xFFFF).to_bytes(2, "little") + packed[10:]
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 25, 4096])
+@pytest.mark.parametrize("cut", [0, 40, 90])
+def test_a_gzip_head_with_all_fields_may_come_in_pieces(body: bytes, size: int, cut: int) -> None:
+    packed = b"".join(with_all_fields(gzip.compress(part)) for part in (body[:cut], body[cut:]))
+    pieces = [packed[at : at + size] for at in range(0, len(packed), size)]
+    budget = Budget(MEBIBYTE, 1.0)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    async def read() -> bytes:
+        encoding = {b"content-encoding": b"gzip"}
+        with budget.share() as share:
+            return await Body(receive, encoding, Limits(), Patience(1.0)).read(share, MEBIBYTE)
+
+    assert gzip.decompress(packed) == body
+    assert asyncio.run(read()) == body
+    assert budget.bytes_used == 0
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ known: dict[str, st.SearchStrategy[Any]] = {
     "platform": text | odd,
     "plan": st.fixed_dictionaries({}, optional={"branch": text, "versionId": text, "x": odd}) | odd,
     "$skip_user_properties_sync": st.booleans() | odd,
+    "paying": st.booleans() | text | odd,
     "insert_id": text,
     "no_known_key": odd,
 }

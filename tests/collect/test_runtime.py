@@ -8,7 +8,10 @@ import gc
 import json
 import socket
 import threading
+import time
+import weakref
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,63 @@ def test_a_request_in_flight_is_answered_when_the_collector_stops(
         socket.create_connection(served.address, timeout=1)
 
 
+@pytest.mark.parametrize(
+    ("behind", "answered"), [(0, 1), (2, 3)], ids=["alone", "others behind it"]
+)
+@pytest.mark.parametrize("rest", [b"", b"POST /batch", b"POST /batch HTTP/1.1\r\n\r\n"])
+def test_a_client_that_sends_no_more_gets_its_answers(
+    serve: Any, upload: Upload, behind: int, answered: int, rest: bytes
+) -> None:
+    async def append(record: Record) -> int:
+        await asyncio.sleep(0.05)  # the disk's time, in which the end of the sending is seen
+        return 7_000_000
+
+    served = serve(append=append)
+
+    answers = served.raw(request(upload()) * (1 + behind) + rest, half_close=True)
+
+    complete = answered + (rest.endswith(b"\r\n\r\n"))
+    assert answers.count(b"HTTP/1.1") == complete
+    assert answers.count(b"HTTP/1.1 200 ") == answered
+
+
+def test_a_client_that_sends_no_more_of_a_request_is_left(serve: Any, upload: Upload) -> None:
+    served = serve()
+
+    assert served.raw(request(upload())[:-1], half_close=True) == b""
+    assert served.records == []
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
+@pytest.mark.parametrize("cut", [0, 40, 500])
+@pytest.mark.parametrize("before", [0, 2])
+def test_the_offer_of_another_protocol_changes_nothing(
+    serve: Any, upload: Upload, protocol: bytes, cut: int, before: int
+) -> None:
+    served = serve()
+    plain = request(upload(more="x" * 1000))
+    offer = plain.replace(b"Host: x", b"Connection: Upgrade\r\nUPGRADE: %s\r\nHost: x" % protocol)
+    sent = plain * before + offer * 2 + plain
+
+    with socket.create_connection(served.address, timeout=5) as connection:
+        connection.sendall(sent[: len(sent) - cut])
+        time.sleep(0.02 if cut else 0)  # so that the rest comes in another read
+        connection.sendall(sent[len(sent) - cut :])
+        answers = b""
+        while answers.count(b"events_ingested") < before + 3:
+            answers += connection.recv(65_536)
+
+    assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"HTTP/1.1") == before + 3
+    assert {record.body for record in served.records} == {plain.partition(b"\r\n\r\n")[2]}
+
+
+def test_nothing_is_connected(server: Any) -> None:
+    for target, status in ((b"example:80", b"400"), (b"/batch", b"405")):
+        answer = server.raw(b"CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n" % target)
+
+        assert answer.split()[1] == status
+
+
 def test_idle_connections_do_not_hold_up_the_stop(serve: Any) -> None:
     served = serve()
     with socket.create_connection(served.address, timeout=20) as connection:
@@ -62,7 +122,7 @@ def test_idle_connections_do_not_hold_up_the_stop(serve: Any) -> None:
         assert connection.recv(1) == b""
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST /batch HTTP/1.1\r\nHost:"])
+@pytest.mark.parametrize("sent", [b"", b"POST /batch HTTP/1.1\r\nHost:", b"\r\n"])
 def test_a_head_that_does_not_come_ends_the_connection(
     serve: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
@@ -70,6 +130,20 @@ def test_a_head_that_does_not_come_ends_the_connection(
     served = serve()
 
     assert served.raw(sent) == b""
+
+
+def test_line_ends_behind_an_answer_keep_no_connection_open(
+    serve: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "HEAD_SECONDS", 0.05)
+    served = serve()
+    with socket.create_connection(served.address, timeout=5) as connection:
+        connection.sendall(request(upload()))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+        connection.sendall(b"\r\n")
+
+        assert connection.recv(1) == b""
 
 
 def test_a_head_without_end_is_refused(server: Any) -> None:
@@ -83,6 +157,48 @@ def test_a_head_without_end_is_refused(server: Any) -> None:
         answer = server.read_all(connection)
 
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("trailers", [b"x" * 65_536, b"a: b\r\n" * 10_000])
+def test_trailers_without_end_are_refused(server: Any, trailers: bytes) -> None:
+    with socket.create_connection(server.address, timeout=20) as connection:
+        connection.sendall(b"POST /batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"1\r\n{\r\n0\r\n")
+        # Far more than what the kernel takes on the way without the server reading it.
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            connection.sendall(trailers * 1000)
+        answer = server.read_all(connection)
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_long_body_in_short_chunks_is_no_head_without_end(server: Any, upload: Upload) -> None:
+    body = json.dumps(upload(more="x" * 70_000)).encode()
+    chunks = b"".join(b"1;e=xxxxx\r\n%c\r\n" % byte for byte in body) + b"0\r\na: b\r\n\r\n"
+
+    answer = server.raw(
+        b"POST /batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        chunks,
+    )
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_trailer_is_no_header(serve: Any, upload: Upload, parts: int) -> None:
+    served = serve(trusted_proxies=[ip_network("127.0.0.0/8")])
+    body = json.dumps(upload()).encode()
+    sent = (
+        b"POST /batch HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(body), body),
+        b"X-Forwarded-For: 198.51.100.1\r\nContent-Encoding: gzip\r\n\r\n",
+    )
+
+    answer = served.raw(*(sent if parts == 2 else [b"".join(sent)]))
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert [record.client_address for record in served.records] == ["192.0.2.1"]
 
 
 def test_more_connections_than_allowed_get_a_503_in_json(
@@ -161,6 +277,51 @@ def test_what_was_stored_is_answered_before_what_follows_it_is_refused(
     assert answers.count(b"HTTP/1.1") == 1
 
 
+def test_requests_without_number_on_a_connection_are_not_kept(serve: Any, upload: Upload) -> None:
+    asked, durable = threading.Event(), asyncio.Event()
+
+    async def append(record: Record) -> int:
+        asked.set()
+        await durable.wait()
+        return 7_000_000
+
+    served = serve(append=append)
+    with socket.create_connection(served.address, timeout=20) as connection:
+        connection.sendall(request(upload()))
+        assert asked.wait(10)
+        connection.settimeout(0.3)
+        with contextlib.suppress(OSError):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 300_000)
+        kept = [
+            len(found.pipeline)
+            for found in gc.get_objects()
+            if isinstance(found, HttpToolsProtocol) and found.transport is not None
+        ]
+        served.loop.call_soon_threadsafe(durable.set)
+        answers = served.read_all(connection)
+
+    assert max(kept) <= runtime.PIPELINED_MAX
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answers
+    assert answers.count(b"HTTP/1.1") == 1
+
+
+def test_requests_one_behind_the_other_are_answered_as_they_are_read(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each read ends in the middle of another head, and holds more than one may have.
+    monkeypatch.setattr(runtime, "HEAD_BYTES_MAX", 60)
+    monkeypatch.setattr(runtime._SmallReads, "_large", memoryview(bytearray(64)))
+    served = serve()
+
+    answers = served.raw(
+        b"OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+        + b"OPTIONS / HTTP/1.1\r\nConnection: close\r\n\r\n"
+    )
+
+    assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"HTTP/1.1") == 501
+
+
 def test_a_refusal_drops_what_waits_behind_a_request_that_is_stored(
     server: Any, upload: Upload
 ) -> None:
@@ -170,3 +331,30 @@ def test_a_refusal_drops_what_waits_behind_a_request_that_is_stored(
 
     assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"HTTP/1.1") == 1
     assert len(server.records) == stored + 1
+
+
+def test_a_connection_that_ended_leaves_nothing_to_the_collector_of_cycles(
+    server: Any, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # That collector runs seldom, and a body may have 20 MB.
+    made: list[weakref.ref[object]] = []
+
+    class Connection(runtime._Connection):
+        def on_headers_complete(self) -> None:
+            super().on_headers_complete()
+            made.extend((weakref.ref(self), weakref.ref(self.cycle)))
+
+    monkeypatch.setattr(runtime, "_Connection", Connection)
+    gc.disable()
+    try:
+        for body in (request(upload()), request(upload(api_key="unknown")), request(upload())[:-9]):
+            server.raw(body, half_close=True)
+        # The server has closed them a moment after it sent its last byte.
+        until = time.monotonic() + 10
+        while any(one() is not None for one in made) and time.monotonic() < until:
+            time.sleep(0.01)
+        left = [one() for one in made if one() is not None]
+    finally:
+        gc.enable()
+    assert len(made) == 6
+    assert left == []

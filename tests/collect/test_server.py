@@ -188,7 +188,6 @@ GARBAGE: list[tuple[str, bytes, str]] = [
     ("Infinity", b'{"a":[-Infinity]}', "Infinity"),
     ("out of range", b'{"a":1e400}', "1e400"),
     ("long integer", b'{"a":' + b"9" * 5000 + b"}", "out of range"),
-    ("lone surrogate", b'{"a":"\\ud800"}', "surrogate"),
     ("lone surrogate in a key", b'{"\\udfff":1}', "surrogate"),
     ("repeated key", b'{"a":1,"b":2,"a":1}', 'repeats the key "a"'),
     ("repeated nested key", b'{"x":[{"q":{"a":1,"a":2}}]}', 'repeats the key "a"'),
@@ -201,12 +200,15 @@ GARBAGE: list[tuple[str, bytes, str]] = [
 ]
 
 
-# A key that is ignored may be as deep as can be read.
+# A key that is ignored may be as deep as can be read, and no text in it is mended.
 FIELDS_OF_GARBAGE = [
-    (field, value, said)
-    for field in (b"event_properties", b"user_properties", b"group_properties", b"no_known_key")
-    for _, value, said in GARBAGE
-    if field != b"no_known_key" or "deeper than 40" not in said
+    (b"no_known_key", b'{"a":"\\ud800"}', "surrogate"),
+    *(
+        (field, value, said)
+        for field in (b"event_properties", b"user_properties", b"group_properties", b"no_known_key")
+        for _, value, said in GARBAGE
+        if field != b"no_known_key" or "deeper than 40" not in said
+    ),
 ]
 
 
@@ -257,6 +259,16 @@ ACCEPTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         "long nested text is cut",
         {"event_properties": {"a": [{"b": "x" * 1025}]}},
         {"event_properties": {"a": [{"b": "x" * 1024}]}},
+    ),
+    (
+        "half of a pair in a property",
+        {"event_properties": {"a": ["cut \ud83d", {"b": "\udeb2 \ud83d\udeb2"}]}},
+        {"event_properties": {"a": ["cut \ufffd", {"b": "\ufffd \U0001f6b2"}]}},
+    ),
+    (
+        "half of a pair in a user property",
+        {"user_properties": {"$set": {"a": "\ud83d"}}},
+        {"user_properties": {"$set": {"a": "\ufffd"}}},
     ),
     ("a group's number", {"groups": {"team": [7, "x"]}}, {"groups": {"team": ["7", "x"]}}),
     ("a huge number", {"event_properties": {"a": 10**300}}, {"event_properties": {"a": 10**300}}),
@@ -309,7 +321,7 @@ def test_2000_events_pass_and_2001_are_too_many(server: Any, upload: Upload) -> 
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
-@pytest.mark.parametrize("path", ["/", "/2/httpapi/", "/batch/x", "/%00", "/2/httpapi%2f"])
+@pytest.mark.parametrize("path", ["/usermap/", "/2/httpapi/", "/batch/x", "/%00", "/2/httpapi%2f"])
 def test_an_unknown_path_is_a_400_for_every_method(server: Any, method: str, path: str) -> None:
     reply = server.request(method, path, b"{}")
 

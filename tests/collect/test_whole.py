@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tailrace.collect.limits import Limits
 from tailrace.collect.rates import Rate, Rates
@@ -232,3 +235,43 @@ def test_a_whole_request_whose_client_left_stays_stored_and_frees_its_bytes(
     assert served.bytes_in_flight == 0
     assert served.counters.events_accepted == 1
     assert served.post(b"{").status == 400
+
+
+def test_whole_requests_wait_while_their_client_reads_no_answers(
+    serve: Any, upload: Upload
+) -> None:
+    served = serve()
+    request = in_one_piece(json.dumps(upload()).encode())
+
+    def in_line(connection: HttpToolsProtocol) -> int:
+        return len(connection.pipeline)
+
+    def call(step: Callable[[Any], Any]) -> Any:
+        async def of_connection() -> Any:
+            return [
+                step(found)
+                for found in gc.get_objects()
+                if isinstance(found, HttpToolsProtocol) and found.client == here
+            ]
+
+        return asyncio.run_coroutine_threadsafe(of_connection(), served.loop).result(10)[0]
+
+    with socket.create_connection(served.address, timeout=20) as connection:
+        here = connection.getsockname()
+        connection.sendall(request)
+        connection.recv(65_536)
+        # What the transport says when the kernel takes no more of the answers.
+        call(HttpToolsProtocol.pause_writing)
+        for number in (1, 2):
+            connection.sendall(request)
+            until = time.monotonic() + 10
+            while served.counters.requests.total() + call(in_line) <= number:
+                assert time.monotonic() < until
+        begun = served.counters.requests.total() - 1
+        call(HttpToolsProtocol.resume_writing)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200 ") < 2:
+            answers += connection.recv(65_536)
+
+    assert begun == 1
+    assert len(served.records) == 3

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import http.client
 import json
 import os
 import socket
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tailrace.accounts.projects import add_organization, add_project
@@ -21,11 +24,11 @@ from tailrace.app import collector
 from tailrace.app.listening import Address, bind
 from tailrace.app.part import PartContext
 from tailrace.archive.folder import FolderArchive
-from tailrace.clock import Clock, SystemClock
+from tailrace.clock import Clock, SteppedClock, SystemClock
 from tailrace.demo.surroundings import clean
 from tailrace.files import Files
 from tailrace.folder import DataFolder
-from tailrace.hours import Hour
+from tailrace.hours import HOUR_MICROS, Hour
 from tailrace.ids import SystemIds
 from tailrace.log.reader import LogReader
 from tailrace.log.record import Entry, Position
@@ -36,14 +39,27 @@ from tailrace.settings import DiskSettings, Settings
 from tailrace.state.database import open_database
 from tailrace.state.ledger import Ledger
 from tailrace.state.processing import HourSettings, ProcessingStore
+from tests.contract.table import PROPERTY, Row, text
+from tests.contract.wire import Wire
 
 WAIT_SECONDS = 60.0
+TURN_SECONDS = 0.05
+TURNS_MAX = 600
 # The tests' machine may have a full disk; what the service does then is tested elsewhere.
 NO_RESERVES = DiskSettings(
     first_percent=0,
     first_bytes=0,
     second_percent=0,
     second_bytes=0,
+    third_percent=0,
+    third_bytes=0,
+)
+# No disk has so much, so the second reserve is always touched.
+ALWAYS_FULL = DiskSettings(
+    first_percent=100,
+    first_bytes=2**60,
+    second_percent=100,
+    second_bytes=2**60,
     third_percent=0,
     third_bytes=0,
 )
@@ -57,6 +73,31 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in kept.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def tabulate(record_property: Callable[[str, object], None]) -> Callable[[Row], None]:
+    """Check a row and put it into the table that is printed in the end."""
+
+    def keep(row: Row) -> None:
+        row.check()
+        record_property(PROPERTY, msgspec.to_builtins(row))
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table; with workers only where this folder was asked for by its name."""
+    rows = [
+        msgspec.convert(value, Row)
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == PROPERTY
+    ]
+    if rows:
+        terminalreporter.write_sep("-", "sent, acknowledged, exported")
+        for line in text(rows):
+            terminalreporter.write_line(line)
 
 
 def pytest_sessionfinish() -> None:
@@ -106,6 +147,13 @@ class Processed:
         self._closer.finish()
 
 
+class SealedLines(msgspec.Struct, frozen=True):
+    """The lines of a sealed hour's files, and its seal record."""
+
+    lines: list[dict[str, Any]]
+    record: dict[str, Any]
+
+
 class Installation:
     """One data folder with one project; its collector runs in a thread from `serve` to `stop`."""
 
@@ -148,20 +196,47 @@ class Installation:
             self._thread = None
         assert self._failures == []
 
+    def refuse_all(self) -> None:
+        """Start the collector again, on a disk that is nearly full for it: all uploads get 503."""
+        self._restart(ALWAYS_FULL)
+
+    def take_again(self) -> None:
+        """Start the collector again, with room."""
+        self._restart(NO_RESERVES)
+
+    def _restart(self, disk: DiskSettings) -> None:
+        self.stop()
+        self.settings = msgspec.structs.replace(self.settings, disk=disk)
+        self.serve()
+
+    def let_pass(self, micros: int) -> None:
+        """Let time pass, and wait until keys are read again: old ones are not believed."""
+        assert isinstance(self.clock, SteppedClock)
+        self.clock.advance(micros)
+        for _ in range(TURNS_MAX):
+            # Without events this is a 400, once the keys are there.
+            if self._post(b'{"api_key":""}')["code"] != 503:
+                return
+            time.sleep(TURN_SECONDS)
+        pytest.fail("the collector did not read its keys again")
+
     def close(self) -> None:
         self.stop()
         self.engine.dispose()
 
     def post(self, *events: Mapping[str, Any]) -> dict[str, Any]:
         """Send events as one request and return the answer, which must be a 200."""
-        body = json.dumps({"api_key": self.api_key, "events": events}).encode()
+        answer = self._post(json.dumps({"api_key": self.api_key, "events": events}).encode())
+        assert answer["code"] == 200, answer
+        return answer
+
+    def _post(self, body: bytes) -> dict[str, Any]:
         connection = http.client.HTTPConnection(*self.address, timeout=WAIT_SECONDS)
         try:
             connection.request("POST", "/2/httpapi", body)
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
         finally:
             connection.close()
-        assert answer["code"] == 200, answer
         return answer
 
     @contextmanager
@@ -198,6 +273,22 @@ class Installation:
             store.close()
             reader.close()
 
+    def end_hour(self, hour: Hour) -> SealedLines:
+        """Let time pass to the next hour, and return what was sealed of this one."""
+        assert isinstance(self.clock, SteppedClock)
+        # Keys that were read an hour ago are not believed, so the collector starts again.
+        self.stop()
+        self.clock.advance(HOUR_MICROS)
+        self.serve()
+        self.post({"event_type": "In The Next Hour", "device_id": "device-of-the-next-hour"})
+        with self.processed() as processed:
+            processed.seal()
+        sealed = self.ledger.sealed_hour(self.project, hour)
+        assert sealed is not None
+        raws = (gzip.decompress(path.read_bytes()) for path in self.files(hour))
+        lines = [json.loads(line) for raw in raws for line in raw.splitlines()]
+        return SealedLines(lines, json.loads(sealed.record))
+
     def files(self, hour: Hour) -> list[Path]:
         """Return the sealed files of an hour, in their order."""
         sealed = self.ledger.sealed_hour(self.project, hour)
@@ -232,3 +323,20 @@ def install(new_installation: Install, tmp_path: Path) -> Iterator[Install]:
     yield start
     for installation in made:
         installation.close()
+
+
+Connect = Callable[..., Wire]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Put a network in front of an installation."""
+    made: list[Wire] = []
+
+    def start(installation: Installation, path: str = "/2/httpapi") -> Wire:
+        made.append(Wire(lambda: installation.address, path))
+        return made[-1]
+
+    yield start
+    for wire in made:
+        wire.close()

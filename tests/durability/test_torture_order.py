@@ -87,6 +87,7 @@ def test_files_may_come_early_and_a_probe_may_go() -> None:
         ([created(FILES[0], sha256="ef"), *RIGHT[1:]], "came as something else"),
         ([created(FILES[0], size=99), *RIGHT[1:]], "came as something else"),
         (RIGHT[1:], "#1.json.gz is not in the server's journal"),
+        ([*RIGHT, created("elsewhere/1#1.json.gz")], "is below no destination's prefix"),
     ],
 )
 def test_what_came_early_or_was_changed_is_told(happenings: list[Happening], told: str) -> None:

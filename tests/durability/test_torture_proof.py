@@ -10,9 +10,11 @@ import pytest
 from tailrace.hours import HOUR_MICROS, Hour
 from tailrace.process.times import millis_text
 from tailrace.seal.manifest import EVENTS_SCHEMA, SealRecord
+from tailrace.seal.merges import MergedId
 from torture.attempts import Attempt, Sent
-from torture.landed import Found, Line, Properties
-from torture.load import WITNESS
+from torture.landed import Found, FoundMerge, Line, Properties
+from torture.load import TABLET, WITNESS
+from torture.persons import prove_persons
 from torture.proof import Sums, prove_project
 
 PROJECT = 300001
@@ -166,6 +168,19 @@ def test_a_refused_request_must_not_be_stored() -> None:
     assert "refused and stored" in fault
 
 
+@pytest.mark.parametrize("status", [400, 404, 413])
+def test_a_right_request_must_not_be_refused_for_good(status: int) -> None:
+    refused, repeated = attempt(1, 10, status=status), attempt(2, 20)
+    (fault,) = prove(*exported([repeated]), [refused, repeated])
+    assert "refused for good" in fault
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+def test_a_request_may_be_put_off(status: int) -> None:
+    refused, repeated = attempt(1, 10, status=status), attempt(2, 20)
+    assert prove(*exported([repeated]), [refused, repeated]) == []
+
+
 def test_a_repeat_must_not_take_the_place_of_an_acknowledged_first() -> None:
     first, repeat = attempt(1, 10), attempt(2, 20)
     faults = prove(*exported([repeat, first]), [first, repeat])
@@ -185,3 +200,48 @@ def test_an_hour_that_was_never_sealed_is_told() -> None:
     stored = [attempt(1, 10)]
     lines, _ = exported(stored)
     assert any("hour without a manifest" in fault for fault in prove(lines, {}, stored))
+
+
+def of_person(amplitude_id: int, device: str, user: str | None) -> Found:
+    line = Line(PROJECT, amplitude_id, device, Properties(0, 1, 0, 1), "", user, "uuid")
+    return Found(line, FIRST)
+
+
+# Two tablets of one user, one of them known before the user was, and one that is nobody's.
+PERSONS = [
+    of_person(1, TABLET + "1", None),
+    of_person(1, TABLET + "1", "user-1"),
+    of_person(2, TABLET + "2", None),
+    of_person(1, TABLET + "2", "user-1"),
+    of_person(3, TABLET + "3", None),
+    of_person(4, "device-1", None),
+    of_person(5, "", "user-2"),
+]
+AT = FIRST.start_micros // 1000
+
+
+def merge(loser: int, survivor: int, *, scope: int = -1, at: int = AT) -> FoundMerge:
+    return FoundMerge(MergedId(scope, at, at, loser, survivor), FIRST)
+
+
+def test_merged_ids_that_make_one_id_of_each_person_are_proven() -> None:
+    sums = Sums()
+    assert prove_persons(1, PERSONS, [merge(2, 1)], sums) == []
+    assert sums.merges == 1
+
+
+@pytest.mark.parametrize(
+    ("merges", "told"),
+    [
+        ([], "two amplitude ids of one person"),
+        ([merge(2, 3)], "two amplitude ids of one person"),
+        ([merge(2, 1), merge(3, 1)], "one amplitude id of two persons"),
+        ([merge(2, 1), merge(2, 1)], "id merged twice"),
+        ([merge(2, 1), merge(1, 5)], "others were merged into it"),
+        ([merge(2, 1, scope=-2)], "merge of another organization"),
+        ([merge(2, 1, at=AT + LATER)], "merge in another hour"),
+    ],
+)
+def test_merged_ids_that_are_missing_or_wrong_are_told(merges: list[FoundMerge], told: str) -> None:
+    faults = prove_persons(1, PERSONS, merges, Sums())
+    assert any(told in fault for fault in faults), faults

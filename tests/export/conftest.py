@@ -168,10 +168,10 @@ class World:
         given = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
         capabilities = changes.pop("capabilities", given)
         new = NewDestination(
-            project=self.project,
+            project=changes.pop("project", self.project),
             bucket=bucket,
             region=seaweed.REGION,
-            prefix=PREFIX,
+            prefix=changes.pop("prefix", PREFIX),
             endpoint_url=changes.pop("endpoint_url", self._server.endpoint_url),
             access_key_id=self._server.exporter.access_key_id,
             secret_encrypted=self._server.exporter.secret_access_key.encode(),

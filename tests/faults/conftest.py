@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.process import checkpoint, chunks, loop
+from tailrace.state import insertions
 
 MEMORY = Path("/dev/shm")
 
@@ -27,8 +28,10 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _small_chunks_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def _sizes_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo what `shrink` sets, for the tests that the same process runs afterwards."""
     for module in (chunks, checkpoint, loop):
         size = vars(module)["SMALL_RAW_BYTES"]
         monkeypatch.setattr(module, "SMALL_RAW_BYTES", size)
+    for name in ("ROW_KEYS_MAX", "RUNS_PER_MERGE"):
+        monkeypatch.setattr(insertions, name, vars(insertions)[name])

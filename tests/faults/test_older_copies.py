@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from tailrace.clock import MICROS
-from tailrace.errors import NeedsOperator
+from tailrace.errors import Corrupt, NeedsOperator
 from tailrace.state.processing_view import ProcessingView
 from tests.faults.bucket import Bucket, prove
 from tests.faults.life import Life, shrink
@@ -26,6 +26,8 @@ LONG = os.environ.get("TAILRACE_LONG") == "1"
 AGED = ("log", "processing.sqlite", "tailrace.sqlite")
 PARTS = (*AGED, "packs", "archive")
 COMBINATIONS = [c for n in range(1, 6) for c in itertools.combinations(PARTS, n)]
+# Sorted runs of dedupe keys, which the processing database names: copied with it.
+KEYS = "processing-keys"
 SINCE = ("appended", "checkpoint", "early file", "sealed")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -64,11 +66,14 @@ class Seen(msgspec.Struct, frozen=True):
 @pytest.mark.parametrize("since", SINCE if LONG else ("sealed",))
 def test_older_parts_are_refused_harmless_or_shown(since: str, memory: Path) -> None:
     shrink()
-    life = make_copy(memory, since)
+    # The folder in memory is shared by all of this module.
+    source = memory / since.replace(" ", "-")
+    source.mkdir()
+    life = make_copy(source, since)
     for older in COMBINATIONS:
-        folder = memory / "mixed"
+        folder = source / "mixed"
         shutil.rmtree(folder, ignore_errors=True)
-        mixed = mix(memory, folder, older, life)
+        mixed = mix(source, folder, older, life)
         name = "+".join(older)
         if len(set(older) & set(AGED)) not in (0, len(AGED)):
             with pytest.raises(NeedsOperator, match="are of different age"):
@@ -80,6 +85,27 @@ def test_older_parts_are_refused_harmless_or_shown(since: str, memory: Path) -> 
         # A whole older folder knows nothing of what came later; that is what a backup is.
         if wanted == "nothing" and not set(older) >= set(AGED):
             assert seen.proven, name
+
+
+@pytest.mark.parametrize("left", ["older", "none"])
+def test_other_dedupe_keys_than_the_database_names_are_refused(left: str, memory: Path) -> None:
+    shrink()
+    source = memory / f"keys-{left}"
+    source.mkdir()
+    life = make_copy(source, "sealed")
+    assert [*(source / "data" / KEYS).iterdir()] != []
+    mixed = mix(source, source / "mixed", (KEYS,), life)
+    if left == "none":
+        shutil.rmtree(mixed.folder.path / KEYS)
+    before = mixed.bucket.objects()
+    mixed.start()
+    mixed.process()
+    mixed.deliver()
+    (failure,) = mixed.failures
+    assert isinstance(failure.error, Corrupt)
+    assert "Restore the data folder from a backup." in str(failure.error)
+    assert mixed.bucket.objects() == before
+    mixed.end()
 
 
 def make_copy(folder: Path, since: str) -> Life:
@@ -122,7 +148,8 @@ def mix(source: Path, folder: Path, older: tuple[str, ...], life: Life) -> Life:
     """Return a life on the newer folder with older parts, and on the bucket as it is."""
     shutil.copytree(source / "data", folder / "data")
     shutil.copytree(source / "bucket", folder / "bucket")
-    for part in older:
+    wanted = (*older, KEYS) if "processing.sqlite" in older else older
+    for part in wanted:
         for path in (folder / "data").glob(f"{part}*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path in (source / "old").glob(f"{part}*"):

@@ -44,6 +44,18 @@ def test_what_is_answered_200_and_not_in_the_log_once_is_a_problem() -> None:
     ]
 
 
+def test_a_crowd_that_shuts_out_everybody_is_a_problem() -> None:
+    shut_out = Request(0, KINDS[0], "k", 1000)
+    shut_out.status = "503"
+
+    assert crowd.wrong_answers([shut_out], {"small": {crowd.KEYS_UNREAD: 3}}) == [
+        "no ordinary client was answered 200",
+        "no big body at all was taken",
+    ]
+    shut_out.status = "500"
+    assert "was answered 500" in crowd.wrong_answers([shut_out], {"small": {"200": 1}})[0]
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_big_body_has_about_the_bytes_that_it_should(kind: Kind) -> None:
     size = sum(len(part) for part, _ in Request(1, kind, "k", 4_000_000).parts())

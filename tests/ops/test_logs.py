@@ -32,6 +32,7 @@ def test_every_line_is_json_with_the_parts_name_whoever_logs() -> None:
 structlog.get_logger().info("ours", number=1)
 logging.getLogger("asyncio").error("of a %s", "library")
 logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+logging.getLogger("python_multipart.multipart").warning("Look-back buffer error")
 def fail():
     raise ValueError("in a thread")
 thread = threading.Thread(target=fail, name="beats")

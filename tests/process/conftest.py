@@ -64,6 +64,7 @@ class Bench:
         self.files = Files()
         self.archive = FolderArchive(folder / "packs", folder / "archive", self.files)
         self.settings = HourSettings()
+        self.updates_max: int | None = None
         self.stamp = HOUR.start_micros
         self.start()
 
@@ -78,6 +79,7 @@ class Bench:
             self.files,
             lambda project: self.settings,
             self.folder / "processing.lock",
+            self.updates_max,
         )
         return self.processor
 

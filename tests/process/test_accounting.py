@@ -89,6 +89,8 @@ class Model:
             person = self._user[user]
             if now is not None and now not in self._named:
                 self.merges.append((now, person))
+                # What the loser did in a project, the survivor has done.
+                self._persons |= {(p, person) for p, one in self._persons if one == now}
         else:
             person = now if now is not None and now not in self._named else self._new()
             self._user[user] = person

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import sqlite3
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -121,6 +123,32 @@ def test_keys_of_two_days_in_one_checkpoint_age_apart(bench: Any) -> None:
     bench.run()
 
     assert bench.dedupe_keys() == 1
+
+
+def test_events_that_a_release_of_the_first_format_took_are_still_known(bench: Any) -> None:
+    bench.run()
+    bench.stop()
+    # As that release kept them: a table, and a keyed hash of the same name.
+    key = hashlib.blake2b(b"300001 8 device-1one", digest_size=16, key=b"k" * 32).digest()
+    old = sqlite3.connect(bench.folder / "processing.sqlite")
+    old.executescript(
+        "UPDATE meta SET value = 1 WHERE name = 'format';"
+        "DELETE FROM meta WHERE name = 'dedupe_hash';"
+        "DROP TABLE dedupe_run;"
+        "CREATE TABLE dedupe (key BLOB PRIMARY KEY, stamp INTEGER) WITHOUT ROWID;"
+    )
+    old.execute("INSERT INTO dedupe VALUES (?, ?)", (key, bench.stamp - 1))
+    old.commit()
+    old.close()
+    bench.start()
+    bench.send(EVENT, {**EVENT, "insert_id": "two"})
+    bench.run()
+    bench.crash()
+    bench.send(EVENT, {**EVENT, "insert_id": "two"})
+
+    bench.run()
+
+    assert bench.counts() | {"exported": 1, "duplicates": 3} == bench.counts()
 
 
 @given(st.lists(names, max_size=40, unique=True))

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Any
 
-import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,19 +10,12 @@ from tailrace.process.enrich import (
     attribution_ids,
     derived_device_id,
     drop_empty_strings,
-    group_lists,
-    is_empty,
     may_have_operations,
     may_hold_empty_strings,
-    without_operations,
 )
-from tailrace.upload import EMPTY_OBJECT, UploadEvent
+from tailrace.upload import UploadEvent
 
 NAMESPACE = uuid.UUID("3f5c0b7a-94d3-4c1e-8a67-10d2be5f7c48")
-
-
-def raw(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(json.dumps(value).encode())
 
 
 @given(st.text(min_size=1))
@@ -35,53 +25,6 @@ def test_a_derived_device_id_is_the_version_5_uuid_of_the_user_id(user_id: str) 
 
 def test_a_derived_device_id_never_changes_between_releases() -> None:
     assert derived_device_id("shopper-000017") == "76d731d8-ceb9-5858-8444-c595331ba4e6"
-
-
-@pytest.mark.parametrize(
-    ("sent", "exported"),
-    [
-        ({"team": "a"}, {"team": ["a"]}),
-        ({"team": ["a", "b"]}, {"team": ["a", "b"]}),
-        ({"team": [1, 1.5, True, None, {}, [], ""]}, {"team": ["1", "1.5", "true"]}),
-        ({"team": []}, {}),
-        ({f"t{n}": "v" for n in range(7)}, {f"t{n}": ["v"] for n in range(5)}),
-        (
-            {"a": [str(n) for n in range(8)], "b": ["x", "y", "z"], "c": "w"},
-            {"a": [str(n) for n in range(8)], "b": ["x", "y"]},
-        ),
-    ],
-)
-def test_groups_are_lists_of_strings_within_five_types_and_ten_values(
-    sent: dict[str, Any], exported: dict[str, list[str]]
-) -> None:
-    assert json.loads(bytes(group_lists(raw(sent)))) == exported
-
-
-def test_operation_keys_of_an_ordinary_event_are_dropped() -> None:
-    sent = msgspec.Raw(b'{"\\u0024set":{"a":1},"$setOnce":{"b":2},"$price":3,"plain":4}')
-
-    assert json.loads(bytes(without_operations(sent))) == {"$price": 3, "plain": 4}
-
-
-def test_plain_properties_pass_byte_for_byte() -> None:
-    sent = msgspec.Raw(b'{"a": 1.50, "b":"\\u00e9"}')
-
-    assert without_operations(sent) is sent
-
-
-@pytest.mark.parametrize(
-    ("text", "empty"),
-    [
-        (b"{}", True),
-        (b"{ }", True),
-        (b"{ \t          }", True),
-        (b'{"":0}', False),
-        (b'{           "a":{}}', False),
-    ],
-)
-def test_an_object_without_keys_is_empty(text: bytes, empty: bool) -> None:
-    assert is_empty(msgspec.Raw(text)) is empty
-    assert is_empty(EMPTY_OBJECT)
 
 
 def test_remote_means_the_clients_address_and_nothing_means_none(bench: Any) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import uuid
 from hashlib import blake2b
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.log.record import Entry, Record
-from tailrace.process.event import Portion, name_rows
+from tailrace.process.enrich import derived_device_id
+from tailrace.process.event import Portion, name_rows, portion_of
 
 KEY = b"k" * 32
 
@@ -60,3 +63,33 @@ def test_another_key_makes_other_uuids() -> None:
 
 def test_no_portions_have_no_names() -> None:
     name_rows([], KEY)
+
+
+text = st.sampled_from(["", "a", '"', '\\"', "\\", "é", "a\u2028", '""'])
+events = st.lists(
+    st.fixed_dictionaries(
+        {"event_type": text, "event_properties": st.dictionaries(text, text, max_size=2)},
+        optional={"device_id": text, "user_id": text, "insert_id": text, "city": text},
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(events, st.sampled_from([0, 10_000]), st.booleans())
+def test_the_names_read_first_are_those_of_the_events_decoded_later(
+    sent: list[dict[str, Any]], padding: int, ascii_only: bool
+) -> None:
+    body = json.dumps({"events": sent, "x": "x" * padding}, ensure_ascii=ascii_only).encode()
+    record = Record(1, 2, "/batch", 0, None, "", len(sent), body)
+    entry = Entry(1, 7, 8, 1_000_000, record)
+
+    portion = portion_of(entry, record, 0, lambda *name: repr(name).encode())
+
+    for at, event in enumerate(portion.events()):
+        device = event.device_id or (derived_device_id(event.user_id) if event.user_id else None)
+        key = repr((2, device or "", event.insert_id)).encode()
+        assert portion.devices[at] == device
+        assert portion.users[at] == event.user_id
+        assert portion.keys[at] == (None if event.insert_id is None else key)
+        assert event.device_id != "" != event.user_id

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -235,3 +236,36 @@ def test_ids_are_those_of_the_table_however_batches_and_commits_fall(
     stored = bench.rows("SELECT amplitude_id, merged_amplitude_id FROM merge")
     merged = {(loser - FIRST + 1, winner - FIRST + 1) for loser, winner in stored}
     assert merged == set(model.merged)
+
+
+def texts(known: Iterable[tuple[int, str | None]]) -> int:
+    """Return what the user IDs of devices take; one that several share counts once."""
+    return sum({id(user): sys.getsizeof(user) for _, user in known if user is not None}.values())
+
+
+def test_long_user_ids_of_uncommitted_devices_count_towards_the_next_commit(bench: Any) -> None:
+    bench.send(event("0", "u" * 1000, IDENTIFY))
+    bench.run()
+    bench.send(*(event(f"device-{number}", "u" * 1000, IDENTIFY) for number in range(500)))
+    bench.processor.run_round()
+
+    identity = bench.processor._state.identity
+    held = texts(identity._changed_devices.values())
+    assert held > 500 * 1000
+    assert identity.changed_bytes() > held
+
+
+def test_user_ids_that_come_to_known_devices_count_in_the_cache(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "IDENTITY_CACHE_BYTES", 400_000)
+    monkeypatch.setattr(loop, "BATCH_EVENTS", 10)
+    bench.crash()
+    bench.send(event("0", "u" * 1000, IDENTIFY))
+    for number in range(1, 500):
+        bench.send(event(f"{number}", None, IDENTIFY), event(f"{number}", "u" * 1000, IDENTIFY))
+    bench.run()
+
+    recent = bench.processor._state.identity._devices
+    groups = [*recent._young.values(), *recent._old.values()]
+    assert texts(known for group in groups for known in group.values()) < 400_000

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -269,6 +270,21 @@ def test_every_start_draws_a_new_epoch(bench: Any) -> None:
     first = bench.processor.epoch
 
     assert bench.crash().epoch == first + 1
+
+
+def test_dates_that_are_far_away_are_counted_together(bench: Any) -> None:
+    days = ("2015-12-31", "2016-01-01", "2027-12-31", "2028-01-01", "9999-12-30")
+    for _ in range(2):
+        noons = [datetime.fromisoformat(f"{day} 12:00+00:00").timestamp() for day in days]
+        bench.send(*({**EVENT, "time": int(noon * 1000)} for noon in noons))
+        bench.run()
+
+    assert bench.rows("SELECT date, events FROM event_date ORDER BY date") == [
+        ("2016-01-01", 2),
+        ("2027-12-31", 2),
+        ("earlier", 2),
+        ("later", 4),
+    ]
 
 
 def test_event_dates_and_stamps_of_an_hour_are_kept(bench: Any) -> None:

@@ -54,7 +54,8 @@ def test_a_stream_of_new_people_does_not_fill_the_memory(
         )
         bench.run()
 
-    identity, persons = bench.processor._identity, bench.processor._persons
+    state = bench.processor._state
+    identity, persons = state.identity, state.persons
     for recent in (identity._devices, identity._users, persons._recent):
         kept = sum(map(len, (*recent._young.values(), *recent._old.values())))
         assert 0 < kept < 300

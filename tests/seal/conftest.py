@@ -150,6 +150,17 @@ class World:
                 (project, hour.number, hour.date, lines),
             )
 
+    def merge(self, hour: Hour, *pairs: tuple[int, int], organization: int = ORGANIZATION) -> None:
+        """Commit merges of (loser, survivor) as one record, a second into the hour."""
+        stamp = hour.start_micros + 1_000_500
+        millis = stamp // 1000
+        rows = [
+            (loser, survivor, organization, hour.number, stamp, millis - loser % 1000, millis)
+            for loser, survivor in pairs
+        ]
+        with self.store.transaction() as connection:
+            processing_rows.write_merges(connection, rows)
+
     def leave(self, hour: Hour) -> None:
         """Let the committed position be past the hour."""
         with self.store.transaction() as connection:

@@ -9,7 +9,8 @@ import pytest
 
 from tailrace.errors import Corrupt, InUse
 from tailrace.hours import Hour
-from tailrace.seal.closer import CLOSED_THROUGH, SEALED_THROUGH
+from tailrace.seal.closer import SEALED_THROUGH
+from tailrace.seal.handing import CLOSED_THROUGH
 from tailrace.seal.manifest import manifest_body
 from tailrace.seal.proof import check_chain
 from tailrace.state import closing, sealing

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -26,8 +27,13 @@ SMALL = 300002
 
 FILE_POINTS = ("seal.file.written", "seal.file.renamed", "seal.file.durable", "seal.rows")
 HOUR_POINTS = ("seal.hour", "ledger.before_commit", "seal.handed_over", "seal.cleared")
-# The second turn of these is not the first file's but the first hour's, or the second hour's file.
-SECOND_TURNS = (("ledger.before_commit", 2), ("seal.handed_over", 2), ("seal.file.renamed", 2))
+# Not the first file's turn: the first hour's, the file of its merges, or the second hour's file.
+LATER_TURNS = (
+    ("ledger.before_commit", 2),
+    ("seal.handed_over", 2),
+    *((point, 2) for point in FILE_POINTS),
+    ("seal.file.renamed", 3),
+)
 
 # Every case starts a process to be killed: some 1.5 s each.
 pytestmark = pytest.mark.slow
@@ -51,7 +57,14 @@ def fill(world: World) -> dict[tuple[int, Hour], list[str]]:
             world.commit(hour, {world.project: large, SMALL: small}, duplicates=1)
             wanted.setdefault((world.project, hour), []).extend(chain.from_iterable(large))
             wanted.setdefault((SMALL, hour), []).extend(chain.from_iterable(small))
+            world.merge(hour, *losers(hour, part))
     return wanted
+
+
+def losers(hour: Hour, part: int) -> list[tuple[int, int]]:
+    """Return what is merged with a part: the later comes first, so that order shows."""
+    first = hour.number * 100 + part * 10
+    return [(first + 1, 7), (first, 7)]
 
 
 def finish(world: World) -> None:
@@ -64,7 +77,7 @@ def finish(world: World) -> None:
 def rows(world: World) -> set[SealedFile]:
     return {
         file
-        for scope in (world.project, SMALL)
+        for scope in (-world.organization, world.project, SMALL)
         for hour in (HOUR, HOUR.next())
         for file in sealing.files_of(world.store.connection, scope, hour.number)
     }
@@ -73,25 +86,32 @@ def rows(world: World) -> set[SealedFile]:
 def check(world: World, wanted: dict[tuple[int, Hour], list[str]]) -> None:
     for (scope, hour), texts in wanted.items():
         assert world.texts(scope, hour) == texts
+    for hour in (HOUR, HOUR.next()):
+        sealed = world.sealed(-world.organization, hour)
+        (file,) = sealed.files
+        merged = [json.loads(line) for line in world.content(file).splitlines()]
+        found = [(line["amplitude_id"], line["merged_amplitude_id"]) for line in merged]
+        assert found == [pair for part in range(4) for pair in losers(hour, part)]
     for scope in (-world.organization, world.project, SMALL):
         links = [world.sealed(scope, hour) for hour in (HOUR, HOUR.next())]
         check_chain(manifest_body(sealed.record, sealed.digest, "p/") for sealed in links)
     for file in rows(world):
-        found = inspect_file(world.archive.file_path(file.scope, file.hour, file.name))
-        assert found.sound, found.problems
-        assert (found.sha256, found.lines) == (file.sha256, file.lines)
+        inspected = inspect_file(world.archive.file_path(file.scope, file.hour, file.name))
+        assert inspected.sound, inspected.problems
+        assert (inspected.sha256, inspected.lines) == (file.sha256, file.lines)
     connection = world.store.connection
     assert sealing.files_to_hand_over(connection, 1) == []
     assert closing.hours_to_hand_over(connection, 1) == []
     assert closing.alarms(connection) == []
     assert connection.execute("SELECT count(*) FROM chunk").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM merge_hour").fetchone() == (0,)
     in_archive = {path.name for path in (world.folder / "archive").rglob("*") if path.is_file()}
     assert in_archive == {file.name for file in rows(world)}
 
 
 @pytest.mark.parametrize(
     ("point", "turn"),
-    [*((point, 1) for point in (*FILE_POINTS, *HOUR_POINTS)), *SECOND_TURNS],
+    [*((point, 1) for point in (*FILE_POINTS, *HOUR_POINTS)), *LATER_TURNS],
 )
 def test_a_crash_while_sealing_exports_every_line_once(
     make_world: MakeWorld, tmp_path: Path, point: str, turn: int
@@ -156,7 +176,7 @@ def test_packs_that_a_crash_left_without_rows_are_no_lines(
     world = make_world()
     wanted = fill(world)
     world.close()
-    assert run_child(tmp_path, "sealed", 10**6, "seal.rows:2") == -signal.SIGKILL
+    assert run_child(tmp_path, "sealed", 10**6, "seal.rows:3") == -signal.SIGKILL
     after = make_world()
     finish(after)
     check(after, wanted)

@@ -54,6 +54,27 @@ def test_every_revision_file_is_listed_in_order() -> None:
     assert tuple(reversed(found)) == REVISIONS
 
 
+def test_a_database_of_the_first_release_gets_the_new_tables_and_keeps_its_rows(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "tailrace.sqlite"
+    first = open_database(path)
+    with writing(first) as connection:
+        assert next_number(connection, "project") == 300_001
+        # As it was before the second revision.
+        connection.execute(sa.text("DROP TABLE user_mapping"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    first.dispose()
+
+    second = open_database(path)
+
+    assert _count(second) == 300_001
+    with reading(second) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    second.dispose()
+
+
 def test_a_second_opening_changes_nothing(tmp_path: Path) -> None:
     first = open_database(tmp_path / "tailrace.sqlite")
     with writing(first) as connection:
@@ -95,7 +116,7 @@ def test_a_newer_revision_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with writing(engine) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(NewerFormat, match=r"newer release .*revision 9999.*up to 0001"):
+    with pytest.raises(NewerFormat, match=rf"newer release .*revision 9999.*up to {REVISIONS[-1]}"):
         open_database(path)
 
 

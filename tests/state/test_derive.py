@@ -54,6 +54,67 @@ def test_merged_ids_are_owed_under_the_organization(books: Books) -> None:
     assert scopes == {"events": books.project, "merged-ids": -books.organization}
 
 
+def test_all_hours_since_the_first_merge_are_owed_when_merged_ids_are_switched_on(
+    books: Books,
+) -> None:
+    scope = -books.organization
+    before = books.today.plus(-100)
+    for offset in range(4):
+        books.seal(before.plus(offset), files=offset in (1, 3), scope=scope)
+        books.seal(before.plus(offset))
+    events = books.active(bucket="events")
+    assert books.states() == {}
+    both = books.active(bucket="both", merged=True)
+    owed = {(both.id, "merged-ids", before.plus(offset)): "pending" for offset in (1, 2, 3)}
+    assert books.states() == owed
+
+    books.destinations.include(events.id, events=True, merged_ids=True)
+    assert len(books.states()) == 6
+    assert books.ledger.check_derived() == 0
+    books.seal(books.today, files=0, scope=scope)
+    assert (events.id, "merged-ids", books.today) in books.states()
+    assert books.ledger.check_derived() == 0
+
+
+def test_without_merges_merged_ids_are_owed_as_events_are(books: Books) -> None:
+    books.seal(books.today.previous(), books.today, files=0, scope=-books.organization)
+    added = books.active(merged=True)
+    assert books.states() == {(added.id, "merged-ids", books.today): "pending"}
+    # The first merge comes later than the destination: nothing before it is owed anew.
+    books.seal(books.today.next(), scope=-books.organization)
+    assert len(books.states()) == 2
+    assert books.ledger.check_derived() == 0
+
+
+def test_past_merges_after_the_end_of_an_interval_are_not_owed(books: Books) -> None:
+    added = books.active(merged=True)
+    books.destinations.set_interval(added.id, books.today, books.today.plus(2))
+    scope = -books.organization
+    books.seal(*(books.today.plus(offset) for offset in (-9, 1, 2)), scope=scope)
+    assert [run.hour for run in books.ledger.runs()] == [books.today.plus(1), books.today.plus(-9)]
+
+
+def test_merges_of_another_organization_are_not_owed(books: Books) -> None:
+    other = books.add_organization("Other")
+    books.seal(books.today.plus(-5), scope=-other)
+    books.seal(books.today.plus(-5), files=0, scope=-books.organization)
+    books.active(merged=True)
+    assert books.states() == {}
+
+
+def test_reopened_hours_are_owed_once_more_when_they_are_sealed(books: Books) -> None:
+    scope = -books.organization
+    added = books.active(merged=True)
+    books.seal(books.today, books.today.next(), files=0, scope=scope)
+    books.deliver(books.held())
+    books.ledger.reopen(scope, books.organization, books.today.next())
+    assert books.states() == {(added.id, "merged-ids", books.today): "pending"}
+    assert books.ledger.sealed_hour(scope, books.today.next()) is None
+    books.seal(books.today.next(), scope=scope)
+    assert len(books.states()) == 2
+    assert books.ledger.check_derived() == 0
+
+
 def test_an_early_file_owes_its_open_hour(books: Books) -> None:
     added = books.active()
     books.ledger.add_files([books.file(books.today)], books.organization)

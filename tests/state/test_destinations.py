@@ -137,6 +137,17 @@ def test_only_an_active_destination_can_be_paused(books: Books) -> None:
         books.destinations.pause(added.id)
 
 
+def test_what_a_destination_receives_can_be_changed(books: Books) -> None:
+    added = books.active()
+    changed = books.destinations.include(added.id, events=False, merged_ids=True)
+    assert (changed.include_events, changed.include_merged_ids) == (False, True)
+    assert changed.from_hour == added.from_hour
+    with pytest.raises(BadRequest, match="it would receive nothing"):
+        books.destinations.include(added.id, events=False, merged_ids=False)
+    assert books.destinations.get(added.id) == changed
+    assert entries(books.engine, of=f"destination {added.id}")[0].what == "data types chosen"
+
+
 def test_an_interval_can_not_end_before_it_begins(books: Books) -> None:
     added = books.active()
     with pytest.raises(BadRequest, match="before its first hour"):

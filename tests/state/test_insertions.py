@@ -15,6 +15,7 @@ from tailrace.files import Buffer, Files
 from tailrace.state import insertions
 from tailrace.state.insertions import DAY_MICROS, Insertions
 from tailrace.state.processing import ProcessingStore
+from tailrace.state.processing_schema import FORMAT
 
 DAY = 20_000
 START = DAY * DAY_MICROS
@@ -202,6 +203,52 @@ def test_a_merge_that_the_disk_refuses_is_tried_again_later(keys: Keys) -> None:
     keys.check()
 
 
+def test_merges_that_the_disk_refuses_for_long_end_the_process(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys.files = FullDisk()
+    keys.restart()
+    for _ in range(10):
+        keys.add(100)
+        keys.finish_merge()
+
+    def go_on() -> None:
+        for _ in range(insertions.COMMITS_AFTER_FAILED_MERGE + 2):
+            keys.add(1)
+            keys.finish_merge()
+
+    go_on()
+    monkeypatch.setattr(insertions, "ROWS_BYTES_MAX", 1000)
+    with pytest.raises(OSError, match="No space left"):
+        go_on()
+
+
+def test_a_commit_waits_for_a_merge_while_too_much_lies_in_rows(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insertions, "ROWS_BYTES_MAX", 1000)
+    go_on = threading.Event()
+    keys.insertions._thread.submit(go_on.wait, 30)
+    for _ in range(7):
+        keys.add(100)
+    new = {keys.chance.randbytes(16): keys.stamp for _ in range(100)}
+    with keys.store.transaction() as connection:
+        keys.insertions.write(connection, new, last_stamp=keys.stamp, older_than=0)
+    keys.known |= new
+
+    commit = threading.Thread(target=keys.insertions.saved)
+    commit.start()
+    commit.join(0.1)
+    assert commit.is_alive()
+    go_on.set()
+    commit.join(30)
+
+    assert not commit.is_alive()
+    keys.add(0)
+    assert [file is None for _, file in keys.rows()] == [False]
+    keys.check()
+
+
 def test_the_end_of_a_processor_breaks_off_its_merge(
     keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,5 +296,5 @@ def test_keys_of_the_first_format_are_kept(tmp_path: Path) -> None:
         made.known = old
         made.check()
         assert sorted(day for day, _ in made.rows()) == [DAY, DAY + 1, DAY + 2]
-        assert made.store.meta("format") == 2
+        assert made.store.meta("format") == FORMAT
         made.close()

@@ -78,3 +78,14 @@ def test_a_destination_holds_no_files_outside_of_its_interval(books: Books) -> N
         books.deliver(books.held())
     free = [file.hour for file in books.ledger.removable_files(10)]
     assert free == [books.today, books.today.plus(2)]
+
+
+def test_files_of_merged_ids_stay_for_whoever_wants_them_later(books: Books) -> None:
+    books.active(merged=True)
+    books.seal(books.today, scope=-books.organization)
+    books.seal(books.today)
+    for _ in range(2):
+        books.deliver(books.held())
+    assert books.ledger.removable_files(10) == [books.file(books.today)]
+    merged = books.file(books.today, scope=-books.organization)
+    assert books.ledger.mark_removed(merged) is False

@@ -16,6 +16,7 @@ from tailrace.state.processing import (
     Move,
     ProcessingStore,
 )
+from tailrace.state.processing_schema import FORMAT
 
 HOUR = Hour.parse("2026-03-05T17")
 
@@ -61,10 +62,10 @@ def test_keys_are_drawn_once_and_kept(path: Path, store: ProcessingStore) -> Non
 
 def test_a_newer_format_is_refused_and_left_alone(path: Path, store: ProcessingStore) -> None:
     with store.transaction():
-        store.set_meta("format", 3)
+        store.set_meta("format", FORMAT + 1)
     store.close()
 
-    with pytest.raises(NewerFormat, match="its format is 3, this release knows 2"):
+    with pytest.raises(NewerFormat, match=f"format is {FORMAT + 1}, this release knows {FORMAT}"):
         ProcessingStore.open(path, SystemIds())
 
 

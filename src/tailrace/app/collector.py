@@ -15,6 +15,7 @@ import structlog
 from tailrace.accounts.keys import KeyBook
 from tailrace.app.heap import give_large_blocks_back
 from tailrace.app.part import PartContext
+from tailrace.app.user_mappings import MappingBook
 from tailrace.clock import MICROS
 from tailrace.collect.counters import Counters
 from tailrace.collect.keys import Keys
@@ -67,6 +68,12 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
         limits=_limits(settings.collect),
         rates=_rates(settings.collect),
         trusted_proxies=[ipaddress.ip_network(text) for text in settings.trusted_proxies],
+        mappings=MappingBook(
+            engine,
+            ProcessingView(folder.processing_database),
+            context.clock,
+            lambda: appends_allowed(guard.level()),
+        ),
         log_failed=log_failed,
     )
     tasks = [
@@ -216,7 +223,10 @@ def _rates(settings: CollectSettings) -> Rates | None:
         return None
     return Rates(
         {
-            "/2/httpapi": Rate(settings.httpapi_events_per_second),
+            **dict.fromkeys(
+                ("/2/httpapi", "/identify", "/groupidentify", "/"),
+                Rate(settings.httpapi_events_per_second),
+            ),
             "/batch": Rate(settings.batch_events_per_second, settings.batch_events_per_day),
         }
     )

@@ -134,6 +134,7 @@ class _Loop:
             context.files,
             lambda project: HourSettings(places=places.current),
             folder.path / "processing.lock",
+            settings.process.property_updates_per_hour or None,
             places,
         )
         # Only the processor's lock makes sure that no other one reads these files.
@@ -152,7 +153,10 @@ class _Loop:
 
     def counters(self) -> dict[str, float]:
         """Return what this part counts of itself."""
-        return dict(self._counters)
+        return self._counters | {
+            "property_updates_dropped": self._processor.updates_dropped,
+            "property_operations_ignored": self._processor.operations_ignored,
+        }
 
     def recover(self) -> None:
         """Refuse a log that is older than the state, and finish what a crash left."""

@@ -31,8 +31,9 @@ class FileBatch:
     def __init__(self, files: Files, root: Path, point: str, fence: Fence = nullcontext) -> None:
         """Write below `root`, whose folders are made as they are needed.
 
-        Files get their names inside `fence()`, which raises where they belong to another now.
-        The kill points are `{point}.written`, `{point}.renamed` and `{point}.durable`.
+        Files get their names, and those of others are taken away, inside `fence()`, which raises
+        where they belong to another now. The kill points are `{point}.written`, `{point}.renamed`
+        and `{point}.durable`.
         """
         self._fence = fence
         self._files = files
@@ -116,13 +117,16 @@ class FileBatch:
             pass
 
     def _begin(self, temporary: Path) -> int:
-        # Never the file that a stalled process may still be writing to: it is taken away first.
+        # Never the file that a stalled process may still be writing to: it is taken away first, in
+        # the fence, so that the stalled one can't put its own in place of that of its successor.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._unsynced |= self._files.begin_folder(temporary.parent, self._root)
         try:
             return os.open(temporary, flags, 0o640)
         except FileExistsError:
-            self._files.remove(temporary)
+            with self._fence():
+                self._files.remove(temporary)
+                return os.open(temporary, flags, 0o640)
         except FileNotFoundError:
             # The folder went in between, with the last of its files that was dropped.
             self._unsynced |= self._files.begin_folder(temporary.parent, self._root)

@@ -1,4 +1,4 @@
-"""`destination add`, `destination list` and `verify`."""
+"""`destination add`, `destination change`, `destination list` and `verify`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ destination_app = typer.Typer(help="Buckets that receive a project's hours.", no
 add_app = typer.Typer(help="Add a destination.", no_args_is_help=True)
 
 
+IncludeOption = Annotated[
+    str, typer.Option(metavar="TYPES", help="events, merged-ids, or both with a comma.")
+]
+
+
 class _Shown(msgspec.Struct, frozen=True):
     """A destination as scripts read it; secrets are left out."""
 
@@ -62,6 +67,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     add_app.command("amazon-s3")(_add)
     destination_app.add_typer(add_app, name="add")
+    destination_app.command("change")(_change)
     destination_app.command("list")(_list)
     app.add_typer(destination_app, name="destination")
     app.command("verify")(_verify)
@@ -88,18 +94,13 @@ def _add(
     secret_access_key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File that holds its secret.")
     ] = None,
-    include: Annotated[
-        str, typer.Option(metavar="TYPES", help="events, merged-ids, or both with a comma.")
-    ] = "events",
+    include: IncludeOption = "events",
     json: JsonOption = False,
 ) -> None:
     """Add an Amazon S3 (or S3-compatible) bucket and probe it; it exports once all is allowed."""
     from tailrace.app.destinations import NewBucket, add_amazon_s3
 
-    types = tuple(dict.fromkeys(part.strip() for part in include.split(",") if part.strip()))
-    unknown = [name for name in types if name not in DATA_TYPES]
-    if unknown or not types:
-        raise BadRequest(f"--include {include!r}: choose from {', '.join(DATA_TYPES)}.")
+    types = _types(include)
     if (access_key_id is None) != (secret_access_key_file is None):
         raise BadRequest("--access-key-id and --secret-access-key-file go together.")
     with _open(data) as (folder, destinations):
@@ -120,6 +121,26 @@ def _add(
             ),
         )
         _report(destinations, verified, json)
+
+
+def _change(
+    destination: Annotated[int, typer.Argument(help="Number of the destination.")],
+    include: IncludeOption,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> None:
+    """Choose what a destination receives; merged IDs that are new to it come with all past ones."""
+    types = _types(include)
+    with _open(data) as (_, destinations):
+        changed = _shown(
+            destinations.include(
+                destination, events="events" in types, merged_ids="merged-ids" in types
+            )
+        )
+    if json:
+        print_json(changed)
+    else:
+        print_lines([f"Destination {destination} now receives {' and '.join(changed.include)}."])
 
 
 def _verify(
@@ -188,12 +209,12 @@ def _print_verification(destination: _Shown, verification: Verification) -> None
         print_lines([f"left behind: {left}"])
     number = destination.destination_id
     if verification.passed:
-        print_lines(
-            [
-                f"Destination {number} is {destination.state}: hours from {destination.from_hour} "
-                "on are exported."
-            ]
-        )
+        what = {
+            "events": f"hours from {destination.from_hour} on",
+            "merged-ids": "all merged IDs",
+        }
+        exported = " and ".join(what[name] for name in destination.include)
+        print_lines([f"Destination {number} is {destination.state}: {exported} are exported."])
         return
     if verification.missing_actions:
         print_lines([f"Missing: {', '.join(verification.missing_actions)}"])
@@ -224,6 +245,13 @@ def _shown(destination: Destination) -> _Shown:
         from_hour=None if destination.from_hour is None else str(destination.from_hour),
         outage=None if outage is None else outage.sentence,
     )
+
+
+def _types(include: str) -> tuple[str, ...]:
+    types = tuple(dict.fromkeys(part.strip() for part in include.split(",") if part.strip()))
+    if not types or any(name not in DATA_TYPES for name in types):
+        raise BadRequest(f"--include {include!r}: choose from {', '.join(DATA_TYPES)}.")
+    return types
 
 
 def _secret(file: Path | None) -> str | None:

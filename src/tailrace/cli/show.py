@@ -94,6 +94,10 @@ def _print_status(status: Status) -> None:
                 f" {hour.identifies} identifies, {hour.filtered} filtered, {hour.held} held"
             ]
         )
+    for merges in status.open_merges:
+        print_lines(
+            [f"  {merges.hour} organization {merges.organization}: {merges.merges} merged IDs"]
+        )
     for partition in status.partitions:
         lag = "" if partition.lag_seconds is None else f", {partition.lag_seconds:.1f} s behind"
         silent = ", silent: it holds its hour open" if partition.silent else ""

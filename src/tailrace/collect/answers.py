@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -23,6 +24,17 @@ JSON_HEADERS: Headers = [
     (b"content-type", b"application/json"),
     (b"access-control-allow-origin", b"*"),
 ]
+_TEXT_HEADERS: Headers = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"access-control-allow-origin", b"*"),
+]
+
+# The bodies that senders of forms look for (D15); the last is what old browsers are told by.
+SUCCESS = "success"
+INVALID_KEY = "invalid_api_key"
+THROTTLED = "throttled"
+_TOO_LARGE = "Request Entity Too Large"
+
 _PREFLIGHT_DEFAULT = b"Content-Type, Content-Encoding, Authorization"
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?: *, *[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
 
@@ -33,11 +45,13 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    kind: Literal["json", "text"] = "json"
 
 
 def headers_of(answer: Answer) -> Headers:
     """Return all headers of an answer, but for the connection's."""
-    return [*JSON_HEADERS, (b"content-length", b"%d" % len(answer.body)), *answer.headers]
+    first = JSON_HEADERS if answer.kind == "json" else _TEXT_HEADERS
+    return [*first, (b"content-length", b"%d" % len(answer.body)), *answer.headers]
 
 
 class Refused(BadRequest):
@@ -77,9 +91,45 @@ def invalid_path() -> Answer:
     return failure(400, "Invalid request path")
 
 
-def method_not_allowed() -> Answer:
-    """Return the 405 for anything but POST on an upload path."""
-    return failure(405, "Method not allowed", headers=[(b"allow", b"POST, OPTIONS")])
+def method_not_allowed(methods: Sequence[str]) -> Answer:
+    """Return the 405 for any other than the path's methods and OPTIONS."""
+    allowed = ", ".join((*methods, "OPTIONS"))
+    return failure(405, "Method not allowed", headers=[(b"allow", allowed.encode())])
+
+
+def forbidden() -> Answer:
+    """Return the 403 for wrong keys in Basic authentication (D36)."""
+    return text(403, "Invalid API Key")
+
+
+def too_long() -> Answer:
+    """Return the 414 for a query that is too long; the same form may be posted."""
+    return text(414, "The address is too long: send the form with POST.")
+
+
+def no_form(content_type: str) -> Answer:
+    """Return the 415 for a body that is no form."""
+    kinds = "application/x-www-form-urlencoded or multipart/form-data"
+    return text(415, f"Content-Type {content_type!r} is no form: send {kinds}.")
+
+
+def text(status: int, sentence: str) -> Answer:
+    """Return an answer of plain text."""
+    return Answer(status, echo(sentence).encode(), kind="text")
+
+
+def as_text(answer: Answer) -> Answer:
+    """Return what an answer of JSON says, as the endpoints that take forms say it (D15)."""
+    if answer.kind == "text":
+        return answer
+    told = msgspec.json.decode(answer.body)
+    error, detail = told.get("error", SUCCESS), told.get("detail")
+    if answer.status == 429:
+        error, detail = THROTTLED, None
+    elif answer.status == 413 and detail is None:
+        error = _TOO_LARGE
+    body = error if detail is None else f"{error}: {detail}"
+    return Answer(answer.status, body.encode(), answer.headers, "text")
 
 
 def missing_body() -> Answer:

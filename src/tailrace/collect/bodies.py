@@ -22,6 +22,9 @@ _STEP_BYTES = 262_144
 # A gzip file of incompressible bytes is a little larger than they are.
 _GZIP_OVERHEAD_BYTES = 65_536
 _GZIP_FORMAT = 31
+# The library loses its place in some heads that come in pieces: those with several fields, or with
+# a checksum. A part is begun with this much of it, which holds any head but one with a long text.
+_GZIP_HEAD_BYTES = 1024
 # Who concatenates files has a few; a body of a million empty ones would keep the loop busy.
 _GZIP_MEMBERS_MAX = 100
 # The library's own types call this class an exception's instance.
@@ -57,6 +60,13 @@ class Body:
                 a slow client, 415 for an unknown encoding.
             Disconnected: the client is gone.
         """
+        body = await self.read_any(share, bytes_max)
+        if not body:
+            raise Refused(answers.missing_body())
+        return body
+
+    async def read_any(self, share: Share, bytes_max: int) -> bytes:
+        """Return what `read` does, and also an empty body."""
         encoding = self._headers.get(b"content-encoding", b"").strip().lower()
         if encoding in (b"gzip", b"x-gzip"):
             wire_bytes_max = bytes_max + _GZIP_OVERHEAD_BYTES
@@ -70,12 +80,8 @@ class Body:
                 raise Refused(answers.too_large())
             share.will_take(int(length))
         if encoding in (b"gzip", b"x-gzip"):
-            body = await self._read_gzip(share, bytes_max, wire_bytes_max)
-        else:
-            body = await self._read_plain(share, bytes_max)
-        if not body:
-            raise Refused(answers.missing_body())
-        return body
+            return await self._read_gzip(share, bytes_max, wire_bytes_max)
+        return await self._read_plain(share, bytes_max)
 
     async def discard(self) -> None:
         """Read on and forget, so that a client that is still sending can see its answer."""
@@ -113,8 +119,9 @@ class Body:
     async def _read_gzip(self, share: Share, bytes_max: int, wire_bytes_max: int) -> bytes:
         content = BytesIO()
         size = wire_bytes = 0
-        members = 1
-        member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
+        members = 0
+        member = None
+        held = b""
         try:
             while not self.complete:
                 await share.room()
@@ -123,10 +130,13 @@ class Body:
                 if wire_bytes > wire_bytes_max:
                     raise Refused(answers.too_large())
                 share.take(len(wire))
-                rest, part = wire, b""
+                rest, held, part = held + wire, b"", b""
                 # A full step may have left output inside though all input is used.
-                while rest or (len(part) == _STEP_BYTES and not member.eof):
-                    if member.eof:
+                while rest or (member and len(part) == _STEP_BYTES and not member.eof):
+                    if member is None or member.eof:
+                        if len(rest) < _GZIP_HEAD_BYTES and not self.complete:
+                            held = rest
+                            break
                         members += 1
                         if members > _GZIP_MEMBERS_MAX:
                             raise Refused(
@@ -143,7 +153,7 @@ class Body:
                 share.take(-len(wire))
         except _GZIP_BROKEN as error:
             raise Refused(answers.invalid_json("The gzip stream is broken.")) from error
-        if wire_bytes and not member.eof:
+        if member is not None and not member.eof:
             raise Refused(answers.invalid_json("The gzip stream ends too early."))
         return content.getvalue()
 

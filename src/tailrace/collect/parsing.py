@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 # No whole number that fits a double is longer; it also keeps Python from refusing the text.
 _DIGITS_MAX = 310
 
+_HALVES = re.compile("[\ud800-\udfff]")
 SURROGATE = "holds half of a surrogate pair, which is no character"
 
 
@@ -25,8 +27,12 @@ class OutOfRange:
         self.text = text
 
 
-class NotANumber(ValueError):
-    """NaN or Infinity, which JSON doesn't know."""
+class NotANumber(OutOfRange):
+    """NaN or Infinity, which JSON doesn't know but Python's SDK writes.
+
+    It is judged where it stands, so that the answer names its event: of a body that is no JSON at
+    all, SDKs would give up every event.
+    """
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -59,12 +65,8 @@ def _int(text: str) -> int | OutOfRange:
     return value
 
 
-def _constant(text: str) -> NoReturn:
-    raise NotANumber(text)
-
-
 parse: Callable[[str], Any] = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant
+    object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=NotANumber
 ).decode
 
 
@@ -89,6 +91,8 @@ def unsound(value: Any) -> str | None:
 
 
 def out_of_range(number: OutOfRange) -> str:
+    if isinstance(number, NotANumber):
+        return f"holds {number.text}, which is no JSON value"
     return f"holds the number {number.text[:40]}, which is out of range"
 
 
@@ -98,3 +102,12 @@ def has_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def whole_characters(text: str) -> str:
+    """Return the text with U+FFFD for each half of a surrogate pair.
+
+    SDKs of browsers cut text without regard to pairs, also in the middle of an emoji: it would be
+    a pity to lose the event.
+    """
+    return _HALVES.sub("\ufffd", text) if has_surrogate(text) else text

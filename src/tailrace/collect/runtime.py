@@ -7,10 +7,12 @@ import contextlib
 import gc
 import http
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
+import httptools
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tailrace.collect import answers
@@ -25,10 +27,12 @@ KEEP_ALIVE_SECONDS = 75
 # Each connection may hold what no request has claimed yet: one read, and what it comes on top of.
 CONNECTIONS_MAX = 4096
 READ_BYTES = 32_768
-# While there are few, a request of a hundred events comes in one read; 24 MiB more for all of them.
-FEW_CONNECTIONS_MAX = 256
+# While there are few, a request of a hundred events comes in one read; 6 MiB more for all of them.
+FEW_CONNECTIONS_MAX = 64
 FEW_READ_BYTES = 131_072
 UNCLAIMED_BYTES_MAX = 16_384
+# Requests that wait on a connection for the answer to another take 3 KB each, however short.
+PIPELINED_MAX = 16
 BACKLOG = 2048
 # In-flight requests are answered within this after `stop`.
 STOP_SECONDS = 5
@@ -113,6 +117,21 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Flow(FlowControl):
+    """uvicorn's flow control, which reads no more while requests wait for their turn.
+
+    Otherwise each answer would let in another read, of thousands of short requests.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class _Connection(HttpToolsProtocol):
     """uvicorn's connection with limits on a request's head and on the number of connections.
 
@@ -129,6 +148,7 @@ class _Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse(answers.unavailable("Too many connections; try again later."))
         else:
@@ -138,28 +158,82 @@ class _Connection(HttpToolsProtocol):
         self._stop_awaiting_head()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what came whole from a client that sends no more: it may still read."""
+        running = self._running
+        if running is None or running.more_body or running.response_complete:
+            return None
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()
+        last = self.pipeline[0][0] if self.pipeline else running
+        last.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
-        began_in_head = self._in_head
+        fed = self.cycle
+        fed_bytes = 0 if fed is None else len(fed.body)
+        if self._in_head:
+            self._head_bytes += len(data)
         self._feeding = True
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
         self._feeding = False
         if self._unstarted is not None:
             self._start(*self._unstarted)
-        if not self._in_head:
-            self._stop_awaiting_head()
+        if self._in_head:
+            if self._head_timer is None:
+                self._await_head()
+        else:
             cycle = self.cycle
-            unfinished = cycle is not None and cycle.more_body and not cycle.response_complete
-            if unfinished and len(cycle.body) > UNCLAIMED_BYTES_MAX:
+            if cycle is None or (cycle.response_complete and not self.pipeline):
+                # Line ends before a head are no request, and put no end to the wait for one.
+                if self._head_timer is None:
+                    self._await_head()
+                return
+            self._stop_awaiting_head()
+            if not cycle.more_body:
+                return
+            if len(cycle.body) > UNCLAIMED_BYTES_MAX:
                 # The request reads on by itself, when the budget of bytes in flight lets it.
                 self.flow.pause_reading()
-            return
-        if self._head_timer is None:
-            self._await_head()
-        # The chunk in which a head begins may end a body, so only the following ones count.
-        if began_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self._refuse(answers.failure(431, "Request header fields too large"))
+            # Trailers and the like between and behind a body's chunks are limited as a head is.
+            grew = cycle is not fed or len(cycle.body) > fed_bytes
+            self._head_bytes = 0 if grew else self._head_bytes + len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(answers.failure(431, "Request header fields too large"))
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offered:
+                data = self._without_upgrade() + data[offered.args[0] :]
+
+    def _without_upgrade(self) -> bytes:
+        """Return the last head without its offer of another protocol, for a new parser.
+
+        The offer, as of HTTP/2 by Java's client, is declined by an answer as if it were not there.
+        The parser would take the body for the other protocol's bytes.
+        """
+        if self.scope["method"] == "CONNECT":
+            raise httptools.HttpParserError("Nothing is connected here.")
+        if self.pipeline:
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running  # type: ignore[assignment]
+        elif self._unstarted is not None and self._unstarted[0] is self.cycle:
+            self._unstarted = self.cycle = None  # type: ignore[assignment]
+        self.parser = httptools.HttpRequestParser(self)
+        with contextlib.suppress(AttributeError):  # as uvicorn sets it, where there is such a thing
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        lines = [b"%s: %s" % header for header in self.scope["headers"] if header[0] != b"upgrade"]
+        start = f"{self.scope['method']} ".encode() + self.url
+        version = self.scope["http_version"].encode()
+        return b"\r\n".join([start + b" HTTP/" + version, *lines, b"", b""])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -168,11 +242,16 @@ class _Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if len(self.pipeline) >= PIPELINED_MAX:
+            # None of them is begun: the running one's answer ends the connection.
+            raise _TooManyAtOnce
         super().on_headers_complete()
         # uvicorn has no place to say of which class it shall be.
         self.cycle.__class__ = _Exchange
         # Bytes are not copied when the first are added to none, nor when they are handed on.
         self.cycle.body = b""  # type: ignore[assignment]
+        # Trailers are no headers: a proxy that names its client has not seen them.
+        self.headers = []
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -183,14 +262,18 @@ class _Connection(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _start(self, cycle: RequestResponseCycle, collector: Any) -> None:
-        """Begin a request; one that is here whole may need no task of its own."""
+        """Begin a request; one that is here whole may need no task of its own.
+
+        While the client reads no answers, a task waits with the next one until it does.
+        """
         self._unstarted = None
         is_whole = not (
             cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing()
         )
-        if is_whole and isinstance(cycle, _Exchange):
+        if is_whole and isinstance(cycle, _Exchange) and not self.flow.write_paused:
             body = bytes(cycle.body)
             if collector.take_whole(cycle.scope, body, cycle.respond):
+                cycle.body = b""  # type: ignore[assignment]
                 return
         self._start_asgi_task(cycle, collector)
 
@@ -223,6 +306,10 @@ class _Connection(HttpToolsProtocol):
             self.transport.close()
 
 
+class _TooManyAtOnce(Exception):
+    """A client does not wait for its answers."""
+
+
 class _Exchange(RequestResponseCycle):
     """uvicorn's request and its answer; an answer goes out in one write instead of two.
 
@@ -241,7 +328,11 @@ class _Exchange(RequestResponseCycle):
 
     def respond(self, answer: Answer) -> None:
         """Send an answer from outside of the application's task."""
-        self._write(answer.status, answers.headers_of(answer), answer.body)
+        try:
+            self._write(answer.status, answers.headers_of(answer), answer.body)
+        finally:
+            # What else ends with that task: connection and request would keep each other.
+            self.on_response = _nothing
 
     def _write(self, status: int, headers: answers.Headers, body: bytes) -> None:
         if self.disconnected:
@@ -287,6 +378,10 @@ class _SmallReads(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         # The parser copies what it keeps.
         self._connection.data_received(self._large[:nbytes])  # type: ignore[arg-type]
+
+
+def _nothing() -> None:
+    pass
 
 
 def _small_reads(*arguments: Any, **options: Any) -> _SmallReads:

@@ -28,7 +28,9 @@ from tailrace.collect.patience import Patience
 from tailrace.collect.rates import EventIds, Rates, Throttled, event_ids
 from tailrace.collect.reading import open_upload
 from tailrace.collect.rules import Accepted
+from tailrace.collect.texts import Desk, Request, forms
 from tailrace.collect.times import client_upload_micros
+from tailrace.collect.usermap import MappingRates, UserMappings
 from tailrace.errors import BadRequest, ClockStepped, DiskReserve, Transient
 from tailrace.log.record import Record
 
@@ -44,7 +46,8 @@ class Collector:
 
     `append` makes a record durable and returns its stamp (microseconds). A `Transient` from it
     says that nothing was stored (503); any other exception says that the record may be stored
-    (500) and is handed to `log_failed`, after which the process should end.
+    (500) and is handed to `log_failed`, after which the process should end. Without `mappings`,
+    the paths of user mappings are not served.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Collector:
         limits: Limits,
         rates: Rates | None = None,
         trusted_proxies: Sequence[Network] = (),
+        mappings: UserMappings | None = None,
         log_failed: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
@@ -71,6 +75,14 @@ class Collector:
         self._patience = Patience(min(limits.body_idle_seconds, limits.body_total_seconds))
         # One thread: large bodies are decoded one at a time.
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
+        # Another for what waits for a database.
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="mappings")
+        self._forms = forms(
+            Desk(keys, limits, self._off_loop, self._store_form),
+            mappings,
+            self._ask,
+            None if rates is None else MappingRates(clock.steady_micros),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; only `http` scopes are known."""
@@ -123,7 +135,7 @@ class Collector:
                 return False
             share.take(len(body))
             share.belongs_to(opened.api_key)
-            record = self._record(scope, endpoint, owner, accepted, received_micros)
+            record = self._record(scope, endpoint.path, owner, accepted, received_micros)
             began_micros = self._clock.steady_micros()
             stamp = asyncio.ensure_future(self._append(record))
         except Exception:
@@ -153,13 +165,32 @@ class Collector:
         if scope["method"] == "OPTIONS":
             return answers.preflight(headers.get(b"access-control-request-headers"))
         endpoint = self._endpoints.get(scope["path"])
-        if endpoint is None:
+        form = self._forms.get(scope["path"])
+        if endpoint is not None:
+            return await self._guarded(
+                scope,
+                ("POST",),
+                lambda share: self._upload(scope, endpoint, body, share, received_micros),
+            )
+        if form is None:
             return answers.invalid_path()
-        if scope["method"] != "POST":
-            return answers.method_not_allowed()
+
+        def take(share: Share) -> Awaitable[Answer]:
+            return form.take(Request(scope, headers, body, share, received_micros))
+
+        answer = await self._guarded(scope, form.methods, take)
+        # What a form's own 200 is, text or not, is the form's business.
+        return answer if answer.status == 200 else answers.as_text(answer)
+
+    async def _guarded(
+        self, scope: Scope, methods: Sequence[str], take: Callable[[Share], Awaitable[Answer]]
+    ) -> Answer:
+        """Return what `take` answers, or the answer to what it raises."""
+        if scope["method"] not in methods:
+            return answers.method_not_allowed(methods)
         try:
             with self.budget.share() as share:
-                return await self._upload(scope, endpoint, body, share, received_micros)
+                return await take(share)
         except Refused as refused:
             return refused.answer
         except (BudgetFull, KeysUnread) as busy:
@@ -167,8 +198,9 @@ class Collector:
         except Disconnected:
             raise
         except Exception:
-            # The outermost place: nothing has been handed to the log, whatever this was.
-            _log.exception("request_failed", path=endpoint.path)
+            # The outermost place: nothing has been handed to the log, whatever this was. The path
+            # alone is told: a query holds keys.
+            _log.exception("request_failed", path=scope["path"])
             return answers.maybe_stored()
 
     async def _upload(
@@ -191,17 +223,28 @@ class Collector:
         share.belongs_to(api_key)
         share.take(len(accepted.body) - body_bytes)
         del content
-        record = self._record(scope, endpoint, owner, accepted, received_micros)
+        record = self._record(scope, endpoint.path, owner, accepted, received_micros)
+        return await self._store(record, body_bytes)
+
+    async def _store_form(
+        self, request: Request, owner: Owner, accepted: Accepted, body_bytes: int
+    ) -> Answer:
+        scope = request.scope
+        record = self._record(scope, scope["path"], owner, accepted, request.received_micros)
+        return await self._store(record, body_bytes)
+
+    async def _store(self, record: Record, body_bytes: int) -> Answer:
         if self._rates is None:
             return await self._make_durable(record, body_bytes)
-        read_ids = partial(event_ids, accepted.body)
+        read_ids = partial(event_ids, record.body)
+        large = body_bytes > self._limits.inline_bytes_max
         ids = await self._off_loop(read_ids) if large else read_ids()
         return await self._make_durable_in_turn(record, body_bytes, self._rates, ids)
 
     def _record(
         self,
         scope: Scope,
-        endpoint: Endpoint,
+        path: str,
         owner: Owner,
         accepted: Accepted,
         received_micros: int,
@@ -210,7 +253,7 @@ class Collector:
         return Record(
             organization=owner.organization,
             project=owner.project,
-            endpoint=endpoint.path,
+            endpoint=path,
             received_micros=received_micros,
             client_upload_micros=client_upload_micros(accepted.client_upload_time),
             client_address=client_address(peer, scope["headers"], self._trusted_proxies),
@@ -288,6 +331,10 @@ class Collector:
     async def _off_loop(self, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._large, step)
 
+    async def _ask(self, step: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._asking, step)
+
     def close(self) -> None:
-        """End the thread for large bodies."""
+        """End the threads for large bodies and for mappings."""
         self._large.shutdown(wait=False, cancel_futures=True)
+        self._asking.shutdown(wait=False, cancel_futures=True)

@@ -15,7 +15,6 @@ from tailrace.collect.answers import Refused
 from tailrace.collect.limits import Limits
 from tailrace.collect.parsing import (
     SURROGATE,
-    NotANumber,
     OutOfRange,
     Repeated,
     has_surrogate,
@@ -47,7 +46,7 @@ class StrictUpload:
     ) -> None:
         self.api_key = _api_key(top)
         self._events: list[Any] = pieces or _events(top)
-        self._length_min = _id_length_min(top, limits)
+        self._length_min = id_length_min(top, limits)
         self._client_upload_time = _client_upload_time(top)
         self._limits = limits
 
@@ -61,12 +60,12 @@ class StrictUpload:
         # Each event makes room for its canonical form: both exist of one event at most.
         for index, event in enumerate(self._events):
             if isinstance(event, msgspec.Raw):
-                canonical = _canonical_event(
+                canonical = canonical_event(
                     _open_piece(event, self._limits), index, faults, self._length_min
                 )
                 self._events[index] = msgspec.Raw(msgspec.json.encode(canonical))
             else:
-                self._events[index] = _canonical_event(event, index, faults, self._length_min)
+                self._events[index] = canonical_event(event, index, faults, self._length_min)
         if faults:
             raise Refused(faults.answer())
         body: dict[str, object] = {"api_key": self.api_key, "events": self._events}
@@ -116,9 +115,6 @@ def _parse_object(body: bytes) -> dict[str, Any]:
         top = parse(body.decode("utf-8-sig"))
     except RecursionError as error:
         raise Refused(answers.invalid_json("The body is nested too deeply to be read.")) from error
-    except NotANumber as error:
-        detail = f"{error} is no JSON value."
-        raise Refused(answers.invalid_json(detail)) from error
     except ValueError as error:
         raise Refused(answers.invalid_json()) from error
     if not isinstance(top, dict):
@@ -148,7 +144,8 @@ def _events(top: dict[str, Any]) -> list[Any]:
     raise Refused(answers.missing_field("events", "events must be a list of objects."))
 
 
-def _id_length_min(top: dict[str, Any], limits: Limits) -> int:
+def id_length_min(top: dict[str, Any], limits: Limits) -> int:
+    """Return the shortest identifier that the request allows; raise `Refused` for a bad option."""
     for name in top.keys() - {"api_key", "events"}:
         reason = unsound(top[name]) or unsound(name)
         if reason is not None:
@@ -174,9 +171,10 @@ def _client_upload_time(top: dict[str, Any]) -> str | float | None:
     return given if type(given) in (str, int, float) else None
 
 
-def _canonical_event(
+def canonical_event(
     event: dict[str, Any], index: int, faults: Faults, length_min: int
 ) -> dict[str, object]:
+    """Return the event as it is stored; note its faults."""
     canonical: dict[str, object] = {}
     if isinstance(event, Repeated):
         faults.invalid(event.key, index, "is there more than once")
@@ -196,14 +194,14 @@ def _canonical_event(
     event_type = event.get("event_type")
     if event_type is None or (isinstance(event_type, str) and not event_type.strip()):
         faults.missing("event_type", index)
-    ids = [_canonical_id(event, name, index, faults, length_min, canonical) for name in ID_FIELDS]
+    ids = [canonical_id(event, name, index, faults, length_min, canonical) for name in ID_FIELDS]
     if not any(ids) and event_type != GROUP_IDENTIFY:
         for name in ID_FIELDS:
             faults.missing(name, index)
     return canonical
 
 
-def _canonical_id(
+def canonical_id(
     event: dict[str, Any],
     name: str,
     index: int,

@@ -14,6 +14,7 @@ from tailrace.collect.parsing import (
     has_surrogate,
     out_of_range,
     unsound,
+    whole_characters,
 )
 from tailrace.collect.rules import (
     DEPTH_MAX,
@@ -77,6 +78,10 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _text_or_flag(value: Any) -> str | bool:
+    return value if isinstance(value, bool) else _text(value)
+
+
 def _properties(value: Any) -> object:
     if not isinstance(value, dict):
         raise Fault
@@ -122,7 +127,7 @@ def _group(value: Any) -> str:
 def _clean(value: Any, layer: int) -> Any:
     """Return a property value with its strings cut; raise `Fault` for what can't be stored."""
     if isinstance(value, str):
-        return _text(value)
+        return _text(whole_characters(value))
     if isinstance(value, dict):
         if layer > DEPTH_MAX:
             raise Fault(_TOO_DEEP)
@@ -150,5 +155,6 @@ RULES: dict[str, Callable[[Any], object]] = {
     **dict.fromkeys(FLAG_FIELDS, _flag),
     **{name: _text_object(known) for name, known in TEXT_OBJECT_FIELDS.items()},
     "time": _time,
+    "paying": _text_or_flag,
     "groups": _groups,
 }

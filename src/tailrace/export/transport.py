@@ -59,6 +59,13 @@ class Allowance:
             )
         return left / MICROS
 
+    def stalled(self) -> Overrun:
+        """Return what to raise when the store takes no bytes of the request."""
+        return Overrun(
+            f"The store took no more bytes of {self._operation}. The connection was closed, and it "
+            "is tried again."
+        )
+
     def read(self, size_bytes: int) -> None:
         """Note bytes of the answer; raise `Overrun` above the limit."""
         self._answer_bytes += size_bytes
@@ -136,7 +143,12 @@ class _TimedSocket:
         view = memoryview(data).cast("B")
         for start in range(0, len(view), _WRITE_BYTES):
             self._limit()
-            self._plain.sendall(view[start : start + _WRITE_BYTES], *flags)
+            try:
+                self._plain.sendall(view[start : start + _WRITE_BYTES], *flags)
+            except TimeoutError as error:
+                if self.allowance is None:
+                    raise
+                raise self.allowance.stalled() from error
 
     def makefile(self, mode: str, buffering: int | None = None) -> io.RawIOBase | io.BufferedReader:
         assert mode == "rb"
@@ -199,7 +211,9 @@ class _Timed:
     def send(self, data: Any) -> Any:
         if self.sock is None:
             self.connect()
-        self.sock.allowance = _under_way.get()
+        # While a proxy's tunnel is opened the socket is a plain one.
+        if isinstance(self.sock, _TimedSocket):
+            self.sock.allowance = _under_way.get()
         return super().send(data)  # type: ignore[misc]  # as above
 
     def getresponse(self) -> Any:

@@ -35,8 +35,9 @@ def configure_logs(part: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
-    # Its warnings are about what clients send; anybody could fill the disk with them.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # Their warnings are about what clients send; anybody could fill the disk with them.
+    for name in ("uvicorn.error", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     threading.excepthook = lambda failed: structlog.get_logger().critical(
         "thread_failed",
         thread=None if failed.thread is None else failed.thread.name,

@@ -30,6 +30,14 @@ COUNTERS = {
     "append_seconds": ("tailrace_append_wait_seconds", "Seconds that requests waited for the log."),
     "processed_entries": ("tailrace_entries_processed", "Log entries (requests) processed."),
     "checkpoints": ("tailrace_checkpoints", "Checkpoints committed."),
+    "property_updates_dropped": (
+        "tailrace_property_updates_dropped",
+        "Updates of properties that were beyond the limit of an hour or of size.",
+    ),
+    "property_operations_ignored": (
+        "tailrace_property_operations_ignored",
+        "Identifies with an operation that does nothing, such as $delete.",
+    ),
     "deliveries": ("tailrace_deliveries_tried", "Deliveries tried."),
 }
 

@@ -15,7 +15,7 @@ from tailrace.log.reader import LogReader
 from tailrace.ops.heartbeats import is_alive, read_heartbeats
 from tailrace.state.delivery import RunState
 from tailrace.state.ledger import Ledger
-from tailrace.state.processing_view import Alarm, OpenHour, ProcessingView
+from tailrace.state.processing_view import Alarm, OpenHour, OpenMerges, ProcessingView
 
 MICROS_PER_SECOND = 1_000_000
 
@@ -84,6 +84,7 @@ class Status(msgspec.Struct, frozen=True):
     silent_partitions: tuple[int, ...]
     hours: HourCounts
     open_hours: tuple[OpenHour, ...]
+    open_merges: tuple[OpenMerges, ...]
     newest_sealed_hour: str | None
     oldest_owed_hour: str | None
     runs: dict[str, int]
@@ -129,6 +130,7 @@ class StatusReader:
             silent_partitions=tuple(p.id for p in partitions if p.silent),
             hours=HourCounts(len(open_hours), sealed_hours),
             open_hours=open_hours,
+            open_merges=tuple(self._processing.open_merges()),
             newest_sealed_hour=str(max(count.newest for count in sealed)) if sealed else None,
             oldest_owed_hour=min(
                 (d.oldest_owed_hour for d in destinations if d.oldest_owed_hour), default=None

@@ -14,6 +14,7 @@ from tailrace import killpoints
 from tailrace.archive.folder import PACK_HEADER, pack_epoch, pack_name
 from tailrace.errors import Corrupt
 from tailrace.files import Buffer
+from tailrace.hours import Hour
 from tailrace.process.chunks import (
     SMALL_RAW_BYTES,
     Deflater,
@@ -23,9 +24,9 @@ from tailrace.process.chunks import (
     mergeable,
 )
 from tailrace.process.dedupe import Dedupe
-from tailrace.process.identity import Identity
-from tailrace.process.persons import Persons
+from tailrace.process.state import State
 from tailrace.state import processing_rows as rows
+from tailrace.state.dates import dates_of
 from tailrace.state.processing import Move, ProcessingStore
 from tailrace.state.processing_rows import ChunkRow, HeldRow, Place
 
@@ -79,9 +80,7 @@ class Checkpoints:
         self._deflater = Deflater()
         self._cleaned = False
 
-    def commit(
-        self, changes: Changes, dedupe: Dedupe, identity: Identity, persons: Persons
-    ) -> None:
+    def commit(self, changes: Changes, dedupe: Dedupe, state: State) -> None:
         """Make everything since the last checkpoint durable: output, position and state at once.
 
         Raises `InUse` if another processor took over, `Corrupt` if an hour's counts do not balance.
@@ -102,14 +101,13 @@ class Checkpoints:
             rows.write_held(connection, changes.held)
             rows.count_project_hours(connection, [_counts(hour) for hour in changes.hours])
             rows.count_event_dates(connection, _dates(changes.hours))
-            identity.write(connection)
-            persons.write(connection)
+            state.write(connection)
             dedupe.write(connection, changes.last_stamp)
-            self._store.set_meta("next_amplitude_id", identity.next_amplitude_id)
+            self._store.set_meta("next_amplitude_id", state.identity.next_amplitude_id)
             self._store.set_meta("next_sequence", self._next_sequence)
         killpoints.reached("checkpoint.committed")
-        for part in (dedupe, identity, persons):
-            part.saved()
+        dedupe.saved()
+        state.saved()
         for hour in changes.hours:
             hour.saved()
         self._remove_packs({row.pack for row in rewritten})
@@ -224,5 +222,5 @@ def _counts(hour: OpenHour) -> rows.Row:
 
 def _dates(hours: Sequence[OpenHour]) -> Iterator[rows.Row]:
     for hour in hours:
-        for date, events in sorted(hour.dates.items()):
+        for date, events in dates_of(Hour(hour.hour), hour.dates.items()):
             yield hour.project, hour.hour, date, events

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import xxhash
 
 from tailrace.process.memory import ENTRY_BYTES
 from tailrace.state import processing_rows as rows
+from tailrace.state.processing_schema import KEYED, SEEDED
 
 # D30. A first occurrence exactly this old still counts; one microsecond more and it does not.
 WINDOW_MICROS = 7 * 24 * 3_600_000_000
@@ -49,22 +51,29 @@ class Insertions(Protocol):
 class Dedupe:
     """First occurrences: those that are committed, and those that are not yet."""
 
-    def __init__(self, insertions: Insertions, secret: bytes) -> None:
+    def __init__(self, insertions: Insertions, secret: bytes, hash_name: str = SEEDED) -> None:
+        """Name events by the hash under which the committed keys were made."""
         self._insertions = insertions
         self._seed = int.from_bytes(secret[:8], "little")
+        keyed = hashlib.blake2b(digest_size=16, key=secret)
+        self._keyed = keyed if hash_name == KEYED else None
         self._stored: dict[bytes, int] = {}
         self._changed: dict[bytes, int] = {}
         self._claimed: Sequence[bytes] = ()
         self._replaced: dict[bytes, int] = {}
 
     def key(self, project: int, device_id: str, insert_id: str) -> bytes:
-        """Return the seeded 128-bit hash of an event's name.
+        """Return the seeded or keyed 128-bit hash of an event's name.
 
         `device_id` is derived or empty (D30). Nobody can try for two names of one hash without
         the seed, and whoever found two could only make events of their own project repeat.
         """
-        name = f"{project} {len(device_id)} {device_id}{insert_id}"
-        return xxhash.xxh3_128_digest(name.encode(), self._seed)
+        name = f"{project} {len(device_id)} {device_id}{insert_id}".encode()
+        if self._keyed is None:
+            return xxhash.xxh3_128_digest(name, self._seed)
+        state = self._keyed.copy()
+        state.update(name)
+        return state.digest()
 
     def look_up(self, keys: Collection[bytes]) -> None:
         """Learn what is committed of a batch's keys, in place of the batch before."""

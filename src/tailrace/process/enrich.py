@@ -6,12 +6,11 @@ Pure functions of what the client sent; each rule names its source.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from tailrace.upload import EMPTY_OBJECT, UploadEvent
+from tailrace.upload import UploadEvent
 
 # D12: what a client that names no library used.
 DEFAULT_LIBRARY = {"/2/httpapi": "http/2.0", "/batch": "batch/1.0"}
@@ -19,37 +18,12 @@ DEFAULT_LIBRARY = {"/2/httpapi": "http/2.0", "/batch": "batch/1.0"}
 # D34: an address of this name is the client's own; absent means none.
 REMOTE = "$remote"
 
-# Section 3.1.3: what is beyond these is silently not tracked.
-GROUP_TYPES_MAX = 5
-GROUP_VALUES_MAX = 10
-
 # From here on the quicker search makes up for its beginning.
 _LONG_BODY_BYTES = 8_192
 _QUOTE = ord('"')
 
-# Names of operations (4.4.2); in an event that is no identify they are dropped (D29).
-_OPERATIONS = frozenset(
-    (
-        "$clearAll",
-        "$unset",
-        "$set",
-        "$setOnce",
-        "$add",
-        "$append",
-        "$prepend",
-        "$preInsert",
-        "$postInsert",
-        "$remove",
-        "$delete",
-    )
-)
-
 # The namespace of derived device ids (D25): never to change, or known devices become new ones.
 _DEVICE_NAMESPACE = bytes.fromhex("3f5c0b7a94d34c1e8a6710d2be5f7c48")
-
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_groups = msgspec.json.Decoder(dict[str, Any]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 def derived_device_id(user_id: str) -> str:
@@ -81,39 +55,6 @@ def drop_empty_strings(event: UploadEvent) -> None:
             setattr(event, name, None)
 
 
-def without_operations(properties: msgspec.Raw) -> msgspec.Raw:
-    """Return user properties of an ordinary event without operation keys (D29)."""
-    if b"$" not in bytes(properties) and b"\\u0024" not in bytes(properties):
-        return properties
-    found = _decode_object(properties)
-    if _OPERATIONS.isdisjoint(found):
-        return properties
-    return msgspec.Raw(
-        _encode({name: value for name, value in found.items() if name not in _OPERATIONS})
-    )
-
-
-def is_empty(properties: msgspec.Raw) -> bool:
-    """Say whether an object has no keys."""
-    return properties is EMPTY_OBJECT or bytes(properties).lstrip(b"{ \t\r\n")[:1] == b"}"
-
-
-def group_lists(groups: msgspec.Raw) -> msgspec.Raw:
-    """Return groups as lists of strings, cut to 5 types and 10 values (3.1.3, 3.1.10)."""
-    left = GROUP_VALUES_MAX
-    lists: dict[str, list[str]] = {}
-    for name, value in _decode_groups(groups).items():
-        given = value if isinstance(value, list) else [value]
-        values = [_group_value(one) for one in given if not isinstance(one, (dict, list))]
-        values = [one for one in values if one][:left]
-        if values:
-            lists[name] = values
-            left -= len(values)
-        if len(lists) == GROUP_TYPES_MAX or not left:
-            break
-    return msgspec.Raw(_encode(lists))
-
-
 def attribution_ids(event: UploadEvent) -> str | None:
     """Return one hash of an event's advertising and vendor ids, or None without any (D16)."""
     given = [
@@ -128,12 +69,6 @@ def attribution_ids(event: UploadEvent) -> str | None:
         if one
     ]
     return hashlib.sha256(",".join(given).encode()).hexdigest() if given else None
-
-
-def _group_value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else _encode(value).decode()
 
 
 _OPTIONAL_FIELDS = tuple(

@@ -22,7 +22,7 @@ from tailrace.process.enrich import (
     may_hold_empty_strings,
 )
 from tailrace.state.processing_rows import HeldRow
-from tailrace.upload import Upload, UploadEvent
+from tailrace.upload import EMPTY_OBJECT, Upload, UploadEvent
 
 # What the log may not say of an event that was held: longer texts are cut.
 ERROR_CHARACTERS_MAX = 500
@@ -43,6 +43,7 @@ class Names(msgspec.Struct, gc=False):
     device_id: str | None = None
     user_id: str | None = None
     insert_id: str | None = None
+    groups: msgspec.Raw = EMPTY_OBJECT
 
 
 class NamedUpload(msgspec.Struct, gc=False):
@@ -55,8 +56,8 @@ class Portion(msgspec.Struct):
     """Events of one record, from index `first` on, and what is made of each in their order.
 
     `devices` and `users` are the ids that identity goes by (None without such an id), `keys` those
-    of dedupe. `uuids` and `event_ids` are there once `name_rows` was called. `single` is the one
-    event of a record that failed as a whole.
+    of dedupe, `groups` the objects of groups of those that have any. `uuids` and `event_ids` are
+    there once `name_rows` was called. `single` is the one event of a record that failed as a whole.
     """
 
     entry: Entry
@@ -67,6 +68,7 @@ class Portion(msgspec.Struct):
     devices: list[str | None]
     users: list[str | None]
     keys: list[bytes | None]
+    groups: list[msgspec.Raw] = []
     uuids: list[str] = []
     event_ids: list[int] = []
 
@@ -99,7 +101,7 @@ def portion_of(entry: Entry, record: Record, hour: int, key_of: KeyOf) -> Portio
     if may_hold_empty_strings(record.body):
         # An exported field is null, never "" (D40).
         names = [
-            Names(one.device_id or None, one.user_id or None, one.insert_id or None)
+            Names(one.device_id or None, one.user_id or None, one.insert_id or None, one.groups)
             for one in names
         ]
     return _prepare(entry, record, hour, 0, names, key_of)
@@ -221,7 +223,8 @@ def _prepare(
         None if one.insert_id is None else key_of(project, device or "", one.insert_id)
         for one, device in zip(named, devices, strict=True)
     ]
-    return Portion(entry, record, hour, first, single, devices, users, keys)
+    groups = [one.groups for one in named if one.groups is not EMPTY_OBJECT]
+    return Portion(entry, record, hour, first, single, devices, users, keys, groups)
 
 
 def _check_count(found: int, record: Record) -> None:

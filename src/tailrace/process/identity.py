@@ -68,17 +68,18 @@ class Identity:
 
     def look_up(
         self, organization: int, devices: Sequence[str | None], users: Sequence[str | None]
-    ) -> set[int]:
+    ) -> tuple[set[int], set[int]]:
         """Bring what is known of an organization's events into memory, given their ids pairwise.
 
         Returns the amplitude ids that these events get if nothing changes before them, and maybe
-        some more.
+        some more; and those ids that these events may merge, or merge into.
         """
         wanted = set(devices)
         wanted.discard(None)
         self._load_devices(organization, cast(set[str], wanted))
         at_device = self._devices.group(organization)
         found: set[int] = set()
+        merging: set[int] = set()
         # A device that leads to its event's user already settles both.
         unsettled: set[str] = set()
         for device, user in zip(devices, users, strict=True):
@@ -87,13 +88,15 @@ class Identity:
                 found.add(known[0])
                 if user is not None and known[1] != user:
                     unsettled.add(user)
+                    if known[1] is None:
+                        merging.add(known[0])
             elif user is not None:
                 unsettled.add(user)
         if unsettled:
             self._load_users(organization, unsettled)
             of_user = self._users.group(organization)
-            found.update(of_user[user] for user in unsettled if user in of_user)
-        return found
+            merging.update(of_user[user] for user in unsettled if user in of_user)
+        return found | merging, merging
 
     def devices(self, organization: int) -> Mapping[str, Known]:
         """Return the devices in memory: all of the batch that are known."""
@@ -148,14 +151,17 @@ class Identity:
         organization, device = key
         devices = self._devices.group(organization)
         before = devices.get(device)
-        if before is None:
-            self._devices.count(device, value)
-        elif before[1] is not None and before[1] not in self._users.group(organization):
-            # Later events of the batch may ask for this user, who was not looked up for itself.
-            self._users.add(organization, before[1], before[0])
+        # Counted whole where it changes too: a user ID that comes to it may be 4 kB long.
+        self._devices.count(device, value)
+        if before is not None:
+            amplitude_id, user = before
+            if user is not None and user not in self._users.group(organization):
+                # Later events of the batch may ask for this user, who was not looked up for itself.
+                self._users.add(organization, user, amplitude_id)
         put(journal, devices, device, value)
         put(journal, self._changed_devices, key, value)
-        self._changed_text_bytes += text_bytes(device)
+        # Each event has a text of its own for one and the same user.
+        self._changed_text_bytes += text_bytes(device) + text_bytes(value[1])
 
     def _set_user(self, key: Key, amplitude_id: int, journal: Journal) -> None:
         organization, user = key

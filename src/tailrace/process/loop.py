@@ -16,15 +16,17 @@ from tailrace.errors import InUse
 from tailrace.files import Files
 from tailrace.hours import HOUR_MICROS
 from tailrace.log.record import Entry, Position
-from tailrace.process.batch import Batch, Outcome
+from tailrace.process.batch import Batch
 from tailrace.process.checkpoint import Changes, Checkpoints, PackArchive
 from tailrace.process.chunks import SMALL_RAW_BYTES, OpenHour, open_hour
 from tailrace.process.dedupe import Dedupe
 from tailrace.process.event import Portion
+from tailrace.process.groups import Groups
 from tailrace.process.identity import Identity
 from tailrace.process.memory import ENTRY_BYTES
 from tailrace.process.persons import Persons
 from tailrace.process.places import Places
+from tailrace.process.state import Outcome, State
 from tailrace.state import processing_rows as rows
 from tailrace.state.insertions import Insertions
 from tailrace.state.processing import HourSettings, Move, ProcessingStore
@@ -38,9 +40,10 @@ BATCH_EVENTS = 2_000
 OPEN_BYTES_MAX = 64 * 1024 * 1024
 # The log is durable, so this only bounds what a restart repeats.
 CHECKPOINT_MICROS = 30 * MICROS
-# Read caches for devices and users, and for persons; what they drop is read again.
+# Read caches for devices and users, for persons and for groups; what they drop is read again.
 IDENTITY_CACHE_BYTES = 64 * 1024 * 1024
 PERSON_CACHE_BYTES = 32 * 1024 * 1024
+GROUP_CACHE_BYTES = 8 * 1024 * 1024
 
 _decode_settings = msgspec.json.Decoder(HourSettings).decode
 
@@ -69,8 +72,10 @@ class Processor:
         files: Files,
         settings_of: Callable[[int], HourSettings],
         lock_file: Path,
+        updates_max: int | None = None,
         places: Places | None = None,
     ) -> None:
+        """`updates_max` is how often a person's properties may change in an hour; None: always."""
         self._lock = files.lock(lock_file, "the processor")
         try:
             self._rounds = rounds
@@ -83,15 +88,17 @@ class Processor:
             self._dedupe = Dedupe(
                 Insertions(connection, store.keys_folder, files, self._epoch),
                 store.meta_bytes("dedupe_key"),
+                store.meta_text("dedupe_hash"),
             )
-            self._identity = Identity(
-                connection, store.meta_number("next_amplitude_id"), IDENTITY_CACHE_BYTES
+            self._state = State(
+                Identity(connection, store.meta_number("next_amplitude_id"), IDENTITY_CACHE_BYTES),
+                Persons(connection, PERSON_CACHE_BYTES),
+                Groups(connection, GROUP_CACHE_BYTES),
+                updates_max,
             )
-            self._persons = Persons(connection, PERSON_CACHE_BYTES)
             self._batch = Batch(
                 self._dedupe,
-                self._identity,
-                self._persons,
+                self._state,
                 places or Places(lock_file.with_name("places"), None),
                 store.meta_bytes("uuid_key"),
             )
@@ -109,6 +116,9 @@ class Processor:
         self._retried: set[Place] = set()
         self._last_stamp = max((place.stamp for place in self._positions.values()), default=0)
         self._open_bytes = 0
+        # Since this processor's start: what it counts of itself.
+        self.updates_dropped = 0
+        self.operations_ignored = 0
         self._unsaved_since: int | None = None
         self._hour_left = False
         self._failed = False
@@ -126,13 +136,20 @@ class Processor:
     def run_round(self) -> int:
         """Process what the log holds, up to a round's size; return the number of entries.
 
+        What is left when a checkpoint has become due is read again by the next round.
+
         Raises whatever the log or the database raises; then this processor is of no more use.
         """
         with self._or_fail():
             entries = self._rounds.read_round(self._positions, ROUND_BYTES)
+            processed = 0
             for batch in _batches(entries):
                 self._run_batch(batch)
-            return len(entries)
+                processed += len(batch)
+                # Lines may be many times as long as what was sent: they show what is remembered.
+                if self._open_size() >= OPEN_BYTES_MAX:
+                    break
+            return processed
 
     def checkpoint_due(self) -> bool:
         """Say whether to commit now: much is open, an hour ended, or 30 s went by."""
@@ -158,7 +175,7 @@ class Processor:
                 retried=sorted(self._retried),
                 last_stamp=self._last_stamp,
             )
-            self._checkpoints.commit(changes, self._dedupe, self._identity, self._persons)
+            self._checkpoints.commit(changes, self._dedupe, self._state)
             self._committed = dict(self._positions)
             self._held = []
             self._retried = set()
@@ -213,6 +230,8 @@ class Processor:
 
     def _take(self, outcome: Outcome, hour: OpenHour) -> None:
         hour.tally.add(outcome.tally)
+        self.updates_dropped += outcome.updates_dropped
+        self.operations_ignored += outcome.operations_ignored
         for row in outcome.held:
             self._hold(row)
         if outcome.lines:
@@ -266,12 +285,7 @@ class Processor:
                 yield Move(partition, read_from, place.position, place.stamp)
 
     def _open_size(self) -> int:
-        return (
-            self._open_bytes
-            + self._dedupe.changed_bytes()
-            + self._identity.changed_bytes()
-            + self._persons.changed_bytes()
-        )
+        return self._open_bytes + self._dedupe.changed_bytes() + self._state.changed_bytes()
 
     def _forget_past_hours(self) -> None:
         # A partition may still come with a record for one of these; it is opened again then.

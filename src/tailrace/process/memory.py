@@ -19,6 +19,10 @@ ENTRY_BYTES = 350
 SLOT_BYTES = 100
 
 
+class StateNeeded(Exception):
+    """A portion met state that was not looked up for its batch; do that and repeat."""
+
+
 class Absent:
     """The place of a value that was not there."""
 

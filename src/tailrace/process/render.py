@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-EMPTY = msgspec.Raw(b"{}")
-
 
 class Line(msgspec.Struct, gc=False):
     """One event as it is exported; every key is always there (D40). Times are text (D1)."""

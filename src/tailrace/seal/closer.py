@@ -1,4 +1,4 @@
-"""`Closer`: makes files from committed chunks and seals the hours that the domain has left.
+"""`Closer`: makes files from what is committed and seals the hours that the domain has left.
 
 Driven by the processor's main thread: `recover` once at start, `step` after every round. All
 commits happen there; only joining runs beside it. The order of the commits is what makes a crash
@@ -15,11 +15,12 @@ from tailrace.archive.folder import FolderArchive
 from tailrace.errors import Corrupt
 from tailrace.hours import Hour
 from tailrace.seal.files import Damaged, FilePlan, first_file
-from tailrace.seal.handing import Handing, HandOver
+from tailrace.seal.handing import CLOSED_THROUGH, Handing, HandOver
 from tailrace.seal.joining import Joining, Made
 from tailrace.seal.manifest import digest, fault, record_bytes, seal_record
+from tailrace.seal.names import NO_NUMBER, scope_text
 from tailrace.seal.waiting import Waiting
-from tailrace.state import closing, sealing
+from tailrace.state import closing, merges, sealing
 from tailrace.state.processing import ProcessingStore
 from tailrace.state.processing_rows import ChunkRow, pack_is_named
 from tailrace.state.sealed import SealedHour
@@ -31,9 +32,8 @@ FILES_PER_COMMIT = 500
 # Chunk rows held in memory for one batch of files, some 10 MiB.
 CHUNKS_PER_BATCH = 20_000
 
-# The newest hour that is sealed for every scope or alarmed, and the newest without any alarm before
-# or in it: log segments up to the second are needed no more.
-CLOSED_THROUGH = "closed_through"
+# Of the hours up to `CLOSED_THROUGH` the newest without any alarm before or in it: log segments up
+# to this one are needed no more.
 SEALED_THROUGH = "sealed_through"
 
 
@@ -74,6 +74,7 @@ class Closer:
         not: one of the two was restored from a backup.
         """
         self._handing.compare()
+        self._handing.reopen()
         with self._store.owned_transaction(self._epoch) as connection:
             closing.unblock(connection)
             alarmed = closing.oldest_alarm_hour(connection)
@@ -128,11 +129,17 @@ class Closer:
         return Hour(closed + 1) if closed < left.number else None
 
     def _close_some(self, hour: Hour) -> None:
-        plans = self._plans_of(hour)
+        plans = self._plans_of(hour) or self._merge_plans_of(hour)
         if plans:
             self._joining.begin(plans)
         else:
             self._seal_group(hour)
+
+    def _merge_plans_of(self, hour: Hour) -> list[FilePlan]:
+        return [
+            FilePlan(-organization, organization, hour, NO_NUMBER, ())
+            for organization in merges.without_file(self._connection, hour.number, FILES_PER_COMMIT)
+        ]
 
     def _plans_of(self, hour: Hour) -> list[FilePlan]:
         """Plan the next files of an hour: one of a large project, or those of many small ones."""
@@ -175,15 +182,14 @@ class Closer:
         with self._store.owned_transaction(self._epoch) as connection:
             for plan, file in made:
                 if isinstance(file, Damaged):
-                    project, hour = plan.project, plan.hour.number
-                    closing.raise_alarm(connection, project, hour, file.sentence)
+                    closing.raise_alarm(connection, plan.scope, plan.hour.number, file.sentence)
                 else:
                     ids = [chunk.id for chunk in plan.chunks]
                     sealing.add_file(connection, file, plan.organization, ids)
         killpoints.reached("seal.rows")
         self._joining.release()
         for plan, file in made:
-            key = (plan.project, plan.hour.number)
+            key = (plan.scope, plan.hour.number)
             if isinstance(file, Damaged):
                 self._waiting.forget(key)
             else:
@@ -234,20 +240,22 @@ class Closer:
         return max(hour.number, until)
 
     def _seal(self, hour: Hour, due: closing.DueScope) -> None:
-        counts = dates = None
         if due.scope > 0:
             counts = closing.project_hour(self._connection, due.scope, hour.number)
             dates = closing.event_dates(self._connection, due.scope, hour.number)
+        else:
+            counts = merges.accounting(self._connection, due.organization, hour.number)
+            dates = merges.dates(self._connection, due.organization, hour.number)
         files = sealing.files_of(self._connection, due.scope, hour.number)
-        record = seal_record(due, hour, counts, dates or {}, files)
+        record = seal_record(due, hour, counts, dates, files)
         reason = fault(record)
         if reason is not None:
             closing.raise_alarm(
                 self._connection,
                 due.scope,
                 hour.number,
-                f"Cannot seal hour {hour} of {due.scope}: {reason}. Its later hours wait as well; "
-                "no line is lost. Keep the data folder as it is and report this.",
+                f"Cannot seal hour {hour} of {scope_text(due.scope)}: {reason}. Its later hours "
+                "wait as well; no line is lost. Keep the data folder as it is and report this.",
             )
             return
         body = record_bytes(record)

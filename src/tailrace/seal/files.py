@@ -1,8 +1,11 @@
-"""Make one file of an hour from committed chunks: planned on the main thread, joined beside it."""
+"""Make one file of an hour from what is committed: planned on the main thread, made beside it.
+
+The lines of a project are joined from its chunks, merged IDs are rendered from their rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -10,8 +13,10 @@ from tailrace.archive.batch import Fence, FileBatch
 from tailrace.archive.folder import FolderArchive
 from tailrace.errors import Corrupt
 from tailrace.hours import Hour
-from tailrace.seal.gzip import GzipJoin
-from tailrace.seal.names import file_name
+from tailrace.seal.gzip import Chunk, GzipJoin
+from tailrace.seal.merges import merge_chunks
+from tailrace.seal.names import NO_NUMBER, file_name
+from tailrace.state.merges import Line
 from tailrace.state.processing_rows import ChunkRow
 from tailrace.state.sealed import SealedFile
 
@@ -20,10 +25,17 @@ from tailrace.state.sealed import SealedFile
 BLOCK_BYTES = 1024 * 1024
 
 
-class FilePlan(msgspec.Struct, frozen=True):
-    """A file to be made: which chunks, in which order, under which number."""
+# An organization's merges of an hour, in the order of their records; any thread may call.
+MergesOf = Callable[[int, Hour], Iterator[Line]]
 
-    project: int
+
+class FilePlan(msgspec.Struct, frozen=True):
+    """A file to be made: which chunks, in which order, under which number.
+
+    `NO_NUMBER` and no chunks are for the merges of an organization, whose hour is left.
+    """
+
+    scope: int
     organization: int
     hour: Hour
     number: int
@@ -32,7 +44,7 @@ class FilePlan(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The file's name, which depends on the plan alone."""
-        return file_name(self.project, self.hour, self.number)
+        return file_name(self.scope, self.hour, self.number)
 
 
 class Damaged(msgspec.Struct, frozen=True):
@@ -43,20 +55,28 @@ class Damaged(msgspec.Struct, frozen=True):
 
 
 def make_files(
-    archive: FolderArchive, plans: Iterable[FilePlan], fence: Fence
+    archive: FolderArchive, merges_of: MergesOf, plans: Iterable[FilePlan], fence: Fence
 ) -> list[tuple[FilePlan, SealedFile | Damaged]]:
-    """Join each plan's chunks into the archive; on return the files are on disk, whole.
+    """Put each plan's lines into the archive; on return the files are on disk, whole.
 
     Changes nothing but the archive, and that only inside `fence()`. Any thread may call.
     """
     with archive.new_files(fence) as batch:
-        return [(plan, _make(archive, batch, plan)) for plan in plans]
+        return [(plan, _make(archive, merges_of, batch, plan)) for plan in plans]
 
 
-def _make(archive: FolderArchive, batch: FileBatch, plan: FilePlan) -> SealedFile | Damaged:
+def _make(
+    archive: FolderArchive, merges_of: MergesOf, batch: FileBatch, plan: FilePlan
+) -> SealedFile | Damaged:
     join = GzipJoin()
-    blocks = join.blocks((chunk, _read(archive, chunk)) for chunk in plan.chunks)
-    path = archive.file_path(plan.project, plan.hour, plan.name)
+    chunks: Iterable[tuple[Chunk, Iterable[bytes]]]
+    if plan.number == NO_NUMBER:
+        rows = merges_of(plan.organization, plan.hour)
+        chunks = merge_chunks(plan.organization, rows)
+    else:
+        chunks = ((chunk, _read(archive, chunk)) for chunk in plan.chunks)
+    blocks = join.blocks(chunks)
+    path = archive.file_path(plan.scope, plan.hour, plan.name)
     try:
         batch.write(path, blocks)
     except Corrupt as error:
@@ -64,7 +84,7 @@ def _make(archive: FolderArchive, batch: FileBatch, plan: FilePlan) -> SealedFil
             plan, f"Cannot make {plan.name}: {error}. Restore the data folder from a backup."
         )
     return SealedFile(
-        scope=plan.project,
+        scope=plan.scope,
         hour=plan.hour,
         number=plan.number,
         name=plan.name,

@@ -9,10 +9,12 @@ from typing import Protocol
 from tailrace import killpoints
 from tailrace.errors import Corrupt, NeedsOperator
 from tailrace.hours import Hour
-from tailrace.state import closing, sealing
+from tailrace.state import closing, merges, sealing
 from tailrace.state.processing import ProcessingStore
 from tailrace.state.sealed import SealedFile, SealedHour
 
+# The newest hour that is sealed for every scope or alarmed.
+CLOSED_THROUGH = "closed_through"
 # Files or hours given to the ledger in one transaction.
 HANDED_PER_COMMIT = 500
 
@@ -33,6 +35,10 @@ class HandOver(Protocol):
 
     def newest_sealed(self) -> dict[int, tuple[Hour, str]]:
         """Return each scope's newest hour that was taken over, and its digest."""
+        ...
+
+    def reopen(self, scope: int, organization: int, first: Hour) -> None:
+        """Forget a scope's sealed hours from `first` on, and their runs; they are sealed anew."""
         ...
 
     def open_files(self) -> Sequence[SealedFile]:
@@ -67,6 +73,21 @@ class Handing:
                 handed_over = known[scope][0].number if scope in known else -1
                 if handed_over < hour.number:
                     sealing.hand_over_again(connection, scope, handed_over)
+
+    def reopen(self) -> None:
+        """Take back the hours of merged IDs that an earlier release sealed without their merges.
+
+        Call after `compare`. The ledger goes first: should a crash fall in between, it is the older
+        one, and the next start finds the same hours here.
+        """
+        for organization, first in merges.sealed_without(self._store.connection):
+            self._ledger.reopen(-organization, organization, first)
+            with self._store.owned_transaction(self._epoch) as connection:
+                closing.reopen(connection, -organization, first.number)
+                closed = sealing.read_number(connection, CLOSED_THROUGH)
+                if closed is not None:
+                    through = min(closed, first.number - 1)
+                    sealing.write_number(connection, CLOSED_THROUGH, through)
 
     def files(self) -> None:
         """Hand over every file that is recorded and not marked."""

@@ -43,7 +43,11 @@ class Joining:
         self._plans = tuple(plans)
         self._store.reserved_chunks.update(self._chunk_ids())
         self._running = self._thread.submit(
-            make_files, self._archive, self._plans, lambda: self._store.fence(self._epoch)
+            make_files,
+            self._archive,
+            self._store.merges,
+            self._plans,
+            lambda: self._store.fence(self._epoch),
         )
 
     def take(self) -> list[Made]:

@@ -55,7 +55,10 @@ class SealRecord(msgspec.Struct, frozen=True):
     """What a closed hour of one scope holds; the order of the fields is the order of the keys.
 
     `accepted` counts what was answered with 200 and is the sum of the five after it. Times are of
-    the first and the last accepted event. `event_dates` counts the lines by UTC date of event time.
+    the first and the last accepted event. `event_dates` counts the lines by UTC date of event
+    time; those far from the hour are `earlier` or `later`. In an hour of merged IDs
+    all of this is of the merges that were recorded: `exported` are those, `accepted` how many were
+    counted, and the dates are of merge time.
     """
 
     format: int
@@ -139,21 +142,22 @@ def digest(record: bytes) -> str:
 
 def fault(record: SealRecord) -> str | None:
     """Return why an hour's accounting does not hold, as a clause; None if it does (promise 2)."""
+    what = "events" if record.scope > 0 else "merges"
     counted = (
         record.exported + record.duplicates + record.identifies + record.filtered + record.held
     )
     if record.accepted != counted:
         return (
-            f"{record.accepted} events were accepted, but {record.exported} exported + "
+            f"{record.accepted} {what} were accepted, but {record.exported} exported + "
             f"{record.duplicates} duplicates + {record.identifies} identifies + "
             f"{record.filtered} filtered + {record.held} held are {counted}"
         )
     lines = sum(file.lines for file in record.files)
     if lines != record.exported:
-        return f"{record.exported} events were exported, but the files hold {lines} lines"
+        return f"{record.exported} {what} were exported, but the files hold {lines} lines"
     dated = sum(record.event_dates.values())
     if dated != record.exported:
-        return f"{record.exported} events were exported, but the dates of {dated} were counted"
+        return f"{record.exported} {what} were exported, but the dates of {dated} were counted"
     return None
 
 

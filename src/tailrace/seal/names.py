@@ -78,6 +78,11 @@ def marker_key(prefix: str, scope: int, hour: Hour) -> str:
     return f"{prefix}{scope}/{_stem(scope, hour)}_complete"
 
 
+def scope_text(scope: int) -> str:
+    """Return what people call a scope."""
+    return f"project {scope}" if scope > 0 else f"the merged IDs of organization {-scope}"
+
+
 def url_path(key: str) -> str:
     """Return a key as it is written in a URL: `#` as `%23`, which would else end the path."""
     return quote(key, safe="/")

@@ -22,7 +22,10 @@ QUIET_AFTER_HOURS = 7 * 24
 
 
 class ProjectHourRow(msgspec.Struct, frozen=True):
-    """The accounting of one project's hour, kept until the hour is sealed. Stamps are micros."""
+    """The accounting of one project's hour, kept until the hour is sealed. Stamps are micros.
+
+    Under minus an organization as `project` that of its merges, which are what is exported then.
+    """
 
     project: int
     hour: int
@@ -68,9 +71,11 @@ def event_dates(connection: sqlite3.Connection, project: int, hour: int) -> dict
 
 
 def oldest_hour_with_events(connection: sqlite3.Connection, after: int | None) -> int | None:
-    """Return the oldest hour after `after` in which a project accepted something."""
+    """Return the oldest hour after `after` with something accepted, or a merge, to be sealed."""
     row = connection.execute(
-        "SELECT min(hour) FROM project_hour WHERE ? IS NULL OR hour > ?", (after, after)
+        "SELECT min(hour) FROM (SELECT min(hour) AS hour FROM project_hour WHERE hour > :after "
+        "UNION ALL SELECT min(hour) FROM merge_hour WHERE hour > :after)",
+        {"after": -1 if after is None else after},
     ).fetchone()
     return None if row[0] is None else int(row[0])
 
@@ -87,6 +92,8 @@ def due_scopes(connection: sqlite3.Connection, hour: int, limit: int) -> list[Du
             SELECT project AS scope, organization FROM project_hour WHERE hour = :hour
             UNION
             SELECT -organization, organization FROM project_hour WHERE hour = :hour
+            UNION
+            SELECT -organization, organization FROM merge_hour WHERE hour = :hour
         ), candidate AS (
             SELECT scope, organization FROM with_events
             UNION
@@ -151,7 +158,28 @@ def add_hour(connection: sqlite3.Connection, sealed: SealedHour, due: DueScope) 
         connection.execute(
             f"DELETE FROM {table} WHERE project = ? AND hour = ?", (sealed.scope, hour)
         )
+    connection.execute(
+        "DELETE FROM merge_hour WHERE organization = ? AND hour = ?", (-sealed.scope, hour)
+    )
     connection.execute("DELETE FROM alarm WHERE scope = ? AND hour = ?", (sealed.scope, hour))
+
+
+def reopen(connection: sqlite3.Connection, scope: int, first: int) -> None:
+    """Take back a scope's sealed hours from `first` on, so that they are sealed once more.
+
+    Only for hours that were sealed without what belongs in them, and have no files.
+    """
+    connection.execute("DELETE FROM sealed_hour WHERE scope = ? AND hour >= ?", (scope, first))
+    link = connection.execute(
+        "SELECT hour, digest FROM sealed_hour WHERE scope = ? ORDER BY hour DESC LIMIT 1", (scope,)
+    ).fetchone()
+    if link is None:
+        connection.execute("DELETE FROM scope_activity WHERE scope = ?", (scope,))
+    else:
+        connection.execute(
+            "UPDATE scope_activity SET last_sealed_hour = ?, last_digest = ? WHERE scope = ?",
+            (*link, scope),
+        )
 
 
 def hours_to_hand_over(connection: sqlite3.Connection, limit: int) -> list[SealedHour]:

@@ -83,7 +83,8 @@ class Destination(msgspec.Struct, frozen=True):
 
     `endpoint_url` None means Amazon S3 itself. Hours in `[from_hour, until_hour)` are owed while
     the destination is active; None means not yet chosen, and without end. `include_events` owes
-    the hours of scope `project`, `include_merged_ids` those of scope `-organization`.
+    the hours of scope `project`, `include_merged_ids` those of scope `-organization`, and of these
+    also the ones before `from_hour`, since the organization's first merge.
     `outage_since_micros` is set while access is refused; nothing is tried then but a probe at
     `next_probe_micros` (the machine's time).
     """

@@ -67,11 +67,13 @@ def _missing(*, since: Hour | None, destination_id: int | None) -> sa.CompoundSe
 def _missing_of(
     data_type: str, since: Hour | None, destination_id: int | None
 ) -> sa.Select[tuple[int]]:
+    known = _known_hours(since)
     included: sa.ColumnElement[bool] = destination.c.include_events
     scope: sa.ColumnElement[int] = destination.c.project
+    due: sa.ColumnElement[bool] = known.c.hour >= destination.c.from_hour
     if data_type == "merged-ids":
         included, scope = destination.c.include_merged_ids, -destination.c.organization
-    known = _known_hours(since)
+        due = sa.or_(due, known.c.hour >= _first_hour_with_merges())
     statement = (
         sa.select(
             destination.c.id.label("destination_id"),
@@ -84,7 +86,7 @@ def _missing_of(
             destination.c.state == "active",
             included,
             destination.c.from_hour.is_not(None),
-            known.c.hour >= destination.c.from_hour,
+            due,
             sa.or_(destination.c.until_hour.is_(None), known.c.hour < destination.c.until_hour),
             ~sa.exists().where(
                 delivery.c.destination_id == destination.c.id,
@@ -96,6 +98,20 @@ def _missing_of(
     if destination_id is not None:
         statement = statement.where(destination.c.id == destination_id)
     return statement
+
+
+def _first_hour_with_merges() -> sa.ScalarSelect[int]:
+    """Return the organization's first hour with a file of merged IDs.
+
+    All merges are owed, also those from before the interval (D39), each as the file of its hour;
+    with them the hours in between, because a chain of manifests with holes proves nothing.
+    """
+    return (
+        sa.select(sa.func.min(sealed_file.c.hour))
+        .where(sealed_file.c.scope == -destination.c.organization)
+        .correlate(destination)
+        .scalar_subquery()
+    )
 
 
 def _known_hours(since: Hour | None) -> sa.Subquery:

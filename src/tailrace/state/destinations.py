@@ -26,6 +26,8 @@ from tailrace.state.outages import clear_outage, send_conflicts_again
 from tailrace.state.rows import destination_of, text_of
 from tailrace.state.tables import destination, project
 
+_NOTHING = "it would receive nothing. Include events or merged-ids."
+
 
 class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says of a destination; the fields are those of `Destination`."""
@@ -61,9 +63,7 @@ class Destinations:
         organization uses (D45; that organization is not named).
         """
         if not new.include_events and not new.include_merged_ids:
-            raise BadRequest(
-                f"Cannot add {new.bucket}: it would receive nothing. Include events or merged-ids."
-            )
+            raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")
         with self._change() as connection:
             organization = _organization_of(connection, new.project)
             _refuse_shared_bucket(connection, organization, new.bucket, new.endpoint_url)
@@ -103,8 +103,9 @@ class Destinations:
         """Make a destination active whose probes have all passed; nothing else may call this.
 
         The first time it covers today from 00:00 UTC: hours of today that are sealed are owed at
-        once (D19). Later it keeps its interval, so hours missed while it was paused are owed. An
-        outage ends, and runs in conflict are tried once more: a person has been at the bucket.
+        once (D19), and with merged IDs all hours since the organization's first merge (D39).
+        Later it keeps its interval, so hours missed while it was paused are owed. An outage ends,
+        and runs in conflict are tried once more: a person has been at the bucket.
         """
         with self._change() as connection:
             before = _get(connection, destination_id)
@@ -155,6 +156,22 @@ class Destinations:
             self._derive(connection, destination_id)
             detail = {"from_hour": str(from_hour), "until_hour": until_hour and str(until_hour)}
             self._note(connection, destination_id, "interval set", detail)
+            return _get(connection, destination_id)
+
+    def include(self, destination_id: int, *, events: bool, merged_ids: bool) -> Destination:
+        """Choose what a destination receives; what follows is owed at once.
+
+        Events from the destination's first hour on, merged IDs from the organization's first merge
+        on (D39). Runs that exist stay as they are. Raise `BadRequest` where it would get nothing.
+        """
+        if not events and not merged_ids:
+            raise BadRequest(f"Cannot change destination {destination_id}: {_NOTHING}")
+        with self._change() as connection:
+            _get(connection, destination_id)
+            chosen = {"include_events": events, "include_merged_ids": merged_ids}
+            _set(connection, destination_id, **chosen)
+            self._derive(connection, destination_id)
+            self._note(connection, destination_id, "data types chosen", chosen)
             return _get(connection, destination_id)
 
     def start_all_from(self, first: Hour) -> None:

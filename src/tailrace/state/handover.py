@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Row
 from tailrace import killpoints
 from tailrace.errors import Corrupt
 from tailrace.hours import Hour
+from tailrace.state.audit import SERVICE, note
 from tailrace.state.book import Book
 from tailrace.state.database import one_change_at_a_time, reading, writing
 from tailrace.state.derive import derive, missing
@@ -78,6 +79,29 @@ class HandOver(Book):
             if new:
                 connection.execute(sealed_hour.insert(), [self._values(hour) for hour in new])
             self._owe(connection, {_key(hour) for hour in new}, known)
+
+    def reopen(self, scope: int, organization: int, first: Hour) -> None:
+        """Forget a scope's sealed hours from `first` on, and their runs.
+
+        For hours of merged IDs that an earlier release sealed without their merges, and so without
+        a file. What was put for them stays in its bucket: where other bytes are due now, the run
+        becomes a conflict.
+        """
+        with writing(self.engine) as connection:
+            one_change_at_a_time(connection)
+            gone = 0
+            for table in (delivery, sealed_hour):
+                of_scope = sa.and_(table.c.scope == scope, table.c.hour >= first.number)
+                gone += connection.execute(sa.delete(table).where(of_scope)).rowcount
+            if gone:
+                note(
+                    connection,
+                    at_micros=self.clock.now_micros(),
+                    who=SERVICE,
+                    what="hours of merged IDs reopened",
+                    changed=f"organization {organization}",
+                    detail={"from_hour": str(first)},
+                )
 
     def newest_sealed(self) -> dict[int, tuple[Hour, str]]:
         """Return each scope's newest sealed hour and its digest, to recognize a restored backup."""

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import msgspec
@@ -26,8 +26,12 @@ DAY_MICROS = 24 * 3_600_000_000
 RUNS_PER_MERGE = 8
 _TIER_BITS = 3
 
-# Runs up to this size (1.6 MiB) live in the database and in memory; at most some ten of them do.
+# Runs up to this size (1.6 MiB) are merged in the database; larger ones become a file.
 ROW_KEYS_MAX = 1 << 16
+
+# Runs that wait in rows for a file are in memory too: those of some fifty busy commits. With more
+# of them a commit waits for the merge under way, and one that the disk refuses ends the process.
+ROWS_BYTES_MAX = 64 * 1024 * 1024
 
 # A merge only saves time later. One that the disk refused is begun anew after so many commits: soon
 # enough that the runs which wait stay few, seldom enough that a full disk is left alone.
@@ -140,7 +144,10 @@ class Insertions:
         self._next = left
 
     def saved(self) -> None:
-        """Work with what was committed, remove files without a row, begin a merge that is due."""
+        """Work with what was committed, remove files without a row, begin a merge that is due.
+
+        Wait for the merge while more keys lie in rows than memory may hold.
+        """
         ids = {kept.id for kept in self._next}
         for kept in self._kept:
             if kept.id not in ids and kept.file is not None:
@@ -152,6 +159,8 @@ class Insertions:
             due = self._due(self._kept, set(), None)
             if due:
                 self._begin(due)
+        if self._merge is not None and self._rows_bytes() > ROWS_BYTES_MAX:
+            wait([self._merge.made])
 
     def close(self) -> None:
         """Break off a merge under way; nothing is lost, the next processor begins it anew."""
@@ -159,13 +168,19 @@ class Insertions:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _take(self, merge: _Merge) -> SortedRun | None:
-        """Return what a merge made, or None if the disk refused it."""
+        """Return what a merge made, or None if the disk refused it and there is room to wait."""
         self._merge = None
         try:
             return merge.made.result()
         except OSError:
+            if self._rows_bytes() > ROWS_BYTES_MAX:
+                raise
             self._pause = COMMITS_AFTER_FAILED_MERGE
             return None
+
+    def _rows_bytes(self) -> int:
+        """Return how much memory the runs in rows take."""
+        return sum(kept.run.size_bytes for kept in self._kept if kept.file is None)
 
     def _due(self, kept: Sequence[Kept], busy: set[int], keys_max: int | None) -> list[Kept]:
         """Return runs of one day that are to become one, of at most `keys_max` keys in all."""

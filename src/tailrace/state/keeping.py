@@ -14,7 +14,11 @@ from tailrace.state.tables import delivery, destination, sealed_file, sealed_hou
 
 
 class Keeping(Book):
-    """The ledger as whoever frees disk space sees it."""
+    """The ledger as whoever frees disk space sees it.
+
+    Files of merged IDs stay for good: a destination that is added in years gets them all (D39),
+    and they are small.
+    """
 
     def file_is_owed(self, scope: int, hour: Hour) -> bool:
         """Tell whether a run of the hour is neither delivered nor cancelled."""
@@ -56,6 +60,7 @@ class Keeping(Book):
 def _may_go() -> sa.ColumnElement[bool]:
     scope, hour = sealed_file.c.scope, sealed_file.c.hour
     return sa.and_(
+        scope > 0,
         sealed_file.c.removed_micros.is_(None),
         sa.exists().where(sealed_hour.c.scope == scope, sealed_hour.c.hour == hour),
         _run_of(scope, hour, ("success",)),
@@ -69,10 +74,6 @@ def _is_awaited(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa
 
     A paused destination has no runs of the hours that it misses; they are owed once it goes on.
     """
-    receives = sa.or_(
-        sa.and_(destination.c.include_events, destination.c.project == scope),
-        sa.and_(destination.c.include_merged_ids, -destination.c.organization == scope),
-    )
     settled = sa.exists().where(
         delivery.c.destination_id == destination.c.id,
         delivery.c.scope == scope,
@@ -80,7 +81,8 @@ def _is_awaited(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa
         delivery.c.state.in_(SETTLED_STATES),
     )
     return sa.exists().where(
-        receives,
+        destination.c.include_events,
+        destination.c.project == scope,
         destination.c.from_hour <= hour,
         sa.or_(destination.c.until_hour.is_(None), hour < destination.c.until_hour),
         ~settled,

@@ -15,8 +15,9 @@ import msgspec
 from tailrace.errors import InUse, NewerFormat
 from tailrace.hours import Hour
 from tailrace.ids import Ids
-from tailrace.state import insertions, sealing
-from tailrace.state.processing_schema import FORMAT, SCHEMA
+from tailrace.state import merges, sealing
+from tailrace.state.processing_formats import bring_up
+from tailrace.state.processing_schema import FORMAT, SCHEMA, SEEDED
 from tailrace.state.turns import make_private
 
 # A reader of status holds its read lock for milliseconds; half a minute is a stuck disk.
@@ -106,21 +107,22 @@ class ProcessingStore:
                     "Start the newer release that wrote it."
                 )
         with self.transaction():
-            for statement in _statements(SCHEMA + sealing.SCHEMA):
+            merges.upgrade(self.connection)
+            for statement in _statements(SCHEMA + sealing.SCHEMA + merges.SCHEMA):
                 self.connection.execute(statement)
             first = {
                 "format": FORMAT,
                 "epoch": 0,
                 "uuid_key": ids.random_bytes(32),
                 "dedupe_key": ids.random_bytes(32),
+                "dedupe_hash": SEEDED,
                 "next_amplitude_id": FIRST_AMPLITUDE_ID,
                 "next_sequence": 1,
             }
             self.connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", first.items())
-            if self.meta_number("format") < FORMAT:
-                insertions.rows_of_table(self.connection)
-                self.connection.execute("DROP TABLE dedupe")
-                self.connection.execute("DELETE FROM meta WHERE name = 'dedupe_swept'")
+            found = self.meta_number("format")
+            if found < FORMAT:
+                bring_up(self.connection, found)
                 self.set_meta("format", FORMAT)
 
     def _has_tables(self) -> bool:
@@ -161,6 +163,18 @@ class ProcessingStore:
             connection.execute("BEGIN IMMEDIATE")
             _check_owner(connection, epoch)
             yield
+        finally:
+            connection.close()
+
+    def merges(self, organization: int, hour: Hour) -> Iterator[merges.Line]:
+        """Yield an hour's merges in the order of their records.
+
+        Any thread may call, on a connection of its own. An hour that is left gets no more.
+        """
+        uri = f"{self._path.resolve().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)
+        try:
+            yield from merges.lines(connection, organization, hour.number)
         finally:
             connection.close()
 
@@ -219,6 +233,13 @@ class ProcessingStore:
         value = self.meta(name)
         if not isinstance(value, bytes):
             raise TypeError(f"The processing database keeps no bytes named {name!r}.")
+        return value
+
+    def meta_text(self, name: str) -> str:
+        """Return a named text that the database was made with."""
+        value = self.meta(name)
+        if not isinstance(value, str):
+            raise TypeError(f"The processing database keeps no text named {name!r}.")
         return value
 
     def positions(self) -> dict[int, CommittedPosition]:

@@ -16,6 +16,12 @@ from tailrace.errors import Corrupt
 # Three widths of `IN (…)`, so that three statements stay prepared; the last keys are repeated.
 _WIDTHS = (16, 128, 1024)
 
+_PERSONS = (
+    "SELECT person.amplitude_id, person.project, first_event_micros, start_version, paying, "
+    "device, place, language, version, more, properties "
+    "FROM person LEFT JOIN user_property USING (amplitude_id, project)"
+)
+
 Row = tuple[Any, ...]
 Connection = sqlite3.Connection
 
@@ -92,14 +98,34 @@ def find_users(
 def find_persons(
     connection: sqlite3.Connection, project: int, amplitude_ids: Iterable[int]
 ) -> list[Row]:
-    """Return (amplitude id, first event's microseconds, start version, paying) of those known."""
+    """Return those of a project that are known, each as written, and their properties or None."""
     return _find(
         connection,
-        "SELECT amplitude_id, first_event_micros, start_version, paying FROM person "
-        "WHERE project = ? AND amplitude_id IN",
+        f"{_PERSONS} WHERE person.project = ? AND person.amplitude_id IN",
         (project,),
         sorted(amplitude_ids),
     )
+
+
+def find_persons_anywhere(
+    connection: sqlite3.Connection, amplitude_ids: Iterable[int]
+) -> list[Row]:
+    """Return what is known of these ids in any project, as `find_persons`."""
+    return _find(connection, f"{_PERSONS} WHERE person.amplitude_id IN", (), sorted(amplitude_ids))
+
+
+def find_groups(
+    connection: sqlite3.Connection, project: int, groups: Iterable[tuple[str, str]]
+) -> list[Row]:
+    """Return (type, value, properties) of those groups of a project that are known."""
+    rows: list[Row] = []
+    for group in sorted(groups):
+        rows += connection.execute(
+            "SELECT group_type, group_value, properties FROM group_property "
+            "WHERE project = ? AND group_type = ? AND group_value = ?",
+            (project, *group),
+        )
+    return rows
 
 
 def find_project_hour(connection: sqlite3.Connection, project: int, hour: int) -> str | None:
@@ -163,13 +189,43 @@ def write_identities(connection: sqlite3.Connection, rows: Iterable[Row]) -> Non
 
 
 def write_merges(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Write (loser, survivor, organization, hour, stamp, merge ms, merge server ms)."""
-    connection.executemany("INSERT INTO merge VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    """Write (loser, survivor, organization, hour, stamp, merge ms, server ms), in record order.
+
+    They are numbered on and counted in their organization's hour.
+    """
+    by_hour: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        by_hour.setdefault((row[3], row[2]), []).append(row)
+    for key, of_hour in by_hour.items():
+        (counted,) = connection.execute(
+            "INSERT INTO merge_hour VALUES (?, ?, ?) ON CONFLICT (hour, organization) "
+            "DO UPDATE SET merges = merges + excluded.merges RETURNING merges",
+            (*key, len(of_hour)),
+        ).fetchone()
+        first = counted - len(of_hour) + 1
+        connection.executemany(
+            "INSERT INTO merge (amplitude_id, merged_amplitude_id, organization, hour, stamp, "
+            "merge_time, merge_server_time, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((*row, number) for number, row in enumerate(of_hour, first)),
+        )
 
 
 def write_persons(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Write (project, amplitude id, first event's microseconds, start version, paying)."""
-    connection.executemany("INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?, ?)", rows)
+    """Write (amplitude id, project, first event's microseconds, start version, paying, device,
+    place, language, version, what few have).
+    """
+    marks = ", ".join("?" * 10)
+    connection.executemany(f"INSERT OR REPLACE INTO person VALUES ({marks})", rows)  # noqa: S608
+
+
+def write_user_properties(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write (amplitude id, project, properties)."""
+    connection.executemany("INSERT OR REPLACE INTO user_property VALUES (?, ?, ?)", rows)
+
+
+def write_groups(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Write (project, group type, group value, properties)."""
+    connection.executemany("INSERT OR REPLACE INTO group_property VALUES (?, ?, ?, ?)", rows)
 
 
 def write_held(connection: sqlite3.Connection, rows: Iterable[HeldRow]) -> None:

@@ -6,7 +6,12 @@ Identity belongs to an organization, properties and persons to a project (behavi
 
 from __future__ import annotations
 
-FORMAT = 2
+FORMAT = 3
+
+# Which hash makes dedupe keys of events' names. A database keeps the one that its keys were made
+# with: under another no event of the last seven days would be known. Format 1 had the keyed one.
+SEEDED = "xxh3"
+KEYED = "blake2b"
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (
@@ -77,22 +82,27 @@ CREATE TABLE IF NOT EXISTS merge (
     hour INTEGER NOT NULL,
     stamp INTEGER NOT NULL,
     merge_time INTEGER NOT NULL,
-    merge_server_time INTEGER NOT NULL
+    merge_server_time INTEGER NOT NULL,
+    sequence INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS merge_by_hour ON merge (organization, hour, stamp);
 CREATE TABLE IF NOT EXISTS person (
-    project INTEGER NOT NULL,
     amplitude_id INTEGER NOT NULL,
-    first_event_micros INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    first_event_micros INTEGER,
     start_version TEXT,
     paying INTEGER,
-    PRIMARY KEY (project, amplitude_id)
+    device TEXT,
+    place TEXT,
+    language TEXT,
+    version TEXT,
+    more BLOB,
+    PRIMARY KEY (amplitude_id, project)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS user_property (
-    project INTEGER NOT NULL,
     amplitude_id INTEGER NOT NULL,
+    project INTEGER NOT NULL,
     properties BLOB NOT NULL,
-    PRIMARY KEY (project, amplitude_id)
+    PRIMARY KEY (amplitude_id, project)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS group_property (
     project INTEGER NOT NULL,

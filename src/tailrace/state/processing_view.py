@@ -6,7 +6,7 @@ Called by `ops` for status and metrics, and by the collector for the positions a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,14 @@ class OpenHour(msgspec.Struct, frozen=True):
     identifies: int
     filtered: int
     held: int
+
+
+class OpenMerges(msgspec.Struct, frozen=True):
+    """How many merges of one organization's hour wait to be sealed."""
+
+    organization: int
+    hour: str
+    merges: int
 
 
 class HeldEvent(msgspec.Struct, frozen=True):
@@ -84,6 +92,13 @@ class ProcessingView:
         )
         return [OpenHour(row[0], str(Hour(row[1])), *row[2:]) for row in rows]
 
+    def open_merges(self) -> list[OpenMerges]:
+        """Return the hours that have merges and are not sealed, oldest first."""
+        rows = self._rows(
+            "SELECT organization, hour, merges FROM merge_hour ORDER BY hour, organization"
+        )
+        return [OpenMerges(row[0], str(Hour(row[1])), row[2]) for row in rows]
+
     def held_count(self) -> int:
         """Return how many rows are held."""
         return int(next(iter(self._rows("SELECT count(*) FROM held")), (0,))[0])
@@ -112,12 +127,21 @@ class ProcessingView:
         rows = self._rows("SELECT scope, hour, sentence FROM alarm ORDER BY hour, scope")
         return [Alarm(row[0], str(Hour(row[1])), row[2]) for row in rows]
 
+    def amplitude_ids(self, organization: int, user_ids: Iterable[str]) -> dict[str, int]:
+        """Return the amplitude ids of those users that are known."""
+        return dict(
+            self._read(lambda open_: processing_rows.find_users(open_, organization, user_ids))
+        )
+
     def _rows(self, statement: str, *values: int) -> list[Any]:
+        return self._read(lambda open_: open_.execute(statement, values).fetchall())
+
+    def _read(self, read: Callable[[sqlite3.Connection], list[Any]]) -> list[Any]:
         if not self._path.exists():
             return []
         with self._open() as connection:
             try:
-                return connection.execute(statement, values).fetchall()
+                return read(connection)
             except sqlite3.OperationalError as error:
                 # The processor makes its tables at its first start; a power cut in the middle of
                 # it leaves a journal that only the processor may roll back.

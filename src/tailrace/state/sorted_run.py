@@ -100,6 +100,7 @@ class SortedRun:
         """Open a whole run; raise `Corrupt` or `NewerFormat` unless `words` begin as one does."""
         layout, keys, first, last, counts = _read_header(words, name)
         self.keys = keys
+        self.size_bytes = words.nbytes
         self.first_stamp = first
         self.last_stamp = last
         self.layout = layout

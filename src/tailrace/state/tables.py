@@ -52,6 +52,17 @@ api_key = sa.Table(
     sa.Index("api_key_by_project", "project"),
 )
 
+# Which user is also which global user; nothing that is exported depends on it.
+user_mapping = sa.Table(
+    "user_mapping",
+    metadata,
+    sa.Column("organization", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("global_user_id", sa.Text, nullable=False),
+    sa.Column("mapped_micros", sa.BigInteger, nullable=False),
+    sa.Index("user_mapping_to", "organization", "global_user_id"),
+)
+
 destination = sa.Table(
     "destination",
     metadata,

@@ -1,13 +1,10 @@
-"""`Wire`, a network that can lose answers, and `Sdk`, an application with the official package."""
+"""`Sdk`, an application with the official Python package."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import msgspec
@@ -16,89 +13,6 @@ from amplitude import Amplitude, BaseEvent, Config
 from amplitude.storage import InMemoryStorage, StorageProvider
 
 WAIT_SECONDS = 60.0
-
-
-class Exchange(msgspec.Struct, frozen=True):
-    """One request that came by, and what the collector said."""
-
-    events: list[Any]
-    status: int
-    answer: dict[str, Any]
-
-
-class Wire:
-    """A network that passes requests on and can lose an answer that was given."""
-
-    def __init__(self, address: tuple[str, int], path: str) -> None:
-        self.exchanges: list[Exchange] = []
-        self._losses: list[int | None] = []
-        wire = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                connection = http.client.HTTPConnection(*address, timeout=WAIT_SECONDS)
-                connection.request("POST", self.path, body, dict(self.headers))
-                answer = connection.getresponse()
-                content = answer.read()
-                connection.close()
-                wire.exchanges.append(
-                    Exchange(json.loads(body)["events"], answer.status, json.loads(content))
-                )
-                if not wire._losses:
-                    self.give(answer.status, content)
-                    return
-                status = wire._losses.pop()
-                if status is not None:
-                    self.give(status, b"<html>Bad gateway</html>")
-                    return
-                # Nothing is answered until the client has given up.
-                self.connection.recv(1)
-                self.close_connection = True
-
-            def give(self, status: int, content: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{path}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def statuses(self) -> list[int]:
-        return [exchange.status for exchange in self.exchanges]
-
-    def lose_next_answer(self, status: int | None) -> None:
-        """Give the status of a proxy in its stead, or None for silence."""
-        self._losses.append(status)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join(WAIT_SECONDS)
-        self._server.server_close()
-
-
-Connect = Callable[..., Wire]
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Put a network in front of an installation."""
-    made: list[Wire] = []
-
-    def start(installation: Any, path: str = "/2/httpapi") -> Wire:
-        made.append(Wire(installation.address, path))
-        return made[-1]
-
-    yield start
-    for wire in made:
-        wire.close()
 
 
 class Storage(InMemoryStorage):  # type: ignore[misc]  # the package has no types

@@ -10,11 +10,13 @@ from typing import Any
 
 import amplitude.constants
 import pytest
-from amplitude import BaseEvent, EventOptions, Identify
+from amplitude import BaseEvent, EventOptions, Identify, Revenue
 
 from tailrace.clock import SteppedClock
 from tailrace.hours import Hour
 from tailrace.settings import CollectSettings
+from tests.contract.table import Row
+from tests.contract.wire import Fault
 
 MakeEvents = Callable[..., list[Any]]
 
@@ -25,22 +27,43 @@ def numbers(lines: list[dict[str, Any]]) -> list[int]:
 
 @pytest.mark.parametrize("path", ["/2/httpapi", "/batch"])
 def test_sent_events_are_exported_as_they_were_tracked(
-    install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents, path: str
+    install: Any,
+    connect: Any,
+    start_sdk: Any,
+    make_events: MakeEvents,
+    tabulate: Callable[[Row], None],
+    path: str,
 ) -> None:
     installation = install()
-    sdk = start_sdk(connect(installation, path).url, installation.api_key)
+    wire = connect(installation, path)
+    sdk = start_sdk(wire.url, installation.api_key)
     tracked = [
         *make_events(range(400)),
         *make_events([400], user_id=None, device_id="phone-1", city="Zürich"),
     ]
 
     sdk.track(*tracked)
-    assert sdk.wait_for_outcomes(401) == dict.fromkeys(range(401), 200)
+    who = EventOptions(user_id="shopper-17")
+    sdk.client.identify(Identify().set("plan", "gold").add("visits", 1), who, {"n": 401})
+    sdk.track(*make_events([402], groups={"company": "Acme"}))
+    sdk.client.group_identify("company", "Acme", Identify().set("size", 5), who, {"n": 403})
+    sdk.client.revenue(Revenue(10.5, 2, "shoe-42", properties={"n": 404}), who)
+    assert sdk.wait_for_outcomes(405) == dict.fromkeys(range(405), 200)
 
     with installation.processed() as processed:
-        lines = processed.lines()
-        assert processed.counts()["accepted"] == 401
-    assert numbers(lines) == list(range(401))
+        lines, counts = processed.lines(), processed.counts()
+    assert counts["accepted"] == 405
+    tabulate(
+        Row(
+            "amplitude-analytics (Python)",
+            f"http, {path}",
+            sent=len(tracked) + 4,
+            acknowledged=wire.acknowledged,
+            exported=len(lines),
+            identifies=counts["identifies"],
+        )
+    )
+    assert numbers(lines) == [*range(401), 402, 404]
     by_number = {line["event_properties"]["n"]: line for line in lines}
     for event in tracked:
         line = by_number[event["event_properties"]["n"]]
@@ -109,6 +132,31 @@ def test_the_sdk_drops_the_named_events_and_the_rest_is_stored_once(
     with installation.processed() as processed:
         assert numbers(processed.lines()) == [0, 2, 3, 6, 7]
         assert processed.counts()["accepted"] == 5
+
+
+def test_a_value_that_is_no_number_costs_its_own_event_only(
+    install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents
+) -> None:
+    # The SDK writes NaN and Infinity as they are, and that is no JSON.
+    installation = install()
+    wire = connect(installation)
+    sdk = start_sdk(wire.url, installation.api_key)
+    bad = [
+        *make_events([1], event_properties={"price": float("nan")}),
+        *make_events([3], event_properties={"prices": [float("-inf")]}),
+        *make_events([5], revenue=float("inf")),
+    ]
+
+    sdk.track(*sorted([*bad, *make_events([0, 2, 4])], key=lambda e: e["event_properties"]["n"]))
+    outcomes = sdk.wait_for_outcomes(6)
+
+    assert outcomes == {n: 400 if n in {1, 3, 5} else 200 for n in range(6)}
+    assert wire.exchanges[0].answer["detail"] == (
+        "event_properties of event 1 holds NaN, which is no JSON value."
+    )
+    with installation.processed() as processed:
+        assert numbers(processed.lines()) == [0, 2, 4]
+        assert processed.counts()["accepted"] == 3
 
 
 def test_batches_over_the_limit_are_split_until_they_pass(
@@ -234,6 +282,45 @@ def test_a_retry_after_a_lost_answer_is_exported_once(
         counts = processed.counts()
     assert counts["duplicates"] >= 50
     assert counts["accepted"] == 50 + counts["duplicates"]
+
+
+def test_a_503_is_sent_again_and_stored_once(
+    install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents
+) -> None:
+    installation = install()
+    installation.refuse_all()
+    wire = connect(installation)
+    wire.after_next_answers(installation.take_again)
+    sdk = start_sdk(wire.url, installation.api_key)
+
+    sdk.track(*make_events(range(50)))
+    assert sdk.wait_for_outcomes(50) == dict.fromkeys(range(50), 200)
+
+    assert (wire.statuses[0], set(wire.statuses[1:])) == (503, {200})
+    with installation.processed() as processed:
+        assert numbers(processed.lines()) == list(range(50))
+        assert processed.counts()["accepted"] == 50
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
+def test_the_sdk_gives_a_batch_up_in_silence_when_the_connection_breaks(
+    install: Any, connect: Any, start_sdk: Any, make_events: MakeEvents, fault: Fault
+) -> None:
+    # Its thread for the request ends with an error; sending-events.md warns of it.
+    installation = install()
+    wire = connect(installation)
+    wire.fail_next(fault)
+    sdk = start_sdk(wire.url, installation.api_key)
+
+    sdk.track(*make_events(range(50)))
+    wire.wait_for_cut()
+    sdk.track(*make_events(range(50, 60)))
+    assert sdk.wait_for_outcomes(10) == dict.fromkeys(range(50, 60), 200)
+
+    stored = range(60) if fault is Fault.CUT_AFTER else range(50, 60)
+    with installation.processed() as processed:
+        assert numbers(processed.lines()) == list(stored)
+        assert processed.counts()["duplicates"] == 0
 
 
 def test_what_the_sdk_refuses_itself_never_comes(

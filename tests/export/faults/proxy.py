@@ -21,10 +21,14 @@ _CLOSE_SECONDS = 60
 
 
 class Rule:
-    """A fault for requests of one operation on keys of a pattern: the `nth` such, `times` long."""
+    """A fault for requests of one operation on keys of a pattern: the `nth` such, `times` long.
+
+    `met` counts the requests that fit, `played` those that the fault was played on.
+    """
 
     def __init__(self, operation: str, fault: Fault, key: str, nth: int, times: int | None) -> None:
         self.met = 0
+        self.played = 0
         self.fault = fault
         self._operation = operation
         self._key = key
@@ -37,7 +41,9 @@ class Rule:
         if not (fits and fnmatch.fnmatchcase(exchange.key, self._key)):
             return False
         self.met += 1
-        return self.met >= self._nth and (self._times is None or self.met < self._nth + self._times)
+        on = self.met >= self._nth and (self._times is None or self.met < self._nth + self._times)
+        self.played += on
+        return on
 
 
 class FaultProxy:

@@ -18,13 +18,15 @@ from tailrace.export.deliver import LEASE_SECONDS
 from tests.export.faults import play
 from tests.export.faults.conftest import LARGE, PREFIX, SMALL, Life
 from tests.export.faults.proof import drive
-from tests.export.faults.proxy import Fault, FaultProxy
+from tests.export.faults.proxy import Fault, FaultProxy, Rule
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 SEEDS = int(os.environ.get("TAILRACE_FAULTS_SEEDS", "2"))
 HOURS = 24
+# A day has some thirty rules, of which a third comes to its turn, most of them more than once.
+FAULTS_MIN = 6
 # Of them one in six has a file of two parts as well.
 LARGE_EVERY = 6
 OPERATIONS = (
@@ -86,6 +88,7 @@ def test_a_day_of_faults_at_random_ends_with_every_hour_once(
     twin.destination = world.add_destination(other, endpoint_url=faults.url)
     exporters = [world.exporter(), world.exporter()]
     lost_creates = 0
+    rules: list[Rule] = []
     for number in range(1, HOURS):
         hour = world.hour.plus(number)
         life.seal(hour, SMALL[number:], *([LARGE] if number % LARGE_EVERY == 0 else []))
@@ -93,12 +96,14 @@ def test_a_day_of_faults_at_random_ends_with_every_hour_once(
             operation = chance.choice(OPERATIONS)
             fault = chance.choice(FAULTS)
             lost_creates += operation.startswith("Create")
-            faults.play(
-                operation,
-                fault,
-                chance.choice(KEYS),
-                nth=chance.randint(1, 3),
-                times=chance.choice((1, 1, 2, 9)),
+            rules.append(
+                faults.play(
+                    operation,
+                    fault,
+                    chance.choice(KEYS),
+                    nth=chance.randint(1, 3),
+                    times=chance.choice((1, 1, 2, 9)),
+                )
             )
         for _ in range(chance.randrange(4)):
             work_together(world, exporters, chance.choice((0, 1, 5, LEASE_SECONDS + 1)))
@@ -108,6 +113,7 @@ def test_a_day_of_faults_at_random_ends_with_every_hour_once(
     faults.calm()
     drive(world, *exporters, hours=48)
 
+    assert sum(rule.played for rule in rules) >= FAULTS_MIN
     assert {run.state for run in world.ledger.runs()} == {"success"}
     assert len(world.ledger.runs()) == 2 * HOURS
     reached = [one for one in faults.reached if "_tailrace/" not in one.key]

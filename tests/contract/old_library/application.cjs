@@ -1,0 +1,39 @@
+// An application with the old JavaScript library: it sends what it is told to, and prints what the
+// library told it of each event. It runs as a web worker does, without a document.
+const [library, host, apiKey, count] = process.argv.slice(2);
+globalThis.self = globalThis;
+globalThis.WorkerGlobalScope = Object;
+globalThis.location = { protocol: "http:", hostname: "shop.example", href: "http://shop.example/" };
+const amplitude = require(library);
+
+const told = [];
+const expected = Number(count) + 2;
+const client = amplitude.getInstance();
+const finish = () => {
+  process.stdout.write(JSON.stringify(told));
+  process.exit(0);
+};
+// After a 413 the library goes on with half as many.
+const tell = (status, body) => {
+  told.push([status, body]);
+  if (told.filter(([one]) => one !== 413).length === expected) finish();
+};
+const sent = [tell, tell];
+const options = {
+  apiEndpoint: host,
+  forceHttps: false,
+  disableCookies: true,
+  storage: "none",
+  batchEvents: true,
+  eventUploadThreshold: expected,
+  eventUploadPeriodMillis: 50,
+};
+client.init(apiKey, "shopper-1", options, () => {
+  for (let n = 0; n < count; n += 1) {
+    client.logEvent("Viewed – é", { n, odd: ["+&=% ", null] }, ...sent);
+  }
+  const person = new amplitude.Identify().set("plan", "pro").add("visits", 2);
+  client.identify(person, ...sent);
+  client.groupIdentify("org", "acme", new amplitude.Identify().set("seats", 3), ...sent);
+});
+setTimeout(finish, 20_000);
