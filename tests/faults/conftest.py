@@ -27,11 +27,15 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(autouse=True)
-def _sizes_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo what `shrink` sets, for the tests that the same process runs afterwards."""
-    for module in (chunks, checkpoint, loop):
-        size = vars(module)["SMALL_RAW_BYTES"]
-        monkeypatch.setattr(module, "SMALL_RAW_BYTES", size)
-    for name in ("ROW_KEYS_MAX", "RUNS_PER_MERGE"):
-        monkeypatch.setattr(insertions, name, vars(insertions)[name])
+@pytest.fixture(scope="module", autouse=True)
+def _sizes_are_as_before() -> Iterator[None]:
+    """Undo what `shrink` sets, for the modules that the same process runs afterwards.
+
+    A module's own fixtures call it too, and are set up after this one.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (chunks, checkpoint, loop):
+            patched.setattr(module, "SMALL_RAW_BYTES", vars(module)["SMALL_RAW_BYTES"])
+        for name in ("ROW_KEYS_MAX", "RUNS_PER_MERGE"):
+            patched.setattr(insertions, name, vars(insertions)[name])
+        yield

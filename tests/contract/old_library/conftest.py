@@ -45,9 +45,12 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found,) = json.loads(packed.stdout)
     # npm has compared the file with this sum.
     assert found["integrity"] == INTEGRITY
+    library = folder / "amplitude.umd.js"
     with tarfile.open(folder / found["filename"]) as archive:
-        archive.extract("package/amplitude.umd.js", folder, filter="data")
-    return folder / "package" / "amplitude.umd.js"
+        member = archive.extractfile("package/amplitude.umd.js")
+        assert member is not None
+        library.write_bytes(member.read())
+    return library
 
 
 @pytest.fixture
