@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tailrace.accounts.options import OptionsChange, change_options
+from tailrace.accounts.projects import add_organization, add_project
 from tailrace.app import processor
 from tailrace.app.part import PartContext
 from tailrace.app.processor import _Loop, _Room
@@ -15,11 +19,14 @@ from tailrace.clock import SteppedClock
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
+from tailrace.ids import SystemIds
 from tailrace.log.partitions import partition_folder
 from tailrace.log.record import Record
 from tailrace.log.writer import LogWriter
 from tailrace.ops.heartbeats import read_heartbeats
 from tailrace.settings import ProcessSettings, Settings
+from tailrace.state.database import open_database
+from tailrace.state.processing import HourSettings
 
 HOUR = Hour.parse("2026-03-05T17")
 TOTAL_BYTES = 10**12
@@ -41,6 +48,7 @@ class Bench:
     """A loop, and a log to feed it with."""
 
     def __init__(self, folder: DataFolder, settings: Settings) -> None:
+        self.folder = folder
         self.disk = Disk()
         self.clock = SteppedClock(HOUR.start_micros)
         self._log_folder = partition_folder(folder.log, 1)
@@ -62,6 +70,21 @@ class Bench:
             writer.close()
 
         asyncio.run(append())
+
+    def change(self, change: OptionsChange) -> None:
+        """Make the project that the events are of, and change its options."""
+        engine = open_database(self.folder.database)
+        organization = add_organization(engine, "Acme", clock=self.clock)
+        made = add_project(engine, organization, "Shop", ids=SystemIds(), clock=self.clock)
+        change_options(engine, made.project_id, change, clock=self.clock)
+        engine.dispose()
+
+    def hour_settings(self) -> list[HourSettings]:
+        """Return what was stored with each hour, oldest first."""
+        database = sqlite3.connect(self.folder.processing_database)
+        rows = database.execute("SELECT settings FROM project_hour ORDER BY hour").fetchall()
+        database.close()
+        return [msgspec.json.decode(row[0], type=HourSettings) for row in rows]
 
     def pass_seconds(self, seconds: int) -> None:
         self.clock.advance(seconds * 1_000_000)
@@ -140,6 +163,23 @@ def test_a_start_under_the_third_reserve_waits_and_writes_nothing(
     assert beats == [0, 1, 1]
     assert not folder.processing_database.exists()
     assert not (folder.path / "processing.lock").exists()
+
+
+def test_options_of_the_project_hold_from_the_next_hour_that_opens(bench: Bench) -> None:
+    bench.collect()
+    bench.loop.turn()
+    change = OptionsChange(None, extended_columns=True, drop_ip=True, drop_location=True)
+    bench.change(change)
+    bench.collect()
+    bench.pass_seconds(3600)
+    bench.collect()
+
+    while bench.loop.turn():
+        bench.pass_seconds(31)
+
+    first, second = bench.hour_settings()
+    assert first == HourSettings()
+    assert second == HourSettings(None, None, True, True, True)
 
 
 def test_updates_beyond_the_setting_and_unknown_operations_are_counted(bench: Bench) -> None:

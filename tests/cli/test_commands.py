@@ -41,11 +41,61 @@ def test_a_second_project_is_of_the_same_organization(run: Run) -> None:
     assert second["api_key"] != first["api_key"]
 
 
+def test_options_of_a_project_are_set_and_shown(run: Run) -> None:
+    project = str(run("init", "--project-name", "Shop", "--json").json()["project_id"])
+    before = run("project", "show", project, "--json").json()
+    assert before == {
+        "project_id": int(project),
+        "org_id": 100001,
+        "name": "Shop",
+        "schema_number": 12,
+        "extended_columns": False,
+        "drop_ip": False,
+        "drop_location": False,
+    }
+
+    words = ("--schema-number", "null", "--extended-columns", "on", "--drop-ip", "on")
+    changed = run("project", "set", project, *words, "--json")
+    assert changed.code == FINE
+    assert changed.json() == before | {
+        "schema_number": None,
+        "extended_columns": True,
+        "drop_ip": True,
+    }
+    words = ("--schema-number", "12", "--extended-columns", "off", "--drop-location", "on")
+    text = run("project", "set", project, *words).out
+    assert "schema number     12\nextended columns  off\ndrop IP           on\n" in text
+    assert run("project", "show", project).out == text
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("set", "300001"), "name at least one option"),
+        (("set", "7", "--drop-ip", "on"), "There is no project 7"),
+        (("show", "7"), "There is no project 7"),
+        (("set", "300001", "--schema-number", "13"), "--schema-number"),
+        (("set", "300001", "--drop-ip", "yes"), "--drop-ip"),
+        (("set", "shop", "--drop-ip", "on"), "PROJECT"),
+    ],
+)
+def test_a_wrong_option_of_a_project_is_named(
+    run: Run, words: tuple[str, ...], sentence: str
+) -> None:
+    run("init")
+    done = run("project", *words)
+    assert done.code == WRONG_USE
+    assert sentence in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("status",),
         ("project", "add", "--name", "App"),
+        ("project", "show", "300001"),
+        ("project", "set", "300001", "--drop-ip", "on"),
         ("destination", "list"),
         ("verify", "1"),
         ("serve",),

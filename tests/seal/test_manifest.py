@@ -66,6 +66,21 @@ def test_an_hour_without_events_counts_nothing_and_has_no_times() -> None:
     assert record["schema"] == {"version": 1, "keys": 5}
 
 
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ('{"schema_number":12}', 49),
+        ('{"schema_number":null,"places":null,"extended_columns":false}', 49),
+        ('{"schema_number":12,"extended_columns":true}', 55),
+    ],
+)
+def test_the_number_of_keys_is_that_of_the_hours_settings(settings: str, keys: int) -> None:
+    counts = msgspec.structs.replace(COUNTS, settings=settings)
+    record = json.loads(record_bytes(seal_record(DUE, HOUR, counts, DATES, FILES)))
+    assert record["schema"] == {"version": 1, "keys": keys}
+    assert record["settings"] == json.loads(settings)
+
+
 def test_an_hour_that_balances_has_no_fault() -> None:
     assert fault(seal_record(DUE, HOUR, COUNTS, DATES, FILES)) is None
 

@@ -21,7 +21,12 @@ HOUR = Hour.parse("2020-01-25T17")
 PROJECT = 187520
 
 
-def make_record(hour: Hour, lines: list[int], last: tuple[Hour, str] | None = None) -> bytes:
+def make_record(
+    hour: Hour,
+    lines: list[int],
+    last: tuple[Hour, str] | None = None,
+    settings: str = "{}",
+) -> bytes:
     number = last[0].number if last else None
     due = DueScope(PROJECT, 189524, True, number, last[1] if last else None)
     files = [
@@ -31,7 +36,7 @@ def make_record(hour: Hour, lines: list[int], last: tuple[Hour, str] | None = No
     total = sum(lines)
     stamp = hour.start_micros
     counts = ProjectHourRow(
-        PROJECT, hour.number, 189524, "{}", total + 1, total, 1, 0, 0, 0, stamp, stamp
+        PROJECT, hour.number, 189524, settings, total + 1, total, 1, 0, 0, 0, stamp, stamp
     )
     return record_bytes(seal_record(due, hour, counts, {hour.date: total}, files))
 
@@ -55,6 +60,21 @@ def test_a_manifest_as_delivered_holds(lines: list[int], prefix: str) -> None:
     checked = check_manifest(make_manifest(make_record(HOUR, lines), prefix))
     assert checked.record.exported == sum(lines)
     assert len(checked.keys) == len(lines)
+
+
+def test_a_manifest_of_extended_lines_holds_and_one_of_other_keys_does_not() -> None:
+    record = make_record(HOUR, [3], settings='{"extended_columns":true}')
+    assert b'"keys":55' in record
+    assert check_manifest(make_manifest(record)).record.schema.keys == 55
+    for other in (
+        record.replace(b'"keys":55', b'"keys":49'),
+        make_record(HOUR, [3]).replace(b'"keys":49', b'"keys":55'),
+    ):
+        with pytest.raises(Corrupt, match=r"its settings make lines of (49|55) keys"):
+            check_manifest(make_manifest(other))
+    odd = record.replace(b'"extended_columns":true', b'"extended_columns":7')
+    with pytest.raises(Corrupt, match="This is no manifest"):
+        check_manifest(make_manifest(odd))
 
 
 @given(st.data())

@@ -119,7 +119,7 @@ def add_key(engine: Engine, project_id: int, *, ids: Ids, clock: Clock, by: str 
     """Add one more API key to a project and return it; the others stay accepted."""
     key = _new_key(ids)
     with writing(engine) as connection:
-        _require_project(connection, project_id)
+        require_project(connection, project_id)
         _insert_key(_Trail(connection, clock.now_micros(), by), project_id, key)
     return key
 
@@ -180,6 +180,21 @@ def projects(engine: Engine, *, organization_id: int | None = None) -> list[Proj
         ]
 
 
+def find_project(engine: Engine, project_id: int) -> Project:
+    """Return a project; raise `BadRequest` if there is none of that ID."""
+    with reading(engine) as connection:
+        require_project(connection, project_id)
+    (found,) = [one for one in projects(engine) if one.id == project_id]
+    return found
+
+
+def require_project(connection: Connection, project_id: int) -> None:
+    """Raise `BadRequest` if there is no such project."""
+    statement = sa.select(project.c.id).where(project.c.id == project_id)
+    if connection.execute(statement).one_or_none() is None:
+        raise BadRequest(f'There is no project {project_id}. Make one with "tailrace project add".')
+
+
 class _Trail(msgspec.Struct, frozen=True):
     """A change in the making: its transaction, its time, and who makes it."""
 
@@ -226,12 +241,6 @@ def _require_organization(connection: Connection, organization_id: int) -> None:
         raise BadRequest(
             f'There is no organization {organization_id}. Make one with "tailrace init".'
         )
-
-
-def _require_project(connection: Connection, project_id: int) -> None:
-    statement = sa.select(project.c.id).where(project.c.id == project_id)
-    if connection.execute(statement).one_or_none() is None:
-        raise BadRequest(f'There is no project {project_id}. Make one with "tailrace project add".')
 
 
 def _accepted_keys(connection: Connection) -> dict[int, list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
+from tailrace.accounts.options import options_of
 from tailrace.app.part import PartContext
 from tailrace.archive.folder import FolderArchive
 from tailrace.clock import MICROS, Clock
@@ -97,6 +98,20 @@ class _Room:
             log.info("archive_files_removed", files=removed)
         return removed > 0
 
+    def settings_of(self, project: int, places: str | None) -> HourSettings:
+        """Return what a project's lines are to be like in an hour that opens now.
+
+        `places` is the SHA-256 of the file of places that is to be used.
+        """
+        options = options_of(self._engine, project)
+        return HourSettings(
+            schema_number=options.schema_number,
+            places=places,
+            extended_columns=options.extended_columns,
+            drop_ip=options.drop_ip,
+            drop_location=options.drop_location,
+        )
+
     def close(self) -> None:
         """Give the database back."""
         self._engine.dispose()
@@ -132,7 +147,7 @@ class _Loop:
             room.archive,
             self._clock,
             context.files,
-            lambda project: HourSettings(places=places.current),
+            lambda project: room.settings_of(project, places.current),
             folder.path / "processing.lock",
             settings.process.property_updates_per_hour or None,
             places,

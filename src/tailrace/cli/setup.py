@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from tailrace.cli import options
 from tailrace.cli.output import (
     DATA_DEFAULT,
     DataOption,
@@ -20,13 +21,7 @@ from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.ids import SystemIds
 
-project_app = typer.Typer(help="Projects and their keys.", no_args_is_help=True)
-
-
-# `project add` is a command of a group, also while it is the only one.
-@project_app.callback()
-def _projects() -> None:
-    """Projects and their keys."""
+project_app = typer.Typer(help="Projects, their keys and options.", no_args_is_help=True)
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -40,6 +35,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("init")(_init)
     project_app.command("add")(_add_project)
+    options.register(project_app)
     app.add_typer(project_app, name="project")
 
 

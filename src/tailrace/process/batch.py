@@ -155,12 +155,14 @@ class Batch:
         at_device = state.identity.devices(organization)
         persons = state.persons.known(project)
         place_of = self._places.of(hour.settings.places)
+        line_of, schema = hour.layout.line, hour.layout.schema
+        events = portion.events()
         duplicates = self._dedupe.claim(portion.keys, entry.stamp)
         outcome = Outcome(b"", [], Tally(duplicates=len(duplicates)), [])
         lines: list[Line] = []
         for offset, (event, device_id, user, uuid, event_id) in enumerate(
             zip(
-                portion.events(),
+                events,
                 portion.devices,
                 portion.users,
                 portion.uuids,
@@ -251,11 +253,11 @@ class Batch:
             has_ids = has_ids or event.android_id or event.android_app_set_id
             attribution = attribution_ids(event) if has_ids else None
             lines.append(
-                Line(
+                line_of(
                     times.received_text,
                     project,
                     carrier,
-                    hour.schema,
+                    schema,
                     city,
                     user,
                     uuid,
@@ -303,6 +305,8 @@ class Batch:
                     client_text,
                 )
             )
+        if not hour.layout.plain:
+            hour.layout.finish(lines, portion.uuids, events)
         outcome.tally.exported = len(lines)
         outcome.lines = encode(lines, record.body)
         outcome.dates = [line.event_time[:10] for line in lines]

@@ -13,6 +13,7 @@ import msgspec
 from isal import isal_zlib
 
 from tailrace.errors import Corrupt
+from tailrace.process.layout import Layout, layout_of
 from tailrace.state.processing import HourSettings
 from tailrace.state.processing_rows import ChunkRow
 
@@ -62,7 +63,7 @@ class OpenHour(msgspec.Struct):
     hour: int
     organization: int
     settings: HourSettings
-    schema: msgspec.Raw
+    layout: Layout
     lines: deque[bytes]
     dates: Counter[str]
     tally: Tally
@@ -89,13 +90,12 @@ def open_hour(
     project: int, hour: int, organization: int, settings: HourSettings, small_bytes: int
 ) -> OpenHour:
     """Return a project's hour with nothing in it yet."""
-    schema = msgspec.Raw(msgspec.json.encode(settings.schema_number))
     return OpenHour(
         project,
         hour,
         organization,
         settings,
-        schema,
+        layout_of(settings),
         deque(),
         Counter(),
         Tally(),

@@ -1,4 +1,4 @@
-"""`Line`: the exported line of one event, 49 keys in the documented order (R35, D3).
+"""`Line`: the exported line of one event, 49 keys in the documented order (R35, D3), or 55.
 
 Made once, as bytes; the customer receives exactly these.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+
+from tailrace.upload import EMPTY_OBJECT
 
 
 class Line(msgspec.Struct, gc=False):
@@ -62,6 +64,17 @@ class Line(msgspec.Struct, gc=False):
     sample_rate: None
     idfa: str | None
     client_event_time: str
+
+
+class ExtendedLine(Line, gc=False):
+    """A line with the six newer columns behind the documented ones (5.1.3, D3)."""
+
+    insert_key: None = msgspec.field(default=None, name="$insert_key")
+    data_type: str = "event"
+    global_user_properties: None = None
+    partner_id: str | None = None
+    plan: msgspec.Raw = EMPTY_OBJECT
+    source_id: None = None
 
 
 _encoder = msgspec.json.Encoder()

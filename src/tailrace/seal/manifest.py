@@ -15,6 +15,7 @@ from tailrace.clock import to_datetime
 from tailrace.hours import Hour
 from tailrace.seal.names import file_key, parse_file_name, url_path
 from tailrace.state.closing import DueScope, ProjectHourRow
+from tailrace.state.processing import HourSettings
 from tailrace.state.sealed import SealedFile
 
 RECORD_FORMAT = 1
@@ -29,6 +30,8 @@ class LineSchema(msgspec.Struct, frozen=True):
 
 
 EVENTS_SCHEMA = LineSchema(version=1, keys=49)
+# The six newer columns stand behind the others, so a reader of 49 reads these as well.
+EXTENDED_SCHEMA = LineSchema(version=1, keys=55)
 MERGED_IDS_SCHEMA = LineSchema(version=1, keys=5)
 
 
@@ -82,6 +85,7 @@ class SealRecord(msgspec.Struct, frozen=True):
 
 # The exporter's workers read their first records at the same moment.
 decode_record = msgspec.json.Decoder(SealRecord).decode
+_decode_settings = msgspec.json.Decoder(HourSettings | None).decode
 
 
 class ManifestObject(msgspec.Struct, frozen=True):
@@ -125,9 +129,17 @@ def seal_record(
         last_server_upload_time=None if counts is None else _time_text(counts.last_stamp),
         event_dates=dict(sorted(dates.items())),
         settings=_canonical("null" if counts is None else counts.settings),
-        schema=EVENTS_SCHEMA if due.scope > 0 else MERGED_IDS_SCHEMA,
+        schema=schema_of(due.scope, "null" if counts is None else counts.settings),
         previous=_previous(due, hour),
     )
+
+
+def schema_of(scope: int, settings: str | bytes) -> LineSchema:
+    """Return the layout that an hour's settings, as JSON, give its lines; without any, 49 keys."""
+    if scope < 0:
+        return MERGED_IDS_SCHEMA
+    chosen = _decode_settings(settings)
+    return EXTENDED_SCHEMA if chosen is not None and chosen.extended_columns else EVENTS_SCHEMA
 
 
 def record_bytes(record: SealRecord) -> bytes:

@@ -20,6 +20,7 @@ from tailrace.seal.manifest import (
     decode_record,
     digest,
     fault,
+    schema_of,
 )
 from tailrace.seal.names import NO_NUMBER, FileName, file_name, parse_file_name, url_path
 
@@ -52,9 +53,12 @@ def check_manifest(body: bytes) -> CheckedManifest:
         _check_digest(seal, manifest.seal_sha256)
         _known("seal record", _decode_format(seal).format, RECORD_FORMAT)
         record = decode_record(seal)
+        schema = schema_of(record.scope, bytes(record.settings))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"This is no manifest: {error}. Fetch the object again.") from error
     reason = _fault(manifest, record)
+    if reason is None and record.schema != schema:
+        reason = f"its settings make lines of {schema.keys} keys, but it says {record.schema.keys}"
     if reason is not None:
         raise Corrupt(
             f"The manifest of {record.scope} for {record.hour} does not hold: {reason}. "

@@ -38,11 +38,15 @@ FIRST_AMPLITUDE_ID = 100_000_000_001
 class HourSettings(msgspec.Struct, frozen=True):
     """What of a project's settings shapes its lines; kept with the hour from its first record.
 
-    `places` is the SHA-256 of the file in which places are looked up.
+    `places` is the SHA-256 of the file in which places are looked up. Hours of earlier releases
+    have fewer of these: each default is how lines were before there was a choice.
     """
 
     schema_number: int | None = 12
     places: str | None = None
+    extended_columns: bool = False
+    drop_ip: bool = False
+    drop_location: bool = False
 
 
 class CommittedPosition(msgspec.Struct, frozen=True):

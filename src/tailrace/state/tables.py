@@ -52,6 +52,23 @@ api_key = sa.Table(
     sa.Index("api_key_by_project", "project"),
 )
 
+# How a project's lines are made; without a row as by default.
+project_options = sa.Table(
+    "project_options",
+    metadata,
+    sa.Column(
+        "project",
+        sa.BigInteger,
+        sa.ForeignKey("project.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("schema_number", sa.BigInteger),
+    sa.Column("extended_columns", sa.Boolean, nullable=False),
+    sa.Column("drop_ip", sa.Boolean, nullable=False),
+    sa.Column("drop_location", sa.Boolean, nullable=False),
+)
+
 # Which user is also which global user; nothing that is exported depends on it.
 user_mapping = sa.Table(
     "user_mapping",

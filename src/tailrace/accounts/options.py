@@ -1,0 +1,97 @@
+"""Options of a project: what of its lines it chooses (D2, D3), and what it wants left out of them.
+
+Called by the command line; the processor reads them when an hour opens, and keeps them with it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from tailrace.accounts.projects import require_project
+from tailrace.clock import Clock
+from tailrace.errors import BadRequest
+from tailrace.state.audit import SERVICE, note
+from tailrace.state.database import reading, writing
+from tailrace.state.tables import project_options
+
+# What `$schema` was in such lines before it became null.
+SCHEMA_NUMBER = 12
+
+
+class ProjectOptions(msgspec.Struct, frozen=True):
+    """How a project's lines are made; the defaults are those of a project that chose nothing.
+
+    `drop_ip` and `drop_location` leave `ip_address`, and latitude and longitude, out of the lines;
+    the place that was found by an address stays.
+    """
+
+    schema_number: int | None = SCHEMA_NUMBER
+    extended_columns: bool = False
+    drop_ip: bool = False
+    drop_location: bool = False
+
+
+class OptionsChange(msgspec.Struct, frozen=True):
+    """What is to become of some options; those that are unset stay."""
+
+    schema_number: int | msgspec.UnsetType | None = msgspec.UNSET
+    extended_columns: bool | msgspec.UnsetType = msgspec.UNSET
+    drop_ip: bool | msgspec.UnsetType = msgspec.UNSET
+    drop_location: bool | msgspec.UnsetType = msgspec.UNSET
+
+    def chosen(self) -> dict[str, int | bool | None]:
+        """Return the options that are set, by name."""
+        named = msgspec.structs.asdict(self)
+        return {name: value for name, value in named.items() if value is not msgspec.UNSET}
+
+
+def options_of(engine: Engine, project_id: int) -> ProjectOptions:
+    """Return a project's options; those of a project that is not known are the defaults."""
+    with reading(engine) as connection:
+        return _stored(connection, project_id)
+
+
+def change_options(
+    engine: Engine, project_id: int, change: OptionsChange, *, clock: Clock, by: str = SERVICE
+) -> ProjectOptions:
+    """Change some of a project's options; return all. They hold from the next hour that opens.
+
+    Raise `BadRequest` for an unknown project, for no option at all, and for another schema number.
+    """
+    chosen = change.chosen()
+    if not chosen:
+        raise BadRequest("Nothing to change: name at least one option.")
+    if chosen.get("schema_number") not in (None, SCHEMA_NUMBER):
+        raise BadRequest(
+            f"Cannot set the schema number to {chosen['schema_number']}: it is {SCHEMA_NUMBER} "
+            "or null."
+        )
+    with writing(engine) as connection:
+        require_project(connection, project_id)
+        options = msgspec.structs.replace(_stored(connection, project_id), **chosen)
+        table = project_options.c.project
+        connection.execute(project_options.delete().where(table == project_id))
+        connection.execute(
+            project_options.insert().values(project=project_id, **msgspec.structs.asdict(options))
+        )
+        note(
+            connection,
+            at_micros=clock.now_micros(),
+            who=by,
+            what="changed",
+            changed=f"project {project_id}",
+            detail=chosen,
+        )
+    return options
+
+
+def _stored(connection: Connection, project_id: int) -> ProjectOptions:
+    table = project_options.c
+    row = connection.execute(
+        sa.select(
+            table.schema_number, table.extended_columns, table.drop_ip, table.drop_location
+        ).where(table.project == project_id)
+    ).one_or_none()
+    return ProjectOptions() if row is None else ProjectOptions(*row)

@@ -1,0 +1,160 @@
+"""`project set` and `project show`: how a project's lines are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from tailrace.cli.output import (
+    DATA_DEFAULT,
+    DataOption,
+    JsonOption,
+    open_folder,
+    print_json,
+    print_lines,
+)
+from tailrace.clock import Clock
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from tailrace.accounts.projects import Project
+
+
+class Switch(StrEnum):
+    """An option's two values, as people write them."""
+
+    on = "on"
+    off = "off"
+
+
+class SchemaNumber(StrEnum):
+    """What `$schema` may be."""
+
+    twelve = "12"
+    null = "null"
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """A project and its options, as scripts read them."""
+
+    project_id: int
+    org_id: int
+    name: str
+    schema_number: int | None
+    extended_columns: bool
+    drop_ip: bool
+    drop_location: bool
+
+
+ProjectArgument = Annotated[int, typer.Argument(metavar="PROJECT", help="ID of the project.")]
+
+
+def register(project_app: typer.Typer) -> None:
+    """Add the commands to those of projects."""
+    project_app.command("set")(_set)
+    project_app.command("show")(_show)
+
+
+def _set(
+    project: ProjectArgument,
+    schema_number: Annotated[
+        SchemaNumber | None, typer.Option(help="What $schema is in each line.")
+    ] = None,
+    extended_columns: Annotated[
+        Switch | None, typer.Option(help="Append the six newer columns, plan among them.")
+    ] = None,
+    drop_ip: Annotated[
+        Switch | None, typer.Option(help="Export no IP address; the place found by it stays.")
+    ] = None,
+    drop_location: Annotated[
+        Switch | None, typer.Option(help="Export neither latitude nor longitude.")
+    ] = None,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> None:
+    """Change options of a project; they hold from its next hour on, never within one."""
+    from tailrace.accounts.options import SCHEMA_NUMBER, OptionsChange, change_options
+
+    change = OptionsChange(
+        schema_number=msgspec.UNSET
+        if schema_number is None
+        else SCHEMA_NUMBER
+        if schema_number is SchemaNumber.twelve
+        else None,
+        extended_columns=_is_on(extended_columns),
+        drop_ip=_is_on(drop_ip),
+        drop_location=_is_on(drop_location),
+    )
+    with _open(data) as (engine, clock):
+        change_options(engine, project, change, clock=clock)
+        shown = _shown(engine, project)
+    _print(shown, json)
+
+
+def _show(
+    project: ProjectArgument, data: DataOption = DATA_DEFAULT, json: JsonOption = False
+) -> None:
+    """Show a project and its options."""
+    with _open(data) as (engine, _):
+        shown = _shown(engine, project)
+    _print(shown, json)
+
+
+@contextmanager
+def _open(data: Path) -> Iterator[tuple[Engine, Clock]]:
+    from tailrace.state.database import open_database
+
+    folder, _, clock = open_folder(data)
+    engine = open_database(folder.database)
+    try:
+        yield engine, clock
+    finally:
+        engine.dispose()
+
+
+def _is_on(switch: Switch | None) -> bool | msgspec.UnsetType:
+    return msgspec.UNSET if switch is None else switch is Switch.on
+
+
+def _shown(engine: Engine, project_id: int) -> _Shown:
+    from tailrace.accounts.options import options_of
+    from tailrace.accounts.projects import find_project
+
+    found: Project = find_project(engine, project_id)
+    options = options_of(engine, project_id)
+    return _Shown(
+        project_id=found.id,
+        org_id=found.organization,
+        name=found.name,
+        schema_number=options.schema_number,
+        extended_columns=options.extended_columns,
+        drop_ip=options.drop_ip,
+        drop_location=options.drop_location,
+    )
+
+
+def _print(shown: _Shown, json: bool) -> None:
+    if json:
+        print_json(shown)
+        return
+    print_lines(
+        [
+            f"project           {shown.project_id}   {shown.name}",
+            f"organization      {shown.org_id}",
+            f"schema number     {'null' if shown.schema_number is None else shown.schema_number}",
+            f"extended columns  {_text(shown.extended_columns)}",
+            f"drop IP           {_text(shown.drop_ip)}",
+            f"drop location     {_text(shown.drop_location)}",
+        ]
+    )
+
+
+def _text(chosen: bool) -> str:
+    return Switch.on if chosen else Switch.off
