@@ -44,11 +44,12 @@ def test_each_option_is_kept_and_can_be_taken_back(
     options: ProjectOptions,
 ) -> None:
     other = add_project(engine, 100001, "App", ids=SystemIds(), clock=clock).project_id
+    change_options(engine, other, OptionsChange(None, drop_ip=True), clock=clock)
 
     assert change_options(engine, project, change, clock=clock) == options
 
     assert options_of(engine, project) == options
-    assert options_of(engine, other) == ProjectOptions()
+    assert options_of(engine, other) == ProjectOptions(None, drop_ip=True)
     back = OptionsChange(12, False, False, False)
     assert change_options(engine, project, back, clock=clock) == ProjectOptions()
     assert options_of(engine, project) == ProjectOptions()

@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tailrace.archive.folder import FolderArchive
@@ -48,13 +49,15 @@ class Log:
 class Running:
     """One life of a processor and its closer."""
 
+    settings = HourSettings()
+
     def __init__(self, folder: Path, log: Log, clock: SteppedClock) -> None:
         self.store = ProcessingStore.open(folder / "processing.sqlite", SystemIds())
         self.engine = open_database(folder / "tailrace.sqlite")
         self.ledger = Ledger(self.engine, clock)
         self.archive = FolderArchive(folder / "packs", folder / "archive", Files())
         self.processor = Processor(
-            log, self.store, self.archive, clock, Files(), lambda _: HourSettings(),
+            log, self.store, self.archive, clock, Files(), lambda _: self.settings,
             folder / "processing.lock",
         )  # fmt: skip
         self.closer = Closer(
@@ -99,6 +102,40 @@ def fill(log: Log, chance: random.Random) -> dict[tuple[int, Hour], tuple[int, s
             accepted[project, hour] = (count + len(ids), new)
         log.add(hour.end_micros, None)
     return accepted
+
+
+def test_the_manifest_says_how_the_lines_of_each_hour_were_made(tmp_path: Path) -> None:
+    log, clock = Log(), SteppedClock(HOUR.start_micros)
+    life = Running(tmp_path, log, clock)
+    chosen = (HourSettings(), HourSettings(None, None, True, True, True))
+    for offset, settings in enumerate(chosen):
+        life.settings = settings
+        body = b'{"events":[{"event_type":"e","device_id":"device-1","partner_id":"p"}]}'
+        for second in range(2):
+            at = HOUR.plus(offset).start_micros + second * 1_000_000
+            record = Record(100001, 300001, "/2/httpapi", at, None, "203.0.113.7", 1, body)
+            log.add(at, record)
+            assert life.processor.run_round() == 1
+            # Too late for this hour.
+            life.settings = HourSettings(None, None, not settings.extended_columns)
+    log.add(HOUR.plus(2).start_micros, None)
+    assert life.processor.run_round()
+    life.processor.checkpoint()
+    life.closer.finish()
+
+    hours = [life.ledger.sealed_hour(300001, HOUR.plus(offset)) for offset in range(2)]
+    checked = check_chain(manifest_body(hour.record, hour.digest, "") for hour in hours if hour)
+    assert [one.record.schema.keys for one in checked] == [49, 55]
+    for hour, one, settings in zip(hours, checked, chosen, strict=True):
+        assert json.loads(bytes(one.record.settings)) == msgspec.to_builtins(settings)
+        assert hour is not None
+        (file,) = hour.files
+        path = life.archive.file_path(300001, hour.hour, file.name)
+        assert inspect_file(path).sound
+        lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+        assert [len(line) for line in lines] == [one.record.schema.keys] * 2
+        assert {line["$schema"] for line in lines} == {settings.schema_number}
+    life.close()
 
 
 @pytest.mark.slow  # Three hours with some dozens of syncs each, under a dozen restarts.
