@@ -20,12 +20,14 @@ NEEDED = (
     "archive/batch.py finish sync_descriptor",
     "archive/batch.py finish sync_folder",
     f"{_FOLDER} < folder.py create make_folder",
+    f"{_FOLDER} #2 < process/places.py adopt make_folder",
     f"{_FOLDER} #2 < state/insertions.py _begin make_folder",
     f"{_WHOLE_DATA} < archive/folder.py put_pack put_whole",
     f"{_WHOLE_DATA} < folder.py create put_whole",
     f"{_WHOLE_DATA} < folder.py fix_clock put_whole",
     f"{_WHOLE_DATA} < log/partitions.py _store put_whole",
     f"{_WHOLE_DATA} < log/stamping.py accept_clock put_whole",
+    f"{_WHOLE_DATA} < process/places.py adopt put_whole",
     f"{_WHOLE_DATA} < state/ages.py write put_whole",
     f"{_WHOLE_DATA} < state/insertions.py _make_file put_whole",
     f"{_WHOLE_DATA} < state/secrets.py _make_key put_whole",
@@ -34,12 +36,14 @@ NEEDED = (
     f"{_WHOLE_NAME} < folder.py fix_clock put_whole",
     f"{_WHOLE_NAME} < log/partitions.py _store put_whole",
     f"{_WHOLE_NAME} < log/stamping.py accept_clock put_whole",
+    f"{_WHOLE_NAME} < process/places.py adopt put_whole",
     f"{_WHOLE_NAME} < state/ages.py write put_whole",
     f"{_WHOLE_NAME} < state/insertions.py _make_file put_whole",
     f"{_WHOLE_NAME} < state/secrets.py _make_key put_whole",
 )
 
 _BY_CREATE = "`DataFolder.create` made the folder durable before anything else could be done"
+_OWN_NAME = "it syncs the data folder's own name, which `DataFolder.create` made durable"
 _BY_LIST = "the list of partitions is put whole into the same parent folder before any append"
 
 # Without these nothing breaks.
@@ -69,9 +73,8 @@ KEPT = {
     f"{_FOLDER} #2 < archive/batch.py _begin begin_folder #2": _BY_CREATE,
     f"{_FOLDER} < state/ages.py write make_folder": _BY_CREATE,
     f"{_FOLDER} #2 < state/ages.py write make_folder": _BY_CREATE,
-    f"{_FOLDER} < state/insertions.py _begin make_folder": (
-        "it syncs the data folder's own name, which `DataFolder.create` made durable"
-    ),
+    f"{_FOLDER} < process/places.py adopt make_folder": _OWN_NAME,
+    f"{_FOLDER} < state/insertions.py _begin make_folder": _OWN_NAME,
 }
 
 # How SQLite must sync, in the words of the code.

@@ -38,7 +38,13 @@ from tailrace.log.writer import LogWriter
 from tailrace.process import checkpoint, chunks, loop
 from tailrace.seal.manifest import manifest_body
 from tailrace.seal.names import file_key, manifest_key, marker_key
-from tailrace.settings import ArchiveSettings, LogSettings, SealSettings, Settings
+from tailrace.settings import (
+    ArchiveSettings,
+    LogSettings,
+    PlacesSettings,
+    SealSettings,
+    Settings,
+)
 from tailrace.state import insertions
 from tailrace.state.database import open_database
 from tailrace.state.delivery import Capabilities, Destination
@@ -130,8 +136,15 @@ class Service:
     """The parts of a running service. One thread drives them, so their steps have one order."""
 
     def __init__(
-        self, folder: DataFolder, files: Disk, ids: Ids, clock: SteppedClock, bucket: Bucket
+        self,
+        folder: DataFolder,
+        files: Disk,
+        ids: Ids,
+        clock: SteppedClock,
+        bucket: Bucket,
+        places: Path,
     ) -> None:
+        """`places` is the file that the operator names for the places of addresses."""
         self.folder = folder
         self.files = files
         self.clock = clock
@@ -140,6 +153,7 @@ class Service:
             log=LogSettings(keep_hours=1),
             seal=SealSettings(partition_bytes=PARTITION_BYTES),
             archive=ArchiveSettings(evict=True),
+            places=PlacesSettings(database=str(places)),
         )
         self.context = PartContext(folder, settings, "processor")
         self.context.files, self.context.clock, self.context.ids = files, clock, ids

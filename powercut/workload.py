@@ -17,6 +17,7 @@ from pathlib import Path
 from unittest import mock
 
 from powercut import leaving_out
+from powercut.mmdb import write_mmdb
 from powercut.outside import (
     Acknowledged,
     Asked,
@@ -73,13 +74,17 @@ class Life:
         self.ids = SeededIds(seed)
         self.chance = random.Random(seed)
         self.bucket = Bucket(self.promises.objects, self.mark)
+        # Beside the marks, where no cut comes.
+        self.places = write_mmdb(marks.parent / "places.mmdb", {})
         self._service: Service | None = None
 
     @property
     def service(self) -> Service:
         """The running service."""
         if self._service is None:
-            self._service = Service(self.folder, self.files, self.ids, self.clock, self.bucket)
+            self._service = Service(
+                self.folder, self.files, self.ids, self.clock, self.bucket, self.places
+            )
         return self._service
 
     def mark(self, mark: Mark) -> None:

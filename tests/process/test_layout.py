@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from powercut.mmdb import write_mmdb
 from tailrace.files import Files
 from tailrace.hours import Hour
 from tailrace.process.places import Places
 from tailrace.process.render import ExtendedLine, Line
 from tailrace.seal.manifest import EVENTS_SCHEMA, EXTENDED_SCHEMA
 from tailrace.state.processing import HourSettings
-from tests.process.mmdb import write_mmdb
 
 NEWER = ["$insert_key", "data_type", "global_user_properties", "partner_id", "plan", "source_id"]
 EVENT = {

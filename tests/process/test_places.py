@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from powercut.mmdb import write_mmdb
 from tailrace.errors import BadSetting, NeedsOperator
 from tailrace.files import Files
 from tailrace.process.places import NOWHERE, Place, Places
 from tailrace.state.processing import HourSettings
-from tests.process.mmdb import write_mmdb
 
 CITY = {
     "country": {"iso_code": "US", "names": {"de": "USA", "en": "United States"}},

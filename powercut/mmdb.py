@@ -1,4 +1,4 @@
-"""Write a tiny file in the MaxMind format, for tests: IPv4 networks and what is known of them."""
+"""Write a tiny file in the MaxMind format: IPv4 networks and what is known of them."""
 
 from __future__ import annotations
 
