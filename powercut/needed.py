@@ -20,7 +20,6 @@ NEEDED = (
     "archive/batch.py finish sync_descriptor",
     "archive/batch.py finish sync_folder",
     f"{_FOLDER} < folder.py create make_folder",
-    f"{_FOLDER} #2 < process/places.py adopt make_folder",
     f"{_FOLDER} #2 < state/insertions.py _begin make_folder",
     f"{_WHOLE_DATA} < archive/folder.py put_pack put_whole",
     f"{_WHOLE_DATA} < folder.py create put_whole",
@@ -74,6 +73,10 @@ KEPT = {
     f"{_FOLDER} < state/ages.py write make_folder": _BY_CREATE,
     f"{_FOLDER} #2 < state/ages.py write make_folder": _BY_CREATE,
     f"{_FOLDER} < process/places.py adopt make_folder": _OWN_NAME,
+    f"{_FOLDER} #2 < process/places.py adopt make_folder": (
+        "the first pack's folder is made after it, which syncs the data folder, before the "
+        "checkpoint that names the copy"
+    ),
     f"{_FOLDER} < state/insertions.py _begin make_folder": _OWN_NAME,
 }
 
