@@ -48,11 +48,14 @@ def shown(line: dict[str, Any]) -> tuple[Any, ...]:
     [
         ("203.0.113.7", SAN_FRANCISCO),
         ("198.51.100.255", Place("Netherlands")),
+        ("::ffff:203.0.113.7", SAN_FRANCISCO),
+        ("::FFFF:cb00:7107", SAN_FRANCISCO),
         ("8.8.8.8", NOWHERE),
         ("192.0.2.1", NOWHERE),
         ("192.0.2.2", NOWHERE),
         ("2001:db8::1", NOWHERE),
         ("no address", NOWHERE),
+        ("no:address", NOWHERE),
         ("203.0.113.7 ", NOWHERE),
         ("", NOWHERE),
     ],
@@ -141,6 +144,28 @@ def test_the_same_file_is_copied_once_and_a_bad_one_is_named(tmp_path: Path) -> 
     for name in ("bad.mmdb", "absent.mmdb"):
         with pytest.raises(BadSetting, match=rf"places.database .*{name}"):
             Places.adopt(str(tmp_path / name), tmp_path / "places", Files())
+
+
+@pytest.mark.parametrize("content", [b"half", b"x" * 4096])
+def test_a_file_that_changes_while_it_is_read_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    database = write_mmdb(tmp_path / "places.mmdb", NETWORKS)
+    whole = database.read_bytes()
+
+    def read_while_another_writes(path: Path) -> bytes:
+        path.write_bytes(content)
+        with path.open("rb") as file:
+            found = file.read()
+        path.write_bytes(whole)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_while_another_writes)
+        with pytest.raises(BadSetting, match="it changed while it was read"):
+            Places.adopt(str(database), tmp_path / "places", Files())
+
+    assert not (tmp_path / "places").exists()
 
 
 def test_no_file_means_no_places(tmp_path: Path) -> None:
