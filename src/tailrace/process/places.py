@@ -126,7 +126,7 @@ def _look_up(path: Path) -> PlaceOf:
 
 
 def _as_ipv4(address: str) -> str:
-    """Return the IPv4 address in `::ffff:198.51.100.1`, which few files hold; raise `ValueError`."""
+    """Return the address in `::ffff:198.51.100.1`, which few files hold; raise `ValueError`."""
     mapped = IPv6Address(address).ipv4_mapped if ":" in address else None
     return address if mapped is None else str(mapped)
 
