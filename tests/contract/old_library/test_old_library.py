@@ -57,3 +57,23 @@ def test_an_unknown_key_is_told_in_the_known_word(install: Any, run_library: Run
     told = run_library(install(), events=3, api_key="0" * 32)
     assert told
     assert set(told) == {(400, "invalid_api_key")}
+
+
+def test_what_the_library_lets_through_is_taken(install: Any, run_library: Run) -> None:
+    installation = install()
+
+    assert run_library(installation, events=2, how="careless") == [(200, "success")] * 2
+
+    with installation.processed() as processed:
+        revenue, first, second = processed.lines()
+    for line in (revenue, first, second):
+        assert line["user_id"] is None
+        assert line["ip_address"] is None
+    assert revenue["event_properties"] == {
+        "$revenue": 14.985,
+        "$price": 9.99,
+        "$quantity": 1.5,
+        "$productId": "7",
+    }
+    assert first["client_event_time"] == "2026-01-02 13:59:40.000000"
+    assert numbers([first, second]) == [1, 2]
