@@ -278,7 +278,10 @@ class _Connection(HttpToolsProtocol):
         self._start_asgi_task(cycle, collector)
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(answers.failure(400, "Invalid HTTP request"))
+        too_long = len(self.url) >= HEAD_BYTES_MAX
+        self._refuse(
+            answers.too_long() if too_long else answers.failure(400, "Invalid HTTP request")
+        )
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
