@@ -230,5 +230,10 @@ def canonical_id(
     elif len(value) < length_min:
         faults.short(name, index)
     else:
-        canonical[name] = trimmed[:STRING_LENGTH_MAX].rstrip()
+        canonical[name] = stored_id(value)
     return True
+
+
+def stored_id(text: str) -> str:
+    """Return an identifier as it is stored: trimmed, then cut."""
+    return text.strip()[:STRING_LENGTH_MAX].rstrip()

@@ -23,6 +23,7 @@ from tailrace.collect.keys import Keys, Owner
 from tailrace.collect.legacy import accept_legacy
 from tailrace.collect.limits import Limits
 from tailrace.collect.rules import Accepted
+from tailrace.collect.strict import stored_id
 from tailrace.collect.usermap import (
     MappingRates,
     UserMappings,
@@ -168,7 +169,8 @@ class UserMapLookUp:
         fields, _ = await _fields_of(request, self._desk)
         asked = users_asked(fields)
         try:
-            found = await self._ask(partial(self._mappings.of_users, owner.organization, asked))
+            stored = [stored_id(user) for user in asked]
+            found = await self._ask(partial(self._mappings.of_users, owner.organization, stored))
         except BadRequest as error:
             return answers.text(413, str(error))
         except Transient:
