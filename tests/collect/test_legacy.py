@@ -157,14 +157,28 @@ def test_amounts_are_whatever_the_library_takes_for_numbers(
     assert event["event_properties"] == {**EVENT["event_properties"], **pieces}
 
 
-@pytest.mark.parametrize("user_id", ["undefined", " NULL ", "0", "anonymous"])
-def test_a_placeholder_beside_a_device_is_no_user(server: Any, api_key: str, user_id: str) -> None:
+@pytest.mark.parametrize("user_id", ["undefined", " NULL ", "0", 0, "anonymous"])
+def test_a_placeholder_beside_a_device_is_no_user(server: Any, api_key: str, user_id: Any) -> None:
     """The library would send it, and all that comes after it, again and again."""
     assert post(server, form_of(api_key, [{**EVENT, "user_id": user_id}])).status == 200
     assert "user_id" not in json.loads(server.records[-1].body)["events"][0]
 
     alone = {"event_type": "e", "user_id": user_id}
     assert b"user_id of event 0 must name somebody" in post(server, form_of(api_key, [alone])).body
+
+
+def test_numbers_are_texts_where_texts_belong(server: Any, api_key: str) -> None:
+    event = {**EVENT, "version_name": 2.5, "plan": {"version": 3, "other": [1]}, "partner_id": 7}
+    assert post(server, form_of(api_key, [event])).status == 200
+    stored = json.loads(server.records[-1].body)["events"][0]
+    assert (stored["version_name"], stored["plan"], stored["partner_id"]) == (
+        "2.5",
+        {"version": "3"},
+        "7",
+    )
+    pieces = {"event_properties": [1], "api_properties": {"quantity": 2.5}}
+    for odd in (pieces, {"plan": 3}, {"plan": {"version": [3]}}, {"version_name": True}):
+        assert post(server, form_of(api_key, [{**EVENT, **odd}])).status == 400
 
 
 def test_parts_of_a_millisecond_are_cut_off(server: Any, api_key: str) -> None:

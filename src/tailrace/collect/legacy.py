@@ -16,7 +16,13 @@ from tailrace.collect import answers
 from tailrace.collect.answers import Refused
 from tailrace.collect.forms import Fields
 from tailrace.collect.limits import Limits
-from tailrace.collect.rules import ID_FIELDS, INVALID_IDS, Accepted
+from tailrace.collect.rules import (
+    ID_FIELDS,
+    INVALID_IDS,
+    TEXT_FIELDS,
+    TEXT_OBJECT_FIELDS,
+    Accepted,
+)
 from tailrace.collect.sentences import Sentences, note_repeated, objects_of
 from tailrace.collect.strict import canonical_event
 from tailrace.collect.values import RULES
@@ -85,12 +91,9 @@ def _loosen(event: dict[str, Any]) -> None:
     """Make what these libraries let through what an upload takes: they repeat a refused event for
     ever, and with it all that come after it.
     """
-    user_id = event.get("user_id")
-    if (
-        event.get("device_id")
-        and isinstance(user_id, str)
-        and user_id.strip().lower() in INVALID_IDS
-    ):
+    user_id = _text(event.get("user_id"))
+    is_placeholder = isinstance(user_id, str) and user_id.strip().lower() in INVALID_IDS
+    if is_placeholder and event.get("device_id"):
         # `setUserId(undefined)` by way of a text: nobody is known, and the device says the rest.
         del event["user_id"]
     for name in _MILLIS:
@@ -99,21 +102,30 @@ def _loosen(event: dict[str, Any]) -> None:
     for name in ("price", "quantity"):
         if isinstance(event.get(name), str):
             event[name] = _number(event[name])
-    if type(event.get("productId")) in (int, float):
-        event["productId"] = str(event["productId"])
-    if type(event.get("quantity")) is float and not event["quantity"].is_integer():
-        _sell_pieces(event)
+    for name in TEXT_FIELDS & event.keys():
+        event[name] = _text(event[name])
+    for name in TEXT_OBJECT_FIELDS.keys() & event.keys():
+        if isinstance(event[name], dict):
+            event[name] = {key: _text(value) for key, value in event[name].items()}
+    quantity, properties = event.get("quantity"), event.get("event_properties") or {}
+    if type(quantity) is float and not quantity.is_integer() and isinstance(properties, dict):
+        event["event_properties"] = _with_pieces(event, properties)
 
 
-def _sell_pieces(event: dict[str, Any]) -> None:
-    """Put a quantity that is not whole, and its price, where such an event's line has them."""
-    properties = event["event_properties"] = dict(_object(event.get("event_properties")))
-    quantity = properties["$quantity"] = event.pop("quantity")
+def _with_pieces(event: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    """Move a quantity that is not whole, and its price, where such an event's line has them."""
+    quantity = event.pop("quantity")
+    properties = {**properties, "$quantity": quantity}
     price = event.get("price")
     if type(price) in (int, float):
         properties["$price"] = event.pop("price")
         revenue = float(Decimal(repr(price)) * Decimal(repr(quantity)))
         event["revenue"] = revenue if math.isfinite(revenue) else None
+    return properties
+
+
+def _text(value: object) -> object:
+    return str(value) if type(value) in (int, float) else value
 
 
 def _number(text: str) -> float | str:
