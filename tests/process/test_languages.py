@@ -40,6 +40,10 @@ from tailrace.process.languages import (
         ("ro", "Romanian"),
         ("albanian (albania)", "Sanskrit"),
         (" de ", "German"),
+        ("ga_IE", "Ga"),
+        ("Irish", "Irish"),
+        ("Gaeilge (Éire)", "Irish"),
+        ("gaa", "Ga"),
     ],
 )
 def test_tags_and_names_become_the_english_name_of_the_base_language(sent: str, name: str) -> None:

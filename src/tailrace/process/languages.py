@@ -9,7 +9,8 @@ from functools import cache
 
 from babel.core import Locale
 
-# Tags whose published name is not CLDR's; "ga" is an error there, and kept as what lines hold.
+# Tags whose published name is not CLDR's; "ga" is an error there, and kept as what lines hold, but
+# a language that was sent by its name is not called another for it.
 _OVERRIDES = {
     "ace": "Achinese",
     "bla": "Siksika",
@@ -31,6 +32,7 @@ _OVERRIDES = {
     "ro-md": "Moldavian",
     "sah": "Sakha",
 }
+_OWN_NAMES = {"ga": "Irish"}
 _NAMES = {"dutch (belgium)": "Flemish", "albanian (albania)": "Sanskrit"}
 
 # The languages in which names are known, each in its own: those that systems and browsers are
@@ -83,7 +85,7 @@ def _tags() -> dict[str, str]:
 
 @cache
 def _english_names() -> dict[str, str]:
-    tags = _tags()
+    tags = _tags() | _OWN_NAMES
     found = {}
     for code, name in Locale("en").languages.items():
         base = tags.get(code.partition("_")[0])
@@ -95,7 +97,7 @@ def _english_names() -> dict[str, str]:
 @cache
 def _foreign_names() -> dict[str, str]:
     """Return every language's name in each of the locales; own names come first."""
-    tags = _tags()
+    tags = _tags() | _OWN_NAMES
     own: dict[str, str] = {}
     others: dict[str, str] = {}
     for code in _LOCALES.split():
