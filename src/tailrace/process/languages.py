@@ -50,14 +50,18 @@ def language_name(text: str) -> str:
     if found is None:
         trimmed = text.strip()
         found = _find(trimmed.lower()) or trimmed
+        if len(text) > _SEEN_LENGTH_MAX:
+            return found
         if len(_seen) >= _SEEN_MAX:
             _seen.clear()
         _seen[text] = found
     return found
 
 
-# Spellings are few; who makes up more of them starts the memory anew.
+# Spellings are few; who makes up more of them starts the memory anew. Names have 42 characters at
+# most; texts of 1,024 would take 30 MB.
 _SEEN_MAX = 4_096
+_SEEN_LENGTH_MAX = 100
 _seen: dict[str, str] = {}
 
 
