@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,23 @@ def test_the_place_of_an_address(tmp_path: Path, address: str, place: Place) -> 
 
     assert place_of is not None
     assert (place_of(address), place_of(address)) == (place, place)
+
+
+def test_what_is_no_address_takes_no_memory(tmp_path: Path) -> None:
+    places = adopt(tmp_path, NETWORKS)
+    place_of = places.of(places.current)
+    assert place_of is not None
+    assert place_of("0000:0000:0000:0000:0000:FFFF:203.000.113.007") == NOWHERE
+    assert place_of("0000:0000:0000:0000:0000:ffff:203.0.113.255") == SAN_FRANCISCO
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            place_of(f"{number} {'x' * 1_000}")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken < 1_000_000
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from tailrace.files import Files
 FILE_BYTES_MAX = 512 * 1024**2
 # Clients come back; with these the memory of one hour's file stays under 20 MB.
 _ADDRESSES_MAX = 50_000
+# The longest address, and what a client sends in `ip` may be longer: IPv6 with IPv4 at its end.
+_ADDRESS_LENGTH_MAX = 45
 
 _SUFFIX = ".mmdb"
 
@@ -110,6 +112,8 @@ def _look_up(path: Path) -> PlaceOf:
     seen: dict[str, Place] = {}
 
     def place_of(address: str) -> Place:
+        if len(address) > _ADDRESS_LENGTH_MAX:
+            return NOWHERE
         place = seen.get(address)
         if place is None:
             try:
