@@ -109,6 +109,18 @@ def test_lines_show_what_is_known_of_each_of_their_groups(bench: Any, restarts: 
     ]
 
 
+@pytest.mark.parametrize("twice", [["acme", "acme"], [1, "1"], ["x" * 1024, "x" * 1024]])
+def test_a_group_that_is_named_twice_is_changed_once(bench: Any, twice: Any) -> None:
+    given = {"$add": {"seats": 1}, "$append": {"names": "a"}}
+    bench.send(identify({"org": twice}, given), {**EVENT, "groups": {"org": twice}})
+
+    bench.run()
+
+    group = {str(twice[0]): {"seats": 1, "names": ["a"]}}
+    assert bench.lines()[0]["group_properties"] == {"org": group}
+    assert bench.lines()[0]["groups"] == {"org": list(map(str, twice))}
+
+
 def test_groups_of_one_project_are_not_those_of_another(bench: Any) -> None:
     bench.send(identify({"org": "acme"}, {"plan": "pro"}), project=300002)
     bench.send({**EVENT, "groups": {"org": "acme"}})

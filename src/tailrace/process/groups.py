@@ -144,7 +144,8 @@ class Groups:
         known = self._recent.group(project)
         dropped = 0
         for name, values in group_lists(groups).items():
-            for value in values:
+            # A group that is named twice is added to once: `["a", "a"]`, or `[1, "1"]`.
+            for value in dict.fromkeys(values):
                 group = (name, value)
                 before = _known(known, group)
                 after = identified(before, given)
