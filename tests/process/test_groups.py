@@ -121,6 +121,22 @@ def test_a_group_that_is_named_twice_is_changed_once(bench: Any, twice: Any) -> 
     assert bench.lines()[0]["groups"] == {"org": list(map(str, twice))}
 
 
+@pytest.mark.parametrize("restarts", [True, False])
+@pytest.mark.parametrize("last", [{"$clearAll": "-"}, {"$unset": {"plan": "-"}}])
+def test_a_group_that_has_lost_its_last_property_is_left_out(
+    bench: Any, last: Any, restarts: bool
+) -> None:
+    bench.send(identify({"org": "acme"}, {"plan": "pro"}), identify({"org": "acme"}, last))
+    if restarts:
+        bench.run()
+        bench.crash()
+    bench.send({**EVENT, "groups": {"org": "acme"}})
+
+    bench.run()
+
+    assert bench.lines()[0]["group_properties"] == {}
+
+
 def test_groups_of_one_project_are_not_those_of_another(bench: Any) -> None:
     bench.send(identify({"org": "acme"}, {"plan": "pro"}), project=300002)
     bench.send({**EVENT, "groups": {"org": "acme"}})
