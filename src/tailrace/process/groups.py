@@ -18,6 +18,8 @@ from tailrace.upload import EMPTY_OBJECT
 # Section 3.1.3: what is beyond these is silently not tracked.
 GROUP_TYPES_MAX = 5
 GROUP_VALUES_MAX = 10
+# Of a group's type, as of every text; those that a user keeps are in each of its lines.
+TYPE_CHARACTERS_MAX = 1024
 
 # What is remembered of a group, as JSON; a line may show ten of them.
 GROUP_BYTES_MAX = 8 * 1024
@@ -33,12 +35,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 def group_lists(groups: msgspec.Raw) -> GroupLists:
-    """Return groups as lists of strings, cut to 5 types and 10 values (3.1.3, 3.1.10)."""
+    """Return groups as lists of strings, cut to 5 types and 10 values (3.1.3, 3.1.10).
+
+    Types are cut as texts are: `collect` leaves the keys of objects as they came.
+    """
     lists: dict[str, list[str]] = {}
     for name, value in _decode(groups).items():
         given = value if isinstance(value, list) else [value]
         values = [_group_value(one) for one in given if not isinstance(one, (dict, list))]
-        lists[name] = [one for one in values if one]
+        lists[name[:TYPE_CHARACTERS_MAX]] = [one for one in values if one]
     return _limited(lists)
 
 
