@@ -197,7 +197,7 @@ class Batch:
                 amplitude_id = known[0]
             else:
                 amplitude_id = state.resolve(
-                    organization, device_id, user, event_millis, moment, journal
+                    organization, device_id, user, event_millis, outcome, moment, journal
                 )
             ip = event.ip if event.ip != REMOTE else client_address
             if place_of is not None and ip is not None:
