@@ -112,6 +112,31 @@ def test_lines_have_the_place_unless_the_event_says_one(
     assert shown(bench.lines()[0]) == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"ip": "$remote"}, ("United States", "California", "San Francisco", "807")),
+        ({"ip": "198.51.100.1"}, ("Netherlands", None, None, None)),
+        ({"ip": "$remote", "city": "Bonn"}, (None, None, "Bonn", None)),
+        ({"ip": "8.8.8.8"}, ("Germany", None, "Berlin", None)),
+        ({"ip": "$remote", "$skip_user_properties_sync": True}, ("Germany", None, "Berlin", None)),
+    ],
+)
+def test_events_without_an_address_show_where_an_identify_came_from(
+    bench: Any, tmp_path: Path, fields: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    """As where a browser tells who it is, and a server sends the events."""
+    use(bench, adopt(tmp_path, NETWORKS))
+    one = {"device_id": "device-1", "event_type": "e"}
+    bench.send({**one, "country": "Germany", "city": "Berlin"})
+    bench.send({**one, "event_type": "$identify", **fields}, one)
+
+    bench.run()
+
+    assert shown(bench.lines()[-1]) == expected
+    assert bench.lines()[-1]["ip_address"] is None
+
+
 def test_a_replaced_file_counts_from_the_next_hour_also_after_a_crash(
     bench: Any, tmp_path: Path
 ) -> None:

@@ -181,6 +181,9 @@ class Batch:
             if device_id is None:
                 raise ValueError("the event has neither device_id nor user_id")
             pays = settle(event, has_operations)
+            ip = event.ip if event.ip != REMOTE else client_address
+            if place_of is not None and ip is not None:
+                locate(event, ip, place_of)
             if event_type == "$identify":
                 state.identify(record, event, device_id, user, version, outcome, moment, journal)
                 continue
@@ -197,11 +200,8 @@ class Batch:
                 amplitude_id = known[0]
             else:
                 amplitude_id = state.resolve(
-                    organization, device_id, user, event_millis, moment, journal
+                    organization, device_id, user, event_millis, outcome, moment, journal
                 )
-            ip = event.ip if event.ip != REMOTE else client_address
-            if place_of is not None and ip is not None:
-                locate(event, ip, place_of)
             device = device_set(event)
             place = place_set(event)
             given = event.user_properties

@@ -11,13 +11,15 @@ from typing import Any
 import msgspec
 
 from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, StateNeeded, put, text_bytes
-from tailrace.process.properties import fitting, identified
+from tailrace.process.properties import fitting, identified, stored_object
 from tailrace.state import processing_rows as rows
 from tailrace.upload import EMPTY_OBJECT
 
 # Section 3.1.3: what is beyond these is silently not tracked.
 GROUP_TYPES_MAX = 5
 GROUP_VALUES_MAX = 10
+# Of a group's type, as of every text; those that a user keeps are in each of its lines.
+TYPE_CHARACTERS_MAX = 1024
 
 # What is remembered of a group, as JSON; a line may show ten of them.
 GROUP_BYTES_MAX = 8 * 1024
@@ -33,12 +35,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 def group_lists(groups: msgspec.Raw) -> GroupLists:
-    """Return groups as lists of strings, cut to 5 types and 10 values (3.1.3, 3.1.10)."""
+    """Return groups as lists of strings, cut to 5 types and 10 values (3.1.3, 3.1.10).
+
+    Types are cut as texts are: `collect` leaves the keys of objects as they came.
+    """
     lists: dict[str, list[str]] = {}
     for name, value in _decode(groups).items():
         given = value if isinstance(value, list) else [value]
         values = [_group_value(one) for one in given if not isinstance(one, (dict, list))]
-        lists[name] = [one for one in values if one]
+        lists[name[:TYPE_CHARACTERS_MAX]] = [one for one in values if one]
     return _limited(lists)
 
 
@@ -109,7 +114,7 @@ class Groups:
         if not stored:
             return
         found = {
-            (row[0], row[1]): msgspec.Raw(row[2])
+            (row[0], row[1]): stored_object(row[2])
             for row in rows.find_groups(self._connection, project, stored)
         }
         for group in stored:
@@ -144,7 +149,8 @@ class Groups:
         known = self._recent.group(project)
         dropped = 0
         for name, values in group_lists(groups).items():
-            for value in values:
+            # A group that is named twice is added to once: `["a", "a"]`, or `[1, "1"]`.
+            for value in dict.fromkeys(values):
                 group = (name, value)
                 before = _known(known, group)
                 after = identified(before, given)

@@ -205,17 +205,18 @@ def with_facts(before: Person, event: UploadEvent) -> Person:
     return _replace(before, **changes) if changes else before
 
 
-def merged(survivor: Person, loser: Person) -> Person:
-    """Return the survivor of a merge (4.4.8, D42).
+def merged(survivor: Person, loser: Person) -> tuple[Person, bool]:
+    """Return the survivor of a merge, and whether the loser's properties were dropped (4.4.8, D42).
 
-    The loser's custom properties and groups are laid over the survivor's. Of all else the
-    survivor's stays where it has any.
+    They and the loser's groups are laid over the survivor's, unless it would be too much. Of all
+    else the survivor's stays where it has any.
     """
     properties = laid_over(survivor.properties, loser.properties)
-    if not fitting(properties, survivor.properties, PROPERTIES_BYTES_MAX):
+    dropped = not fitting(properties, survivor.properties, PROPERTIES_BYTES_MAX)
+    if dropped:
         properties = survivor.properties
     ours = survivor.first_millis is not None
-    return _replace(
+    person = _replace(
         survivor,
         first_millis=survivor.first_millis if ours else loser.first_millis,
         first_text=survivor.first_text if ours else loser.first_text,
@@ -229,6 +230,7 @@ def merged(survivor: Person, loser: Person) -> Person:
         groups=joined_groups(loser.groups, survivor.groups),
         applied=EMPTY_OBJECT,
     )
+    return person, dropped
 
 
 def _not_updated(before: Person, person: Person, *, dropped: bool) -> Taken:

@@ -19,6 +19,11 @@ def is_empty(properties: msgspec.Raw) -> bool:
     return properties is EMPTY_OBJECT or bytes(properties).lstrip(b"{ \t\r\n")[:1] == b"}"
 
 
+def stored_object(stored: bytes | None) -> msgspec.Raw:
+    """Return an object as the database keeps it; one without keys is `EMPTY_OBJECT` itself."""
+    return EMPTY_OBJECT if stored is None or stored == b"{}" else msgspec.Raw(stored)
+
+
 def without_operations(properties: msgspec.Raw) -> msgspec.Raw:
     """Return user properties of an ordinary event without operation keys (D29)."""
     if b"$" not in bytes(properties) and b"\\u0024" not in bytes(properties):
