@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, StateNeeded, put, text_bytes
-from tailrace.process.properties import fitting, identified
+from tailrace.process.properties import as_stored, fitting, identified
 from tailrace.state import processing_rows as rows
 from tailrace.upload import EMPTY_OBJECT
 
@@ -109,7 +109,7 @@ class Groups:
         if not stored:
             return
         found = {
-            (row[0], row[1]): msgspec.Raw(row[2])
+            (row[0], row[1]): as_stored(row[2])
             for row in rows.find_groups(self._connection, project, stored)
         }
         for group in stored:

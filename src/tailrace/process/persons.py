@@ -27,6 +27,7 @@ from tailrace.process.person import (
     PlaceSet,
     merged,
 )
+from tailrace.process.properties import as_stored
 from tailrace.process.sets import Sets
 from tailrace.process.times import millis_text
 from tailrace.state import processing_rows as rows
@@ -215,7 +216,7 @@ class Persons:
                 if kept.groups != EMPTY_OBJECT:
                     groups = kept.groups.copy()
                     self._with_groups.add(project)
-            shown = _raw(properties)
+            shown = as_stored(properties)
             millis = None if micros is None else micros // 1000
             taken = device_bytes + place_bytes
             taken += _own_bytes(start_version, language, version, shown, groups, shown)
@@ -266,10 +267,6 @@ class Persons:
             person.version,
             _encode(More(person.groups, person.updates)) if few else None,
         )
-
-
-def _raw(stored: bytes | None) -> msgspec.Raw:
-    return EMPTY_OBJECT if stored is None or stored == b"{}" else msgspec.Raw(stored)
 
 
 def _same_row(one: Person, other: Person) -> bool:

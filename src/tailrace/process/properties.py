@@ -14,6 +14,15 @@ _decode = msgspec.json.Decoder(Properties).decode
 _encode = msgspec.json.Encoder().encode
 
 
+def as_stored(properties: bytes | None) -> msgspec.Raw:
+    """Return an object that the database keeps: `EMPTY_OBJECT` itself for none and for an empty one,
+    as in a process that made it empty.
+    """
+    if properties is None or properties == b"{}":
+        return EMPTY_OBJECT
+    return msgspec.Raw(properties)
+
+
 def is_empty(properties: msgspec.Raw) -> bool:
     """Say whether an object has no keys."""
     return properties is EMPTY_OBJECT or bytes(properties).lstrip(b"{ \t\r\n")[:1] == b"}"
