@@ -89,6 +89,8 @@ def test_lines_show_what_is_known_of_each_of_their_groups(bench: Any, restarts: 
         {**EVENT, "groups": {"org": ["acme", "other"]}},
         identify({"org": ["acme", "other"]}, {"$add": {"seats": 1}, "$unset": {"plan": "-"}}),
         {**EVENT, "groups": {"org": ["acme", "other"]}},
+        identify({"org": "acme"}, {"$unset": {"seats": "-"}}),
+        {**EVENT, "groups": {"org": ["acme", "other"]}},
         {**EVENT, "groups": {"team": "acme"}},
         EVENT,
     ]
@@ -104,6 +106,7 @@ def test_lines_show_what_is_known_of_each_of_their_groups(bench: Any, restarts: 
         {},
         {"org": {"acme": {"plan": "pro", "seats": 5}}},
         {"org": {"acme": {"seats": 6}, "other": {"seats": 1}}},
+        {"org": {"other": {"seats": 1}}},
         {},
         {},
     ]
