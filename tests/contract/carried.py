@@ -39,7 +39,7 @@ TABLET: dict[str, Any] = {
     "os_version": "14",
     "device_brand": "Samsung",
     "device_manufacturer": "Samsung",
-    "device_model": "SM-X710",
+    "device_model": "Galaxy Tab S9",
     "language": "da",
     "app_version": "3.0.0",
     "country": "Denmark",
@@ -137,6 +137,7 @@ def _mirrored(line: Line) -> Any:
 
 def _check_first_device(line: Line) -> None:
     _check_device(line, PHONE)
+    assert (line["device_type"], line["device_family"]) == ("Apple iPhone", "Apple iPhone")
     assert line["language"] == "German"
     assert line["ip_address"] == "127.0.0.1"
     check_place(line, PLACE)
@@ -147,6 +148,10 @@ def _check_first_device(line: Line) -> None:
 def _check_second_device(line: Line) -> None:
     # What bought and left sends no device, and shows the last one; a place stays as well.
     _check_device(line, TABLET)
+    assert (line["device_type"], line["device_family"]) == (
+        "Samsung Galaxy Tab S9",
+        "Samsung Tablet",
+    )
     assert line["language"] == "Danish"
     assert line["ip_address"] is None
     check_place(line, {"country": "Denmark", "city": "Aarhus"})

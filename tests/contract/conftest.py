@@ -35,6 +35,7 @@ from tailrace.log.record import Entry, Position
 from tailrace.log.rounds import read_round
 from tailrace.process.loop import Processor
 from tailrace.process.places import Places
+from tailrace.process.user_agents import rules_version
 from tailrace.seal.closer import Closer
 from tailrace.settings import DiskSettings, Settings
 from tailrace.state.database import open_database
@@ -252,7 +253,7 @@ class Installation:
             self.archive,
             self.clock,
             Files(),
-            lambda _: HourSettings(places=places.current),
+            lambda _: HourSettings(places=places.current, devices=rules_version()),
             self.folder.path / "processing.lock",
             places=places,
         )

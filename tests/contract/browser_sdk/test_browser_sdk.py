@@ -5,6 +5,7 @@ Each visit starts a page, and the first one Chromium, so all of these are slow.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,8 @@ from tests.contract.wire import Exchange, Fault, Wire
 pytestmark = pytest.mark.slow
 
 HOUR = Hour.parse("2026-11-23T13")
+# Model, type and family of the machine under Chromium, by its user agent.
+MACHINE = ("Mac", "Mac", "Mac OS X") if sys.platform == "darwin" else ("Linux",) * 3
 SDK = "@amplitude/analytics-browser"
 TURN_SECONDS = 0.05
 TURNS_MAX = 600
@@ -134,6 +137,11 @@ def test_an_hour_holds_all_that_a_page_sent_once(
         assert line["event_properties"].items() >= event["event_properties"].items()
         carried.check_place(line, carried.PLACE)
         assert (line["ip_address"], line["language"]) == ("127.0.0.1", "English")
+        # The SDK tells of its browser by the user agent alone.
+        assert line["os_name"] == "HeadlessChrome"
+        assert line["os_version"] == browser.version.partition(".")[0]
+        names = ("device_model", "device_type", "device_family")
+        assert tuple(line[name] for name in names) == MACHINE
         bought = line["event_properties"].get("n") == 33
         carried.check_knowledge(line, known=bought, also=by_itself)
         assert line["paying"] is (True if bought else None)
