@@ -34,6 +34,8 @@ from tailrace.log.reader import LogReader
 from tailrace.log.record import Entry, Position
 from tailrace.log.rounds import read_round
 from tailrace.process.loop import Processor
+from tailrace.process.places import Places
+from tailrace.process.user_agents import rules_version
 from tailrace.seal.closer import Closer
 from tailrace.settings import DiskSettings, Settings
 from tailrace.state.database import open_database
@@ -242,6 +244,7 @@ class Installation:
     @contextmanager
     def processed(self) -> Iterator[Processed]:
         """Process the log to its end, with the processor's own parts."""
+        places = Places.adopt(self.settings.places.database, self.folder.places, Files())
         reader = LogReader(self.folder.log)
         store = ProcessingStore.open(self.folder.processing_database, SystemIds())
         processor = Processor(
@@ -250,8 +253,9 @@ class Installation:
             self.archive,
             self.clock,
             Files(),
-            lambda _: HourSettings(),
+            lambda _: HourSettings(places=places.current, devices=rules_version()),
             self.folder.path / "processing.lock",
+            places=places,
         )
         closer = Closer(
             store,

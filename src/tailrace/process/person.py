@@ -61,7 +61,8 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     """What an event or identify says of its person, once its own fields are settled.
 
     `millis` and `text` are the event's time, None for an identify. `pays` says that it brings
-    revenue (D24).
+    revenue (D24). `exposed` are the operations of an exposure (3.1.11), done before its properties
+    are set.
     """
 
     millis: int | None
@@ -72,6 +73,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     version: str | None
     properties: msgspec.Raw
     pays: bool
+    exposed: msgspec.Raw = EMPTY_OBJECT
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -112,14 +114,17 @@ def after_event(before: Person, said: Said, hour: int, updates_max: int | None) 
     if said.pays and person.paying is not True:
         person = _replace(person, paying=True)
     given = said.properties
-    if given is EMPTY_OBJECT:
+    if given is EMPTY_OBJECT and said.exposed is EMPTY_OBJECT:
         return _not_updated(before, person, dropped=False)
     if updates_max is not None:
         counted = _counted(person, hour, updates_max)
         if counted is None:
             return _not_updated(before, person, dropped=True)
         person = counted
-    properties = laid_over(person.properties, given)
+    properties = person.properties
+    if said.exposed is not EMPTY_OBJECT:
+        properties = identified(properties, said.exposed)
+    properties = laid_over(properties, given)
     if not fitting(properties, person.properties, PROPERTIES_BYTES_MAX):
         # Nothing that a client sent is left out of the line of its own event.
         shown = _replace(person, properties=properties)

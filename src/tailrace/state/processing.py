@@ -38,7 +38,9 @@ FIRST_AMPLITUDE_ID = 100_000_000_001
 class HourSettings(msgspec.Struct, frozen=True):
     """What of a project's settings shapes its lines; kept with the hour from its first record.
 
-    `places` is the SHA-256 of the file in which places are looked up. Hours of earlier releases
+    `places` is the SHA-256 of the file in which places are looked up, `devices` the version of the
+    rules by which user agents were read when the hour began; None: neither read, nor devices named.
+    Hours of earlier releases
     have fewer of these: each default is how lines were before there was a choice.
     """
 
@@ -47,6 +49,9 @@ class HourSettings(msgspec.Struct, frozen=True):
     extended_columns: bool = False
     drop_ip: bool = False
     drop_location: bool = False
+    devices: str | None = None
+    drop_bots: bool = False
+    keep_advertising_ids: bool = False
 
 
 class CommittedPosition(msgspec.Struct, frozen=True):
