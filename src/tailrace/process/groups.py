@@ -88,20 +88,22 @@ class Groups:
         self._recent: Recent[int, Group, msgspec.Raw] = Recent(cache_bytes, _group_bytes)
         self._changed: dict[tuple[int, Group], msgspec.Raw] = {}
         self._changed_bytes = {"": 0}
-        # Events of one batch mostly have the same few groups.
+        # Events of one batch mostly have the same few groups: each object is read once.
+        self._lists: dict[bytes, GroupLists] = {}
         self._joined: dict[tuple[bytes, bytes], tuple[msgspec.Raw, GroupLists]] = {}
 
     def begin_batch(self) -> None:
         """Start a batch; what the last ones did not use may be forgotten now."""
         self._recent.age()
+        self._lists.clear()
         self._joined.clear()
 
     def look_up(self, project: int, groups: Iterable[msgspec.Raw]) -> None:
         """Bring what is known of these objects of groups into memory."""
         wanted = {
             (name, value)
-            for lists in map(group_lists, {bytes(one): one for one in groups}.values())
-            for name, values in lists.items()
+            for text in set(map(bytes, groups))
+            for name, values in self._lists_of(text).items()
             for value in values
         }
         stored = []
@@ -130,7 +132,7 @@ class Groups:
         joined = self._joined.get(key)
         if joined is None:
             groups = joined_groups(own, kept)
-            joined = self._joined[key] = (groups, group_lists(groups))
+            joined = self._joined[key] = (groups, self._lists_of(bytes(groups)))
         known = self._recent.group(project)
         found: dict[str, dict[str, msgspec.Raw]] = {}
         for name, values in joined[1].items():
@@ -161,6 +163,12 @@ class Groups:
                     continue
                 self._set(project, group, after, journal)
         return dropped
+
+    def _lists_of(self, text: bytes) -> GroupLists:
+        lists = self._lists.get(text)
+        if lists is None:
+            lists = self._lists[text] = group_lists(msgspec.Raw(text))
+        return lists
 
     def _set(self, project: int, group: Group, properties: msgspec.Raw, journal: Journal) -> None:
         self._recent.count(group, properties)

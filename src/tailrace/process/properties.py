@@ -38,14 +38,17 @@ def without_operations(properties: msgspec.Raw) -> msgspec.Raw:
 
 def laid_over(stored: msgspec.Raw, given: msgspec.Raw) -> msgspec.Raw:
     """Return `stored` with every key of `given` set: what plain properties of an event do."""
-    if given is EMPTY_OBJECT or given == stored or is_empty(given):
+    if given is EMPTY_OBJECT or given == stored:
         return stored
     if stored is EMPTY_OBJECT or is_empty(stored):
         # A view would keep the whole request in memory.
-        return given.copy()
+        return stored if is_empty(given) else given.copy()
+    wanted = _decode(given)
+    if not wanted:
+        return stored
     found = _decode(stored)
     changed = False
-    for key, value in _decode(given).items():
+    for key, value in wanted.items():
         if found.get(key) != value:
             found[key] = value
             changed = True

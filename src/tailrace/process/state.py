@@ -220,8 +220,9 @@ class State:
             users += portion.users
         organization = portions[0].record.organization
         found, merging = self.identity.look_up(organization, devices, users)
-        self.persons.look_up(project, found)
+        # The whole first: what it brings of this project need not be read twice.
         self.persons.look_up_whole(merging)
+        self.persons.look_up(project, found)
 
     def _look_up_groups(self, project: int, portions: Sequence[Portion]) -> None:
         """Look up the groups of these portions' events, and those of the project's persons."""
