@@ -33,6 +33,8 @@ FEW_READ_BYTES = 131_072
 UNCLAIMED_BYTES_MAX = 16_384
 # Requests that wait on a connection for the answer to another take 3 KB each, however short.
 PIPELINED_MAX = 16
+# What one answer, or one piece of a long one, left unsent is read by the client within this.
+WRITE_SECONDS = 30.0
 BACKLOG = 2048
 # In-flight requests are answered within this after `stop`.
 STOP_SECONDS = 5
@@ -135,6 +137,7 @@ class _Connection(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
     _feeding = False
     _unstarted: tuple[RequestResponseCycle, Any] | None = None
     # The last request that was begun, or is about to be.
@@ -143,6 +146,8 @@ class _Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
+        # Writing is paused as soon as the client lags by more than the kernel holds for it.
+        transport.set_write_buffer_limits(high=0)
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse(answers.unavailable("Too many connections; try again later."))
         else:
@@ -151,6 +156,26 @@ class _Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_awaiting_head()
         super().connection_lost(exc)
+        self._stop_write_timer()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(WRITE_SECONDS, self._is_not_read)
+
+    def resume_writing(self) -> None:
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _is_not_read(self) -> None:
+        # Closing would wait for the client as well.
+        self._write_timer = None
+        self.transport.abort()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what came whole from a client that sends no more: it may still read."""
