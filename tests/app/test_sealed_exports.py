@@ -145,6 +145,21 @@ def test_files_that_are_handed_over_early_are_no_whole_hour(world: World) -> Non
     assert isinstance(find(world, *_ends(asked)), NotClosed)
 
 
+def test_files_of_the_present_hour_that_are_handed_over_early_count_for_nothing(
+    world: World,
+) -> None:
+    world.commit(NEXT, {world.project: [["a"]]})
+    world.seal(NEXT)
+    world.leave(HOUR)
+    now(world, NEXT)
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM sealed_hour WHERE hour = ?", (NEXT.number,))
+    asked = Hours(HOUR, NEXT)
+    assert find(world, *_ends(asked)) == NotOver(asked, NEXT, 2700)
+    found = exports(world, bytes_max=1).find(world.project, asked)
+    assert isinstance(found, NotOver)
+
+
 def test_a_collector_that_is_silent_keeps_hours_open(world: World) -> None:
     world.leave(HOUR)
     now(world, NEXT)

@@ -345,7 +345,7 @@ def test_without_files_the_path_is_unknown(server: Any) -> None:
     "error", [Corrupt("it is not what was sealed"), OSError(5, "Input/output")]
 )
 def test_a_failure_in_the_middle_ends_the_connection_early(
-    served: Any, exports: Exports, error: Exception
+    served: Any, exports: Exports, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = Content(10, error)
     exports.found = lambda: content
@@ -356,6 +356,7 @@ def test_a_failure_in_the_middle_ends_the_connection_early(
     until(content.closed.is_set)
     assert running(served) == 0
     assert served.counters.exports_cut == 1
+    assert caplog.records == []
 
 
 def test_a_client_that_leaves_frees_everything(served: Any, exports: Exports) -> None:
