@@ -170,6 +170,7 @@ class Installation:
         organization = add_organization(self.engine, "Acme", clock=clock)
         made = add_project(self.engine, organization, "Shop", ids=SystemIds(), clock=clock)
         self.project, self.api_key = made.project_id, made.api_key
+        self.secret_key = made.secret_key
         self.address: tuple[str, int] = ("", 0)
         self._failures: list[BaseException] = []
         self._context: PartContext | None = None

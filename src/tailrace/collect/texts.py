@@ -22,6 +22,7 @@ from tailrace.collect.identify import accept_group_identify, accept_identify
 from tailrace.collect.keys import Keys, Owner
 from tailrace.collect.legacy import accept_legacy
 from tailrace.collect.limits import Limits
+from tailrace.collect.outflow import Outflow
 from tailrace.collect.rules import Accepted
 from tailrace.collect.strict import stored_id
 from tailrace.collect.usermap import (
@@ -76,7 +77,7 @@ class Form(Protocol):
 
     methods: tuple[str, ...]
 
-    async def take(self, request: Request) -> Answer:
+    async def take(self, request: Request) -> Answer | Outflow:
         """Answer the request; raise `Refused`, `Disconnected` or a `Transient`."""
         ...
 

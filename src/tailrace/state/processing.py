@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -272,10 +272,15 @@ class ProcessingStore:
         that is listed and not retired.
         """
         committed = self.positions()
-        stamps = [committed[n].stamp if n in committed else 0 for n in partitions]
-        if not stamps or min(stamps) == 0:
-            return None
-        return Hour.of_micros(min(stamps)).previous()
+        return left_hour({number: place.stamp for number, place in committed.items()}, partitions)
+
+
+def left_hour(stamps: Mapping[int, int], partitions: Iterable[int]) -> Hour | None:
+    """Return the last hour that the committed `stamps` (micros) of all `partitions` have left."""
+    found = [stamps.get(number, 0) for number in partitions]
+    if not found or min(found) == 0:
+        return None
+    return Hour.of_micros(min(found)).previous()
 
 
 def _check_owner(connection: sqlite3.Connection, epoch: int) -> None:
