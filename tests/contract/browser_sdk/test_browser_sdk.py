@@ -54,9 +54,12 @@ def numbers(lines: list[dict[str, Any]]) -> list[int]:
 
 
 def own_properties(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the SDK's own identify, the first one, tells of where the visit came from."""
-    identify = next(one for one in events if one["event_type"] == "$identify")
-    operations = identify["user_properties"]
+    """Return what the SDK's own identify tells of where the visit came from.
+
+    It is sent first, but requests of a page that is left come in any order.
+    """
+    told = (one["user_properties"] for one in events if one["event_type"] == "$identify")
+    operations = next(one for one in told if "initial_utm_source" in one.get("$setOnce", {}))
     own: dict[str, Any] = {**operations["$setOnce"], **operations["$set"]}
     assert (own["utm_source"], own["initial_utm_source"]) == ("letter", "letter")
     return own
