@@ -117,6 +117,15 @@ def check_knowledge(line: Line, *, known: bool, also: Mapping[str, Any] | None =
     assert line["group_properties"] == ({kind: {name: {"size": 5}}} if known else {})
 
 
+def check_nothing_else_known(line: Line, *, also: Mapping[str, Any]) -> None:
+    """Assert the same where what is told comes in any order: each of it is in the line, or not."""
+    kind, name = GROUP
+    told = {**also, **PROPERTIES, kind: _mirrored(line)}
+    assert line["user_properties"].items() <= told.items()
+    assert line["groups"] in ({}, {kind: [name]})
+    assert line["group_properties"] in ({}, {kind: {name: {"size": 5}}})
+
+
 def check_revenue(line: Line) -> None:
     """Assert the event properties of what was bought; not all SDKs send the product of both."""
     sold = line["event_properties"]
