@@ -21,7 +21,8 @@ from tests.contract import carried
 from tests.contract.table import Row
 from tests.contract.wire import Exchange, Fault, Wire
 
-pytestmark = pytest.mark.slow
+# A page that hung says nothing of the collector, unless the next one hangs as well.
+pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1, only_rerun="BrowserHung")]
 
 HOUR = Hour.parse("2026-11-23T13")
 # Model, type and family of the machine under Chromium, by its user agent.
