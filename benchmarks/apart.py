@@ -16,7 +16,7 @@ import msgspec
 from benchmarks.children import Child
 from benchmarks.places import Place
 from benchmarks.processor import Bench, Spent
-from benchmarks.size.sampling import resident_bytes
+from benchmarks.size.sampling import MIB, resident_bytes
 from tailrace.clock import SteppedClock
 from tailrace.folder import DataFolder
 from tailrace.ids import SystemIds
@@ -28,6 +28,7 @@ from tailrace.state.processing import ProcessingStore
 _ENDLESS = 2**40
 # Looked up at once, as by a processor.
 _BATCH = 2_000
+_BLOCK_BYTES = 4 * MIB
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -67,6 +68,13 @@ def forget_pages(database: Path) -> None:
     with database.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def draw_pages(database: Path) -> None:
+    """Read a database through, so that the page cache holds as much of it as it can."""
+    with database.open("rb", buffering=0) as file:
+        while file.read(_BLOCK_BYTES):
+            pass
 
 
 def _remember(place: Place, devices: list[str]) -> Remembered:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import keys
-from benchmarks.apart import Apart, Opened, forget_pages
+from benchmarks.apart import Apart, Opened, draw_pages, forget_pages
 from benchmarks.generator import bodies, device_of
 from benchmarks.journal import Journal
 from benchmarks.paired import Figure, alternate, figure, ratios
@@ -118,6 +118,7 @@ class _Scene:
         keys.fill(self._database, keys.MANY, last_day=clock.now_micros() // DAY_MICROS)
         self._journal = Journal(self._place, clock)
         self._cold = [self._open_cold() for _ in range(_OPENINGS)]
+        draw_pages(self._database)
         self._warm = [self._open() for _ in range(_OPENINGS)]
         self._apart = Apart(self._place, clock.now_micros())
         self.peak = 0
