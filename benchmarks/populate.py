@@ -138,7 +138,9 @@ class _Maker:
         event = _event(user, "Signed up")
         given = msgspec.Raw(msgspec.json.encode(properties_of(user)))
         millis = _FIRST_SEEN_MILLIS + user
-        amplitude_id = state.resolve(place.organization, device, user_id, millis, moment, journal)
+        amplitude_id = state.resolve(
+            place.organization, device, user_id, millis, self._outcome, moment, journal
+        )
         said = Said(
             millis,
             millis_text(millis),
