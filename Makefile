@@ -24,11 +24,13 @@ run: environment ## start tailrace on ./tailrace-data, which is made on the firs
 test: environment ## run all tests, or those of TESTS=tests/log
 	@sh scripts/debian-packages
 	@sh scripts/sdks
+	@sh scripts/extra clients || echo "The public client of the Export API is left out." >&2
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q $(TESTS)
 
 sdks: environment ## hold the official SDKs to a real service; a table of what they sent
 	@sh scripts/debian-packages
 	@sh scripts/sdks
+	@sh scripts/extra clients || echo "The public client of the Export API is left out." >&2
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q tests/contract
 
 check: environment ## check style, types and the layers of imports

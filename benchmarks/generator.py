@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -64,6 +65,17 @@ _DEVICES = (
 )
 
 
+_USER_AGENTS = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/{}.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:{0}.0) Gecko/20100101 Firefox/{0}.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_2 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
+    "Gecko) Version/17.{} Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Linux; Android 13; SM-S911B) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/{}.0.0.0 Mobile Safari/537.36",
+)
+_VERSIONS = 100
+
 # Six places, five devices, and versions that repeat after twelve users.
 PROFILES = 60
 
@@ -71,7 +83,11 @@ PROFILES = 60
 class Generator:
     """A stream of events; each call goes on where the last one ended."""
 
-    def __init__(self, seed: int, now_micros: int) -> None:
+    def __init__(
+        self, seed: int, now_micros: int, profile: Callable[[int], dict[str, str]] | None = None
+    ) -> None:
+        """Say of each user's device what `profile` returns, by default `profile_of`."""
+        self._profile_of = profile or profile_of
         self._chance = random.Random(seed)
         self._now_millis = now_micros // 1000
         self._types = [f"{thing} {verb}" for thing in _THINGS for verb in _VERBS]
@@ -93,7 +109,7 @@ class Generator:
             "device_id": device_of(user),
             "session_id": self._now_millis - user % _SESSION_MILLIS,
             "time": self._now_millis - chance.randrange(60_000),
-            **profile_of(user),
+            **self._profile_of(user),
             "ip": f"203.0.113.{user % 250 + 1}",
             "library": "amplitude-ts/2.11.9",
             "insert_id": _uuid(chance.getrandbits(128)),
@@ -135,6 +151,15 @@ def profile_of(user: int) -> dict[str, str]:
         "city": city,
         "language": language,
     }
+
+
+def browser_of(user: int) -> dict[str, str]:
+    """Return a profile as the Browser SDK sends it: the device is in the user agent alone."""
+    profile = profile_of(user)
+    agent = _USER_AGENTS[user % len(_USER_AGENTS)].format(user % _VERSIONS + 1)
+    device = ("os_name", "os_version", "device_manufacturer", "device_model")
+    kept = {name: value for name, value in profile.items() if name not in device}
+    return {**kept, "platform": "Web", "user_agent": agent}
 
 
 def properties_of(user: int) -> dict[str, str | int]:

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from benchmarks import profiles
-from benchmarks.generator import Generator, bodies
+from benchmarks.generator import Generator, bodies, browser_of
 from benchmarks.journal import Journal
 from benchmarks.paired import Figure, alternate, figure, ratios
 from benchmarks.places import make_place
@@ -16,8 +16,11 @@ from tailrace.clock import SteppedClock
 from tailrace.hours import HOUR_MICROS
 
 EVENTS_A_REQUEST = 100
+# Users of browsers have numbers that nobody else has.
+_FIRST_OF_BROWSERS = 10_000_000
 FRESH = "fresh users"
 KNOWN = "known users"
+BROWSERS = "known users of browsers"
 
 BARS = [
     Bar(f"processing, {KNOWN}: events/s a core", 65_000, most=False, note="(an aim)"),
@@ -25,11 +28,13 @@ BARS = [
 
 
 def measure(seed: int, now_micros: int, rounds: int, events: int, folder: Path) -> list[Figure]:
-    """Process `events` events of never seen users, then as many of the same users, in turn."""
-    progress("processing: fresh and known users")
+    """Process `events` events of never seen users, as many of the same users, and as many of
+    others whose devices are told by user agents alone, in turn.
+    """
+    progress("processing: fresh users, known users, and known users of browsers")
     scene = _Scene(seed, now_micros, events, folder / "processing")
     try:
-        sides = {name: functools.partial(scene.process, name) for name in (FRESH, KNOWN)}
+        sides = {name: functools.partial(scene.process, name) for name in (FRESH, KNOWN, BROWSERS)}
         for warm_up in sides.values():
             warm_up()
         spent = alternate(sides, rounds)
@@ -47,7 +52,12 @@ def measure(seed: int, now_micros: int, rounds: int, events: int, folder: Path) 
             figure(f"processing, {name}: events/s a core", "events/s", [1e6 / v for v in values]),
         ]
     both = ratios(micros[FRESH], micros[KNOWN])
-    return [*figures, figure("processing: CPU, fresh / known users", "ratio", both)]
+    agents = ratios(micros[BROWSERS], micros[KNOWN])
+    return [
+        *figures,
+        figure("processing: CPU, fresh / known users", "ratio", both),
+        figure("processing: CPU, users of browsers / known users", "ratio", agents),
+    ]
 
 
 def profile(seed: int, now_micros: int, events: int, folder: Path, results: Path) -> list[Path]:
@@ -75,9 +85,12 @@ class _Scene:
         clock = SteppedClock(now_micros // HOUR_MICROS * HOUR_MICROS)
         self._events = events
         self._source = Generator(seed, clock.now_micros())
+        self._browsers = Generator(seed, clock.now_micros(), browser_of)
         self._place = make_place(folder)
         self._journal = Journal(self._place, clock)
         self._users = range(0)
+        self._browser_users = range(_FIRST_OF_BROWSERS, _FIRST_OF_BROWSERS + events)
+        self._met = False
         self.bench = Bench(self._place, clock)
 
     def send(self, users: str) -> None:
@@ -85,6 +98,11 @@ class _Scene:
         if users == FRESH:
             self._users = range(self._users.stop, self._users.stop + self._events)
             sent = self._source.one_each(self._users)
+        elif users == BROWSERS:
+            # They are known from the first, untimed round on.
+            source, who = self._browsers, self._browser_users
+            sent = source.events(self._events, who) if self._met else source.one_each(who)
+            self._met = True
         else:
             sent = self._source.events(self._events, self._users)
         requests = bodies(self._place.api_key, sent, EVENTS_A_REQUEST)

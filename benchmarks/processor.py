@@ -15,6 +15,7 @@ from tailrace.folder import DataFolder
 from tailrace.ids import SystemIds
 from tailrace.log.reader import LogReader
 from tailrace.process.loop import Processor
+from tailrace.process.user_agents import rules_version
 from tailrace.seal.closer import Closer
 from tailrace.settings import load
 from tailrace.state.database import open_database
@@ -50,7 +51,7 @@ class Bench:
             self.archive,
             clock,
             files,
-            lambda _: HourSettings(),
+            lambda _: HourSettings(devices=rules_version()),
             folder.path / "processing.lock",
         )
         self._closer = Closer(

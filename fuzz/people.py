@@ -51,7 +51,8 @@ class People:
         groups = lists(event.get("groups") or {})
         if event["event_type"] == "$groupidentify":
             for name, values in groups.items():
-                for value in values:
+                # A group that is named twice is changed once.
+                for value in dict.fromkeys(values):
                     key = (project, name, value)
                     self._groups[key] = operated(
                         self._groups.get(key, {}), event.get("group_properties") or {}

@@ -84,6 +84,9 @@ class CollectSettings(msgspec.Struct, frozen=True):
     batch_events_per_day: Annotated[
         int, Meta(ge=1, le=10**9, description="quota in 24 h of whoever exceeded /batch's rate")
     ] = 500_000
+    export_bytes_max: Annotated[
+        int, Meta(ge=1, le=2**50, description="largest answer of /api/2/export; above it 400")
+    ] = 4 * 1024**3
 
 
 class LogSettings(msgspec.Struct, frozen=True):

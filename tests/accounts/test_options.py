@@ -33,6 +33,8 @@ def test_a_project_that_chose_nothing_has_the_defaults(engine: Engine, project: 
         (OptionsChange(extended_columns=True), ProjectOptions(12, True)),
         (OptionsChange(drop_ip=True), ProjectOptions(12, drop_ip=True)),
         (OptionsChange(drop_location=True), ProjectOptions(12, drop_location=True)),
+        (OptionsChange(drop_bots=True), ProjectOptions(12, drop_bots=True)),
+        (OptionsChange(keep_advertising_ids=True), ProjectOptions(keep_advertising_ids=True)),
         (OptionsChange(None, True, True, True), ProjectOptions(None, True, True, True)),
     ],
 )
@@ -50,7 +52,7 @@ def test_each_option_is_kept_and_can_be_taken_back(
 
     assert options_of(engine, project) == options
     assert options_of(engine, other) == ProjectOptions(None, drop_ip=True)
-    back = OptionsChange(12, False, False, False)
+    back = OptionsChange(12, False, False, False, False, False)
     assert change_options(engine, project, back, clock=clock) == ProjectOptions()
     assert options_of(engine, project) == ProjectOptions()
 

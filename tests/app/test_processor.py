@@ -24,6 +24,7 @@ from tailrace.log.partitions import partition_folder
 from tailrace.log.record import Record
 from tailrace.log.writer import LogWriter
 from tailrace.ops.heartbeats import read_heartbeats
+from tailrace.process.user_agents import rules_version
 from tailrace.settings import ProcessSettings, Settings
 from tailrace.state.database import open_database
 from tailrace.state.processing import HourSettings
@@ -168,7 +169,7 @@ def test_a_start_under_the_third_reserve_waits_and_writes_nothing(
 def test_options_of_the_project_hold_from_the_next_hour_that_opens(bench: Bench) -> None:
     bench.collect()
     bench.loop.turn()
-    change = OptionsChange(None, extended_columns=True, drop_ip=True, drop_location=True)
+    change = OptionsChange(None, True, True, True, drop_bots=True, keep_advertising_ids=True)
     bench.change(change)
     bench.collect()
     bench.pass_seconds(3600)
@@ -178,8 +179,8 @@ def test_options_of_the_project_hold_from_the_next_hour_that_opens(bench: Bench)
         bench.pass_seconds(31)
 
     first, second = bench.hour_settings()
-    assert first == HourSettings()
-    assert second == HourSettings(None, None, True, True, True)
+    assert first == HourSettings(devices=rules_version())
+    assert second == HourSettings(None, None, True, True, True, rules_version(), True, True)
 
 
 def test_updates_beyond_the_setting_and_unknown_operations_are_counted(bench: Bench) -> None:

@@ -52,19 +52,32 @@ def test_options_of_a_project_are_set_and_shown(run: Run) -> None:
         "extended_columns": False,
         "drop_ip": False,
         "drop_location": False,
+        "drop_bots": False,
+        "keep_advertising_ids": False,
     }
 
-    words = ("--schema-number", "null", "--extended-columns", "on", "--drop-ip", "on")
+    words: tuple[str, ...] = (
+        "--schema-number",
+        "null",
+        "--extended-columns",
+        "on",
+        "--drop-ip",
+        "on",
+    )
+    words += ("--drop-bots", "on")
     changed = run("project", "set", project, *words, "--json")
     assert changed.code == FINE
     assert changed.json() == before | {
         "schema_number": None,
         "extended_columns": True,
         "drop_ip": True,
+        "drop_bots": True,
     }
     words = ("--schema-number", "12", "--extended-columns", "off", "--drop-location", "on")
+    words += ("--keep-advertising-ids", "on")
     text = run("project", "set", project, *words).out
-    assert "schema number     12\nextended columns  off\ndrop IP           on\n" in text
+    assert "schema number         12\nextended columns      off\ndrop IP               on\n" in text
+    assert "drop bots             on\nkeep advertising IDs  on\n" in text
     assert run("project", "show", project).out == text
 
 

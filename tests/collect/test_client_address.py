@@ -25,6 +25,17 @@ TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
         ("fd00::1", ["2001:db8::7"], "2001:db8::7"),
         ("::ffff:10.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
         ("", ["198.51.100.1"], ""),
+        # Some proxies name the port too, and an IPv6 address then has brackets.
+        ("10.0.0.1", ["6.6.6.6, 198.51.100.1:4711, 10.0.0.2:80"], "198.51.100.1"),
+        ("10.0.0.1", ["[2001:db8::7]:4711"], "2001:db8::7"),
+        ("10.0.0.1", ["[2001:db8::7]"], "2001:db8::7"),
+        ("10.0.0.1", ["[::ffff:198.51.100.1]:80"], "198.51.100.1"),
+        ("10.0.0.1", ["6.6.6.6, 198.51.100.1:http"], "10.0.0.1"),
+        ("10.0.0.1", ["6.6.6.6, [198.51.100.1]x"], "10.0.0.1"),
+        ("10.0.0.1", ["6.6.6.6, 198.51.100.1, ,", ""], "198.51.100.1"),
+        ("10.0.0.1", [" , "], "10.0.0.1"),
+        ("::ffff:203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
+        ("2001:db8::9", ["198.51.100.1"], "2001:db8::9"),
         # A zone is text of any length, and would be in every line of the request.
         ("10.0.0.1", ["fe80::1%" + "x" * 5000], "fe80::1"),
     ],
@@ -38,4 +49,9 @@ def test_the_nearest_address_that_is_no_proxy_is_the_client(
 
 
 def test_without_trusted_proxies_the_peer_is_the_client() -> None:
-    assert client_address("10.0.0.1", [(b"x-forwarded-for", b"1.2.3.4")], []) == "10.0.0.1"
+    forwarded = [(b"x-forwarded-for", b"1.2.3.4")]
+
+    for peer in ("10.0.0.1", "2001:db8::1", "no address"):
+        assert client_address(peer, forwarded, []) == peer
+    # As a socket that listens on [::] sees a client that came by IPv4.
+    assert client_address("::ffff:10.0.0.1", forwarded, []) == "10.0.0.1"

@@ -127,6 +127,25 @@ def test_a_broken_form_is_refused(query: bytes, kind: bytes, body: bytes) -> Non
         read_form(query, kind, body)
 
 
+@pytest.mark.parametrize(
+    ("query", "body", "told"),
+    [
+        (b"api_key=1", b"api_key=1", "The form has the field api_key more than once; query and"),
+        (b"", b'{"secret":1}&{"secret":1}', "The form has a field more than once; query and"),
+    ],
+)
+def test_a_field_that_comes_twice_is_named_unless_it_looks_like_a_value(
+    query: bytes, body: bytes, told: str
+) -> None:
+    with pytest.raises(BadForm, match=told):
+        read_form(query, URLENCODED, body)
+
+
+def test_names_that_are_no_ascii_are_not_taken_for_each_other() -> None:
+    found = read_form("é=1&è=2".encode(), URLENCODED, b"a=3&%e9=4")
+    assert (len(found), found["a"]) == (4, b"3")
+
+
 def test_json_is_no_form() -> None:
     with pytest.raises(UnknownForm, match="application/json"):
         read_form(b"", b"application/json", b"{}")

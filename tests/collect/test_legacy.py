@@ -106,7 +106,7 @@ def test_a_beacon_sends_the_same(server: Any, api_key: str) -> None:
 def test_an_address_is_not_taken_where_the_sender_switched_off_what_it_tells(
     server: Any, api_key: str, off: str
 ) -> None:
-    event = {**EVENT, "api_properties": {off: False}}
+    event = {**EVENT, "api_properties": {"tracking_options": {off: False}}}
     assert post(server, form_of(api_key, [event])).status == 200
     assert "ip" not in json.loads(server.records[-1].body)["events"][0]
 
@@ -133,6 +133,62 @@ def test_ids_may_be_short_because_the_library_can_not_say_so(server: Any, api_ke
     assert post(server, form_of(api_key, [{**EVENT, "user_id": "7"}])).status == 200
 
 
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ({"price": "9.99", "quantity": "3", "productId": 7}, {"price": 9.99, "quantity": 3}),
+        ({"price": 9.99, "productId": 7.5}, {"price": 9.99, "productId": "7.5"}),
+        ({"price": 2, "quantity": 3.0}, {"price": 2, "quantity": 3}),
+        ({"price": 0.1, "quantity": 2.5}, {"revenue": 0.25, "price": None, "quantity": None}),
+        ({"price": "0.1", "quantity": "2.5"}, {"revenue": 0.25, "price": None}),
+        ({"productId": 10**25}, {"productId": "1" + "0" * 25}),
+        ({"price": 1e308, "quantity": 20.5}, {"revenue": None}),
+        ({"quantity": 2.5}, {"revenue": None, "quantity": None}),
+    ],
+)
+def test_amounts_are_whatever_the_library_takes_for_numbers(
+    server: Any, api_key: str, sent: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    assert post(server, form_of(api_key, [{**EVENT, "api_properties": sent}])).status == 200
+    event = json.loads(server.records[-1].body)["events"][0]
+    assert {name: event.get(name) for name in stored} == stored
+    fields = {f"${name}": float(value) for name, value in sent.items() if name != "productId"}
+    pieces = {} if fields.get("$quantity", 1.0).is_integer() else fields
+    assert event["event_properties"] == {**EVENT["event_properties"], **pieces}
+
+
+@pytest.mark.parametrize("user_id", ["undefined", " NULL ", "0", 0, "anonymous"])
+def test_a_placeholder_beside_a_device_is_no_user(server: Any, api_key: str, user_id: Any) -> None:
+    """The library would send it, and all that comes after it, again and again."""
+    assert post(server, form_of(api_key, [{**EVENT, "user_id": user_id}])).status == 200
+    assert "user_id" not in json.loads(server.records[-1].body)["events"][0]
+
+    alone = {"event_type": "e", "user_id": user_id}
+    assert b"user_id of event 0 must name somebody" in post(server, form_of(api_key, [alone])).body
+
+
+def test_numbers_are_texts_where_texts_belong(server: Any, api_key: str) -> None:
+    event = {**EVENT, "version_name": 2.5, "plan": {"version": 3, "other": [1]}, "partner_id": 7}
+    assert post(server, form_of(api_key, [event])).status == 200
+    stored = json.loads(server.records[-1].body)["events"][0]
+    assert (stored["version_name"], stored["plan"], stored["partner_id"]) == (
+        "2.5",
+        {"version": "3"},
+        "7",
+    )
+    pieces = {"event_properties": [1], "api_properties": {"quantity": 2.5}}
+    for odd in (pieces, {"plan": 3}, {"plan": {"version": [3]}}, {"version_name": True}):
+        assert post(server, form_of(api_key, [{**EVENT, **odd}])).status == 400
+
+
+def test_parts_of_a_millisecond_are_cut_off(server: Any, api_key: str) -> None:
+    moment = 1_700_000_000_123.75
+    event = {**EVENT, "timestamp": moment, "session_id": moment}
+    assert post(server, form_of(api_key, [event])).status == 200
+    stored = json.loads(server.records[-1].body)["events"][0]
+    assert stored["time"] == stored["session_id"] == 1_700_000_000_123
+
+
 REFUSED: list[tuple[str, Any, dict[str, str], bytes]] = [
     ("unknown key", [EVENT], {"client": "another"}, b"invalid_api_key"),
     ("no key", [EVENT], {"client": ""}, b"invalid_api_key"),
@@ -146,6 +202,13 @@ REFUSED: list[tuple[str, Any, dict[str, str], bytes]] = [
         [EVENT, {**EVENT, "timestamp": "today"}],
         {},
         b"invalid_event_field: time of event 1 must be a whole number of milliseconds since 1970.",
+    ),
+    (
+        "a bad price",
+        [{**EVENT, "api_properties": {"price": "free", "quantity": "nan"}}],
+        {},
+        b"invalid_event_field: price of event 0 must be a number; "
+        b"quantity of event 0 must be a whole number.",
     ),
     ("no type", [{"device_id": "d"}], {}, b"invalid_event_field: event 0 has no event_type."),
 ]

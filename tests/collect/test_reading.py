@@ -318,3 +318,32 @@ def test_a_number_that_no_double_holds_is_refused_where_it_is_ignored_too(
     assert isinstance(strict, Refused)
     assert either.answer == strict.answer
     assert "out of range" in either.answer.body.decode()
+
+
+NUMBERS = ["1.50", "1E5", "1e-7", "-0.0", "0.10000000000000000001", "12345678901234567.125", "1.0"]
+
+
+@pytest.mark.parametrize("number", [*NUMBERS, "123456789012345678901234567890"])
+@pytest.mark.parametrize("field", ["event_properties", "user_properties", "group_properties"])
+def test_numbers_stay_as_they_were_written_beside_text_that_is_cut(field: str, number: str) -> None:
+    kept = '{"a":[%s,{"b":%s}],"c":"%s"}'
+    event = '{"api_key":"k","events":[{"event_type":"a","user_id":"user-1","%s":%s}]}'
+
+    accepted = read((event % (field, kept % (number, number, "x" * 1025))).encode())
+
+    assert isinstance(accepted, Accepted)
+    stored = getattr(msgspec.json.decode(accepted.body, type=Upload).events[0], field)
+    assert bytes(stored).decode() == kept % (number, number, "x" * 1024)
+
+
+@pytest.mark.parametrize("number", ["1.7e12", "1700000000000.00", "17000000000000e-1"])
+def test_a_whole_number_may_be_written_in_any_way(number: str) -> None:
+    event = b'{"event_type":"a","user_id":%b,"time":%b,"price":%b,"groups":{"a":%b}}'
+    one = number.encode()
+
+    accepted = read(b'{"api_key":"k","events":[' + event % (one, one, one, one) + b"]}")
+
+    assert isinstance(accepted, Accepted)
+    (stored,) = plain(accepted.body)
+    assert (stored["user_id"], stored["time"]) == ("1700000000000", 1_700_000_000_000)
+    assert (stored["price"], stored["groups"]) == (1.7e12, {"a": "1700000000000"})

@@ -306,6 +306,53 @@ def test_requests_without_number_on_a_connection_are_not_kept(serve: Any, upload
     assert answers.count(b"HTTP/1.1") == 1
 
 
+def flooding(served: Any, last: bytes = b"") -> socket.socket:
+    """Return a connection that asked for more bytes than the kernel takes on their way."""
+    served._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(20)
+    connection.connect(served.address)
+    asked = b"OPTIONS / HTTP/1.1\r\nAccess-Control-Request-Headers: %s\r\n" % (b"x" * 1024)
+    connection.sendall((asked + b"\r\n") * 15 + asked + last + b"\r\n")
+    return connection
+
+
+def connections() -> int:
+    return sum(
+        found in found.connections
+        for found in gc.get_objects()
+        if isinstance(found, HttpToolsProtocol)
+    )
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"])
+def test_a_client_that_reads_no_answers_is_dropped(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, last: bytes
+) -> None:
+    monkeypatch.setattr(runtime, "WRITE_SECONDS", 0.3)
+    served = serve()
+    before = connections()
+    with contextlib.closing(flooding(served, last)):
+        until = time.monotonic() + 20
+        while connections() == before and time.monotonic() < until:
+            time.sleep(0.001)
+        while connections() > before and time.monotonic() < until:
+            time.sleep(0.01)
+
+        assert connections() == before
+        assert time.monotonic() < until
+
+
+def test_answers_that_are_read_late_but_in_time_arrive(serve: Any) -> None:
+    served = serve()
+    with contextlib.closing(flooding(served, b"Connection: close\r\n")) as connection:
+        time.sleep(0.1)  # in which the server comes to a stop
+        answers = served.read_all(connection)
+
+    assert answers.count(b"HTTP/1.1 200 ") == 16
+
+
 def test_requests_one_behind_the_other_are_answered_as_they_are_read(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

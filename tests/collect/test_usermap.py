@@ -247,6 +247,17 @@ def test_who_is_asked_for_is_a_list_or_one(place: Place) -> None:
     assert place.ask_form("user_ids=%ff").status == 400
 
 
+def test_users_are_found_by_the_ids_with_which_they_were_mapped(place: Place) -> None:
+    long = "x" * 1023 + " yz"
+    place.send({"user_id": f" {long}", "global_user_id": " ann "})
+
+    found = place.ask(f"{long} ", " ann").json
+
+    (to,) = found[f"{long} "]["mapped_to"]
+    (source,) = found[" ann"]["mapped_from"]
+    assert (to["user_id"], source["user_id"]) == ("ann", "x" * 1023)
+
+
 def test_other_methods_are_a_405(place: Place) -> None:
     assert place.served.request("PUT", "/usermap").headers["allow"] == "POST, GET, OPTIONS"
     reply = place.served.request("POST", "/api/2/usermap")

@@ -34,6 +34,8 @@ from tailrace.log.reader import LogReader
 from tailrace.log.record import Entry, Position
 from tailrace.log.rounds import read_round
 from tailrace.process.loop import Processor
+from tailrace.process.places import Places
+from tailrace.process.user_agents import rules_version
 from tailrace.seal.closer import Closer
 from tailrace.settings import DiskSettings, Settings
 from tailrace.state.database import open_database
@@ -168,6 +170,7 @@ class Installation:
         organization = add_organization(self.engine, "Acme", clock=clock)
         made = add_project(self.engine, organization, "Shop", ids=SystemIds(), clock=clock)
         self.project, self.api_key = made.project_id, made.api_key
+        self.secret_key = made.secret_key
         self.address: tuple[str, int] = ("", 0)
         self._failures: list[BaseException] = []
         self._context: PartContext | None = None
@@ -242,6 +245,7 @@ class Installation:
     @contextmanager
     def processed(self) -> Iterator[Processed]:
         """Process the log to its end, with the processor's own parts."""
+        places = Places.adopt(self.settings.places.database, self.folder.places, Files())
         reader = LogReader(self.folder.log)
         store = ProcessingStore.open(self.folder.processing_database, SystemIds())
         processor = Processor(
@@ -250,8 +254,9 @@ class Installation:
             self.archive,
             self.clock,
             Files(),
-            lambda _: HourSettings(),
+            lambda _: HourSettings(places=places.current, devices=rules_version()),
             self.folder.path / "processing.lock",
+            places=places,
         )
         closer = Closer(
             store,

@@ -18,9 +18,9 @@ def node() -> str:
     """Return the program `node`; the SDKs of `package.json` are installed beside it."""
     found = shutil.which("node")
     if found is None:
-        _missing("there is no node on this machine")
+        missing("there is no node on this machine")
     if not (SDKS / "node_modules" / ".tailrace-stamp").exists():
-        _missing("the SDKs are not installed; `make sdks` does it where npm is")
+        missing("the SDKs are not installed; `make sdks` does it where npm is")
     return found
 
 
@@ -28,11 +28,12 @@ def chromium() -> str:
     """Return Chromium's program."""
     found = next(filter(None, map(shutil.which, _CHROMIUMS)), None)
     if found is None:
-        _missing("there is no Chromium on this machine")
+        missing("there is no Chromium on this machine")
     return found
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
+    """Skip the test, or fail it under CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

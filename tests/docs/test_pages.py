@@ -165,6 +165,7 @@ class Page:
         )
         keys = json.loads(made.stdout)
         self._environment["API_KEY"] = keys["api_key"]
+        self._environment["SECRET_KEY"] = keys["secret_key"]
         self._environment["PROJECT"] = str(keys["project_id"])
         self._start("tailrace serve")
 

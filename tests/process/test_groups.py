@@ -89,6 +89,8 @@ def test_lines_show_what_is_known_of_each_of_their_groups(bench: Any, restarts: 
         {**EVENT, "groups": {"org": ["acme", "other"]}},
         identify({"org": ["acme", "other"]}, {"$add": {"seats": 1}, "$unset": {"plan": "-"}}),
         {**EVENT, "groups": {"org": ["acme", "other"]}},
+        identify({"org": "acme"}, {"$unset": {"seats": "-"}}),
+        {**EVENT, "groups": {"org": ["acme", "other"]}},
         {**EVENT, "groups": {"team": "acme"}},
         EVENT,
     ]
@@ -104,9 +106,53 @@ def test_lines_show_what_is_known_of_each_of_their_groups(bench: Any, restarts: 
         {},
         {"org": {"acme": {"plan": "pro", "seats": 5}}},
         {"org": {"acme": {"seats": 6}, "other": {"seats": 1}}},
+        {"org": {"other": {"seats": 1}}},
         {},
         {},
     ]
+
+
+@pytest.mark.parametrize("twice", [["acme", "acme"], [1, "1"], ["x" * 1024, "x" * 1024]])
+def test_a_group_that_is_named_twice_is_changed_once(bench: Any, twice: Any) -> None:
+    given = {"$add": {"seats": 1}, "$append": {"names": "a"}}
+    bench.send(identify({"org": twice}, given), {**EVENT, "groups": {"org": twice}})
+
+    bench.run()
+
+    group = {str(twice[0]): {"seats": 1, "names": ["a"]}}
+    assert bench.lines()[0]["group_properties"] == {"org": group}
+    assert bench.lines()[0]["groups"] == {"org": list(map(str, twice))}
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+@pytest.mark.parametrize("last", [{"$clearAll": "-"}, {"$unset": {"plan": "-"}}])
+def test_a_group_that_has_lost_its_last_property_is_left_out(
+    bench: Any, last: Any, restarts: bool
+) -> None:
+    bench.send(identify({"org": "acme"}, {"plan": "pro"}), identify({"org": "acme"}, last))
+    if restarts:
+        bench.run()
+        bench.crash()
+    bench.send({**EVENT, "groups": {"org": "acme"}})
+
+    bench.run()
+
+    assert bench.lines()[0]["group_properties"] == {}
+
+
+def test_a_type_is_cut_as_texts_are_wherever_it_is_named(bench: Any) -> None:
+    long, cut = "é" * 5000, "é" * 1024
+    bench.send(identify({long: "acme"}, {"plan": "pro"}))
+    bench.send({**EVENT, "event_type": "$identify", "groups": {long: "acme"}})
+    bench.send(EVENT, {**EVENT, "groups": {cut: "other"}})
+
+    bench.run()
+
+    first, second = bench.lines()
+    assert (first["groups"], second["groups"]) == ({cut: ["acme"]}, {cut: ["other"]})
+    assert first["group_properties"] == {cut: {"acme": {"plan": "pro"}}}
+    # What a user keeps is in each of its lines: a request would grow without bounds.
+    assert len(bench.raw()) < 20_000
 
 
 def test_groups_of_one_project_are_not_those_of_another(bench: Any) -> None:

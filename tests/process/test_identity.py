@@ -46,6 +46,18 @@ def ids_of(bench: Any) -> list[int]:
             id="11 after a merge",
         ),
         pytest.param(
+            [("A", "Jo"), ("B", None), ("B", "Al"), ("A", None), ("C", None), ("C", "Jo")],
+            [1, 2, 2, 1, 3, 1],
+            [(3, 1)],
+            id="12 logged out with a new device, later logged in",
+        ),
+        pytest.param(
+            [("A", "Jo"), ("A", None), ("A", "Al"), ("A", None), ("A", "Jo")],
+            [1, 1, 2, 2, 1],
+            [],
+            id="13 logged out with the same device",
+        ),
+        pytest.param(
             [("A", "Jo"), ("B", None), ("B", "Jo"), ("B", "Jo"), ("B", None), ("B", "Jo")],
             [1, 2, 1, 1, 1, 1],
             [(2, 1)],
@@ -79,6 +91,93 @@ def test_the_decision_table(
     assert ids_of(bench) == ids
     stored = bench.rows("SELECT amplitude_id, merged_amplitude_id FROM merge ORDER BY stamp, 1")
     assert [(loser - FIRST + 1, winner - FIRST + 1) for loser, winner in stored] == merges
+
+
+@pytest.mark.parametrize(
+    ("identified", "sent", "ids", "merges"),
+    [
+        pytest.param([("A", None)], [("A", "Jo")], [1], [], id="16 as 1 and 6"),
+        pytest.param([("A", "Jo")], [("A", None), ("B", "Jo")], [1, 1], [], id="16 as 4"),
+        pytest.param([("A", "Jo"), ("B", "Jo")], [("B", None)], [1], [], id="16 as 5"),
+        pytest.param([("B", None), ("A", "Jo"), ("B", "Jo")], [("B", None)], [2], [(1, 2)], id="7"),
+        pytest.param([("A", "Jo"), ("A", "Al")], [("A", None)], [2], [], id="16 as 9"),
+        pytest.param(
+            [("A", "Jo"), ("B", "Al"), ("A", "Al")], [("A", None), ("C", "Jo")], [2, 1], [],
+            id="16 as 10",
+        ),
+    ],
+)  # fmt: skip
+def test_identifies_change_identity_as_events_do(
+    bench: Any,
+    identified: Sequence[tuple[str, str | None]],
+    sent: Sequence[tuple[str, str | None]],
+    ids: list[int],
+    merges: list[tuple[int, int]],
+) -> None:
+    for device, user in identified:
+        bench.send(event(device, user, IDENTIFY))
+    for device, user in sent:
+        bench.send(event(device, user))
+
+    bench.run()
+
+    assert ids_of(bench) == ids
+    stored = bench.rows("SELECT amplitude_id, merged_amplitude_id FROM merge ORDER BY stamp, 1")
+    assert [(loser - FIRST + 1, winner - FIRST + 1) for loser, winner in stored] == merges
+
+
+def test_nothing_of_a_duplicate_changes_identity(bench: Any) -> None:
+    first = event("B", None) | {"insert_id": "once"}
+    bench.send(event("A", "Jo"), first)
+    # The same event for dedupe, whatever else it says: a user would merge, a new one would be made.
+    bench.send(first | {"user_id": "Jo"}, first | {"user_id": "Al", "event_type": IDENTIFY})
+    bench.send(event("B", None), event("C", None))
+
+    bench.run()
+
+    assert ids_of(bench) == [1, 2, 2, 3]
+    assert bench.counts()["duplicates"] == 2
+    assert bench.rows("SELECT user_id FROM user") == [("Jo",)]
+    assert bench.rows("SELECT count(*) FROM merge") == [(0,)]
+
+
+def test_known_pairs_of_a_device_and_a_user_ask_the_database_nothing(bench: Any) -> None:
+    pairs = [event(f"device-{number}", f"user-{number}") for number in range(20)]
+    bench.send(*pairs)
+    bench.run()
+    bench.send(*pairs)
+    statements: list[str] = []
+    bench.store.connection.set_trace_callback(statements.append)
+
+    bench.processor.run_round()
+
+    bench.store.connection.set_trace_callback(None)
+    assert statements == []
+    bench.run()
+    assert ids_of(bench) == [*range(1, 21), *range(1, 21)]
+
+
+# Any text is an identifier, and only the very same text is the same one.
+ODD_IDS = (
+    *("CaseUser", "caseuser", "\u00e9clair", "e\u0301clair", "nul\0one", "nul\0two", "nul"),
+    *("it's; --", 'a "quote"', "back\\slash", "\u2028line", "%00", "\U0001f600\U0001f600"),
+    *("x" * 1024, "x" * 1023),
+)
+
+
+def test_odd_ids_lead_each_to_a_person_of_its_own(bench: Any) -> None:
+    bench.send(*(event(f"device of {user}", user) for user in ODD_IDS))
+    bench.send(*(event(device, None) for device in ODD_IDS))
+    bench.run()
+    bench.crash()
+    bench.send(*(event(device, user) for device, user in zip(ODD_IDS, ODD_IDS, strict=True)))
+
+    bench.run()
+
+    count = len(ODD_IDS)
+    people = list(range(1, count + 1))
+    assert ids_of(bench) == [*people, *range(count + 1, 2 * count + 1), *people]
+    assert bench.rows("SELECT count(*) FROM merge") == [(count,)]
 
 
 def test_a_device_known_in_another_project_is_known_here(bench: Any) -> None:

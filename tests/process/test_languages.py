@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from tailrace.process.languages import (
     _OVERRIDES,
+    _SEEN_MAX,
     _english_names,
     _foreign_names,
+    _seen,
     _tags,
     language_name,
 )
@@ -40,6 +42,10 @@ from tailrace.process.languages import (
         ("ro", "Romanian"),
         ("albanian (albania)", "Sanskrit"),
         (" de ", "German"),
+        ("ga_IE", "Ga"),
+        ("Irish", "Irish"),
+        ("Gaeilge (Éire)", "Irish"),
+        ("gaa", "Ga"),
     ],
 )
 def test_tags_and_names_become_the_english_name_of_the_base_language(sent: str, name: str) -> None:
@@ -68,6 +74,16 @@ def test_any_text_has_a_name_and_a_second_look_changes_nothing(text: str) -> Non
     name = language_name(text)
 
     assert language_name(name) == name
+
+
+def test_what_is_remembered_of_spellings_has_a_limit() -> None:
+    for number in range(2 * _SEEN_MAX):
+        language_name(f"spelling {number}")
+    long = [f"{number} {'x' * 1_000}" for number in range(10)]
+    assert [language_name(text) for text in long] == long
+
+    assert not set(long) & _seen.keys()
+    assert len(_seen) <= _SEEN_MAX
 
 
 def test_lines_have_the_name(bench: Any) -> None:

@@ -230,7 +230,7 @@ def test_an_hour_that_an_earlier_release_began_goes_on_as_it_was(bench: Any, tex
     bench.run()
     with bench.store.transaction() as connection:
         connection.execute("UPDATE project_hour SET settings = ?", (text,))
-    bench.settings = HourSettings(None, None, True, True, True)
+    bench.settings = HourSettings(None, None, True, True, True, "1", True, True)
     bench.crash()
     bench.send(EVENT)
 
@@ -245,3 +245,27 @@ def test_an_hour_that_an_earlier_release_began_goes_on_as_it_was(bench: Any, tex
         del first[name]
         del second[name]
     assert first == second
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_advertising_ids_are_exported_where_the_project_keeps_them(
+    bench: Any, extended: bool
+) -> None:
+    ids = {"idfa": "AEBE52E7", "idfv": "B7", "adid": "cdda802e", "android_id": "c9"}
+    bench.settings = HourSettings(keep_advertising_ids=True, extended_columns=extended)
+    later = bench.hour.next()
+    bench.send({**EVENT, **ids}, LEAST, {**LEAST, "adid": ""})
+    bench.tick(stamp=later.start_micros)
+    bench.run()
+    bench.settings = HourSettings()
+    bench.send({**EVENT, **ids}, stamp=later.start_micros + 1)
+
+    bench.run()
+
+    shown = [(line["adid"], line["idfa"]) for line in bench.lines()]
+    assert shown == [("cdda802e", "AEBE52E7"), (None, None), (None, None)]
+    (wiped,) = bench.lines(hour=later)
+    assert (wiped["adid"], wiped["idfa"]) == (None, None)
+    # The hash is the same.
+    first = bench.lines()[0]
+    assert first["amplitude_attribution_ids"] == wiped["amplitude_attribution_ids"] is not None

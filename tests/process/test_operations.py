@@ -110,6 +110,33 @@ def test_lists_that_grow_too_long_are_cut_at_their_end() -> None:
     assert after(stored, whole) == whole["$set"]
 
 
+@pytest.mark.parametrize("escaped", [True, False])
+@pytest.mark.parametrize("character", ["x", "é", "я", "\U0001f600", "\n", '"', "\\"])
+def test_a_list_is_as_long_as_its_characters_however_they_are_written(
+    character: str, escaped: bool
+) -> None:
+    """Python's SDK escapes all that is not ASCII: twelve characters of JSON for one emoji."""
+
+    def written(value: Any) -> msgspec.Raw:
+        return msgspec.Raw(json.dumps(value, ensure_ascii=escaped).encode())
+
+    elements = [character * 1024] * 4
+
+    found = operated({"a": written(elements[:2])}, {"$append": written({"a": elements[2:]})})
+
+    assert json.loads(bytes(found["a"])) == elements
+
+
+def test_a_list_that_was_set_longer_stays_and_gets_no_longer() -> None:
+    long = ["x" * 90] * 200
+    object_ = {str(number): "x" * 90 for number in range(200)}
+
+    assert after({"a": long}, {"$postInsert": {"a": long[0]}})["a"] == long
+    assert after({"a": long}, {"$append": {"a": "y"}})["a"] == long
+    assert after({"a": long}, {"$prepend": {"a": "y" * 90}})["a"] == ["y" * 90, *long[1:]]
+    assert after({"a": object_}, {"$append": {"a": "y"}})["a"] == [object_]
+
+
 scalars = st.one_of(
     st.none(),
     st.booleans(),

@@ -51,7 +51,7 @@ def event(choose: random.Random) -> dict[str, Any]:
         given["user_properties"] = properties(choose)
     if choose.random() < 0.3 or given["event_type"] == "$groupidentify":
         types = choose.sample(("team", "org", "city", "a", "b", "c"), choose.randint(0, 3))
-        values: list[Any] = ["x", "y", ["x", "y"], [], ["a", "b", "c", "d"]]
+        values: list[Any] = ["x", "y", ["x", "y"], [], ["a", "b", "c", "d"], ["x", "x"], [1, "1"]]
         given["groups"] = {name: choose.choice(values) for name in types}
         given["group_properties"] = properties(choose)
     return given
@@ -63,7 +63,7 @@ def properties(choose: random.Random) -> dict[str, Any]:
     if choose.random() < 0.4:
         for name in choose.sample((*ORDER[1:], "$delete"), 2):
             plain[name] = {key: choose.choice(VALUES) for key in choose.sample("abcd", 2)}
-        if choose.random() < 0.1:
+        if choose.random() < 0.2:
             plain["$clearAll"] = "-"
         if choose.random() < 0.1:
             plain["$set"] = "no object"

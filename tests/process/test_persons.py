@@ -225,6 +225,22 @@ def test_a_merge_lays_the_losers_properties_over_the_survivors_in_every_project(
     assert third["user_properties"] == {"a": "u", "e": 1}
 
 
+def test_a_merge_of_more_than_is_remembered_is_counted_and_keeps_the_users_own(bench: Any) -> None:
+    """Each has what fits, in two projects; both together have more."""
+    mine, theirs = ({f"{who}{n}": "x" * 1000 for n in range(20)} for who in "ud")
+    user = {**EVENT, "device_id": "device-2", "user_id": "user-1"}
+    for project in (bench.project, 300002):
+        bench.send({**user, "user_properties": mine}, project=project)
+        bench.send({**EVENT, "user_properties": theirs}, project=project)
+        bench.run()
+        bench.crash()
+    bench.send({**EVENT, "user_id": "user-1", "user_properties": {"a": 1}})
+    bench.run()
+
+    assert bench.processor.updates_dropped == 2
+    assert bench.lines()[-1]["user_properties"] == mine | {"a": 1}
+
+
 def test_a_merge_within_one_request_is_foreseen(bench: Any) -> None:
     user = {**EVENT, "device_id": "device-2", "user_id": "user-1"}
     bench.send({**user, "user_properties": {"a": "u"}}, project=300002)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,14 @@ def shown(line: dict[str, Any]) -> tuple[Any, ...]:
     [
         ("203.0.113.7", SAN_FRANCISCO),
         ("198.51.100.255", Place("Netherlands")),
+        ("::ffff:203.0.113.7", SAN_FRANCISCO),
+        ("::FFFF:cb00:7107", SAN_FRANCISCO),
         ("8.8.8.8", NOWHERE),
         ("192.0.2.1", NOWHERE),
         ("192.0.2.2", NOWHERE),
         ("2001:db8::1", NOWHERE),
         ("no address", NOWHERE),
+        ("no:address", NOWHERE),
         ("203.0.113.7 ", NOWHERE),
         ("", NOWHERE),
     ],
@@ -63,6 +67,23 @@ def test_the_place_of_an_address(tmp_path: Path, address: str, place: Place) -> 
 
     assert place_of is not None
     assert (place_of(address), place_of(address)) == (place, place)
+
+
+def test_what_is_no_address_takes_no_memory(tmp_path: Path) -> None:
+    places = adopt(tmp_path, NETWORKS)
+    place_of = places.of(places.current)
+    assert place_of is not None
+    assert place_of("0000:0000:0000:0000:0000:FFFF:203.000.113.007") == NOWHERE
+    assert place_of("0000:0000:0000:0000:0000:ffff:203.0.113.255") == SAN_FRANCISCO
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            place_of(f"{number} {'x' * 1_000}")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken < 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -89,6 +110,31 @@ def test_lines_have_the_place_unless_the_event_says_one(
     bench.run()
 
     assert shown(bench.lines()[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"ip": "$remote"}, ("United States", "California", "San Francisco", "807")),
+        ({"ip": "198.51.100.1"}, ("Netherlands", None, None, None)),
+        ({"ip": "$remote", "city": "Bonn"}, (None, None, "Bonn", None)),
+        ({"ip": "8.8.8.8"}, ("Germany", None, "Berlin", None)),
+        ({"ip": "$remote", "$skip_user_properties_sync": True}, ("Germany", None, "Berlin", None)),
+    ],
+)
+def test_events_without_an_address_show_where_an_identify_came_from(
+    bench: Any, tmp_path: Path, fields: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    """As where a browser tells who it is, and a server sends the events."""
+    use(bench, adopt(tmp_path, NETWORKS))
+    one = {"device_id": "device-1", "event_type": "e"}
+    bench.send({**one, "country": "Germany", "city": "Berlin"})
+    bench.send({**one, "event_type": "$identify", **fields}, one)
+
+    bench.run()
+
+    assert shown(bench.lines()[-1]) == expected
+    assert bench.lines()[-1]["ip_address"] is None
 
 
 def test_a_replaced_file_counts_from_the_next_hour_also_after_a_crash(
@@ -141,6 +187,28 @@ def test_the_same_file_is_copied_once_and_a_bad_one_is_named(tmp_path: Path) -> 
     for name in ("bad.mmdb", "absent.mmdb"):
         with pytest.raises(BadSetting, match=rf"places.database .*{name}"):
             Places.adopt(str(tmp_path / name), tmp_path / "places", Files())
+
+
+@pytest.mark.parametrize("content", [b"half", b"x" * 4096])
+def test_a_file_that_changes_while_it_is_read_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    database = write_mmdb(tmp_path / "places.mmdb", NETWORKS)
+    whole = database.read_bytes()
+
+    def read_while_another_writes(path: Path) -> bytes:
+        path.write_bytes(content)
+        with path.open("rb") as file:
+            found = file.read()
+        path.write_bytes(whole)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_while_another_writes)
+        with pytest.raises(BadSetting, match="it changed while it was read"):
+            Places.adopt(str(database), tmp_path / "places", Files())
+
+    assert not (tmp_path / "places").exists()
 
 
 def test_no_file_means_no_places(tmp_path: Path) -> None:

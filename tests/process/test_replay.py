@@ -10,16 +10,23 @@ from typing import Any
 import pytest
 
 from tailrace.hours import HOUR_MICROS
+from tailrace.process.user_agents import rules_version
+from tailrace.state.processing import HourSettings
 
 PROJECTS = {300001: 100001, 300002: 100001, 300003: 100002}
-TYPES = ("open", "buy", "$identify", "$groupidentify")
+TYPES = ("open", "buy", "$identify", "$groupidentify", "$exposure")
+AGENTS = (
+    "Mozilla/5.0 (X11; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+)
 RECORDS = 120
-COUNTED = ("exported", "duplicates", "identifies", "held")
+COUNTED = ("exported", "duplicates", "identifies", "filtered", "held")
 
 
 def fill(bench: Any, seed: int) -> None:
     """Put records of few people and devices of three projects into the log, over two hours."""
     choose = random.Random(seed)
+    bench.settings = HourSettings(devices=rules_version(), drop_bots=True)
     stamp = bench.hour.end_micros - HOUR_MICROS // 20
     for _ in range(RECORDS):
         stamp += choose.choice((1, 1000, HOUR_MICROS // 400))
@@ -48,6 +55,10 @@ def event(choose: random.Random) -> dict[str, Any]:
         given["app_version"] = f"{choose.randrange(3)}.0"
     if choose.random() < 0.2:
         given["groups"] = {"team": choose.choice(("a", ["b", 1]))}
+    if choose.random() < 0.3:
+        given["user_agent"] = choose.choice(AGENTS)
+    if given["event_type"] == "$exposure":
+        given["event_properties"] = {"flag_key": "color", "variant": choose.choice(("a", None))}
     return given
 
 

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tailrace.archive.folder import DAYS_HELD_MAX
 from tailrace.hours import Hour
+from tailrace.seal import evict
 from tailrace.seal.disk import DiskLevel
 from tailrace.seal.evict import FILES_PER_STEP, Evictor
 from tailrace.settings import ArchiveSettings
@@ -22,8 +26,9 @@ class Delivered:
         self.owed_meanwhile: set[Hour] = set()
         self.marked: list[Hour] = []
 
-    def removable_files(self, limit: int) -> list[SealedFile]:
-        return [file for file in self.files if file.hour not in self.marked][:limit]
+    def removable_files(self, limit: int, after: SealedFile | None = None) -> list[SealedFile]:
+        start = 0 if after is None else self.files.index(after) + 1
+        return [file for file in self.files[start:] if file.hour not in self.marked][:limit]
 
     def mark_removed(self, file: SealedFile) -> bool:
         if file.hour in self.owed_meanwhile:
@@ -111,6 +116,49 @@ def test_a_step_drops_a_limited_number(world: World) -> None:
     evictor = Evictor(world.archive, ledger, world.clock, ArchiveSettings(evict=True))
     assert evictor.step(DiskLevel.FIRST) == FILES_PER_STEP
     assert evictor.step(DiskLevel.FIRST) == 5
+
+
+def test_a_file_that_an_export_reads_stays_until_the_export_has_ended(world: World) -> None:
+    hours = fill(world, 13)
+    pass_day(world)
+    ledger = Delivered(world, hours)
+    evictor = Evictor(world.archive, ledger, world.clock, ArchiveSettings(evict=True))
+    hold = world.archive.hold_days(world.project, [HOUR.date])
+    today = [hour for hour in hours if hour.date == HOUR.date]
+    assert evictor.step(DiskLevel.FIRST) == len(hours) - len(today)
+    assert kept(world, hours) == today
+    assert evictor.step(DiskLevel.FIRST) == 0
+    hold.release()
+    assert evictor.step(DiskLevel.FIRST) == len(today)
+    assert kept(world, hours) == []
+
+
+def test_files_behind_many_that_an_export_reads_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evict, "FILES_PER_STEP", 3)
+    hours = fill(world, 13)
+    pass_day(world)
+    ledger = Delivered(world, hours)
+    evictor = Evictor(world.archive, ledger, world.clock, ArchiveSettings(evict=True))
+    hold = world.archive.hold_days(world.project, [HOUR.date])
+    while evictor.step(DiskLevel.FIRST):
+        pass
+    hold.release()
+    assert kept(world, hours) == [hour for hour in hours if hour.date == HOUR.date]
+    assert evictor.step(DiskLevel.FIRST) == 3
+
+
+def test_a_long_range_is_held_as_a_whole(world: World) -> None:
+    hours = fill(world, 13)
+    pass_day(world)
+    ledger = Delivered(world, hours)
+    evictor = Evictor(world.archive, ledger, world.clock, ArchiveSettings(evict=True))
+    days = [HOUR.plus(24 * day).date for day in range(DAYS_HELD_MAX + 1)]
+    hold = world.archive.hold_days(world.project, days)
+    assert evictor.step(DiskLevel.FIRST) == 0
+    hold.release()
+    assert evictor.step(DiskLevel.FIRST) == 13
 
 
 def test_the_ledger_itself_lets_nothing_go_that_nobody_was_given(world: World) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tailrace.hours import Hour
+from tailrace.seal import closer
 from tailrace.seal.inspect import inspect_file
 from tailrace.seal.manifest import manifest_body
 from tailrace.seal.merges import LINES_PER_CHUNK
@@ -114,6 +115,22 @@ def test_organizations_see_nothing_of_each_other(world: World) -> None:
     assert [line["amplitude_id"] for line in merged(world, HOUR)] == [9]
     other = merged(world, HOUR, OTHER_ORGANIZATION)
     assert [(line["scope"], line["amplitude_id"]) for line in other] == [(-100002, 8), (-100002, 7)]
+
+
+def test_more_organizations_than_one_batch_of_files_holds_have_each_their_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One organization's file must not stand for that of another, in a later batch."""
+    monkeypatch.setattr(closer, "FILES_PER_COMMIT", 2)
+    organizations = range(OTHER_ORGANIZATION, OTHER_ORGANIZATION + 5)
+    for organization in organizations:
+        project = OTHER_PROJECT + organization
+        world.commit(HOUR, {project: [["a"]]}, organization=organization)
+        world.merge(HOUR, (organization, 5), organization=organization)
+    world.seal(HOUR)
+    for organization in organizations:
+        (line,) = merged(world, HOUR, organization)
+        assert (line["scope"], line["amplitude_id"]) == (-organization, organization)
 
 
 def test_no_merge_is_sealed_while_a_partition_is_within_the_hour(world: World) -> None:

@@ -86,7 +86,7 @@ def _make_at(path: Path, revision: str) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("revision", ["0001", "0003"])
+@pytest.mark.parametrize("revision", ["0001", "0003", "0004"])
 def test_a_database_of_an_earlier_release_gets_the_new_tables_and_keeps_its_rows(
     tmp_path: Path, revision: str
 ) -> None:

@@ -32,6 +32,7 @@ def test_delivered_files_may_go_oldest_first_and_once(books: Books) -> None:
         (books.today.next(), 1),
     ]
     assert oldest[0] == books.file(books.today, 1)
+    assert books.ledger.removable_files(2, oldest[0]) == oldest[1:]
     assert books.ledger.mark_removed(oldest[0]) is True
     assert books.ledger.mark_removed(oldest[0]) is False
     assert oldest[0] not in books.ledger.removable_files(10)

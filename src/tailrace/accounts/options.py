@@ -23,6 +23,8 @@ SCHEMA_NUMBER = 12
 class ProjectOptions(msgspec.Struct, frozen=True):
     """How a project's lines are made; the defaults are those of a project that chose nothing.
 
+    `drop_bots` leaves out what programs without a person did, as their user agents tell.
+    `keep_advertising_ids` shows these ids instead of their hash alone (D16).
     `drop_ip` and `drop_location` leave `ip_address`, and latitude and longitude, out of the lines;
     the place that was found by an address stays.
     """
@@ -31,6 +33,8 @@ class ProjectOptions(msgspec.Struct, frozen=True):
     extended_columns: bool = False
     drop_ip: bool = False
     drop_location: bool = False
+    drop_bots: bool = False
+    keep_advertising_ids: bool = False
 
 
 class OptionsChange(msgspec.Struct, frozen=True):
@@ -40,6 +44,8 @@ class OptionsChange(msgspec.Struct, frozen=True):
     extended_columns: bool | msgspec.UnsetType = msgspec.UNSET
     drop_ip: bool | msgspec.UnsetType = msgspec.UNSET
     drop_location: bool | msgspec.UnsetType = msgspec.UNSET
+    drop_bots: bool | msgspec.UnsetType = msgspec.UNSET
+    keep_advertising_ids: bool | msgspec.UnsetType = msgspec.UNSET
 
     def chosen(self) -> dict[str, int | bool | None]:
         """Return the options that are set, by name."""
@@ -91,7 +97,12 @@ def _stored(connection: Connection, project_id: int) -> ProjectOptions:
     table = project_options.c
     row = connection.execute(
         sa.select(
-            table.schema_number, table.extended_columns, table.drop_ip, table.drop_location
+            table.schema_number,
+            table.extended_columns,
+            table.drop_ip,
+            table.drop_location,
+            table.drop_bots,
+            table.keep_advertising_ids,
         ).where(table.project == project_id)
     ).one_or_none()
     return ProjectOptions() if row is None else ProjectOptions(*row)

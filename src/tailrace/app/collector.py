@@ -15,7 +15,9 @@ import structlog
 from tailrace.accounts.keys import KeyBook
 from tailrace.app.heap import give_large_blocks_back
 from tailrace.app.part import PartContext
+from tailrace.app.sealed_exports import SealedFiles
 from tailrace.app.user_mappings import MappingBook
+from tailrace.archive.folder import FolderArchive
 from tailrace.clock import MICROS
 from tailrace.collect.counters import Counters
 from tailrace.collect.keys import Keys
@@ -73,6 +75,14 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
             ProcessingView(folder.processing_database),
             context.clock,
             lambda: appends_allowed(guard.level()),
+        ),
+        exports=SealedFiles(
+            engine,
+            ProcessingView(folder.processing_database),
+            folder.log,
+            FolderArchive(folder.packs, folder.archive, context.files),
+            context.clock,
+            bytes_max=settings.collect.export_bytes_max,
         ),
         log_failed=log_failed,
     )
@@ -255,6 +265,7 @@ def _counts(counters: Counters) -> dict[str, float]:
         "requests_throttled": requests[429],
         "events_throttled": counters.events_throttled,
         "rates_forgotten": counters.rates_forgotten,
+        "exports_cut": counters.exports_cut,
         "events": counters.events_accepted,
         "body_bytes": counters.bytes_accepted,
         "append_seconds": counters.append_wait_seconds,

@@ -17,6 +17,7 @@ from tailrace.log.retention import remove_segments
 from tailrace.log.rounds import read_round
 from tailrace.process.loop import Processor
 from tailrace.process.places import Places
+from tailrace.process.user_agents import rules_version
 from tailrace.seal.closer import SEALED_THROUGH, Closer
 from tailrace.seal.disk import DiskGuard, DiskLevel, checkpoints_allowed, sealing_allowed
 from tailrace.seal.evict import Evictor
@@ -110,6 +111,9 @@ class _Room:
             extended_columns=options.extended_columns,
             drop_ip=options.drop_ip,
             drop_location=options.drop_location,
+            devices=rules_version(),
+            drop_bots=options.drop_bots,
+            keep_advertising_ids=options.keep_advertising_ids,
         )
 
     def close(self) -> None:

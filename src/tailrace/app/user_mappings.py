@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from tailrace.accounts.mappings import (
     Mapped,
@@ -18,8 +14,9 @@ from tailrace.accounts.mappings import (
     store_mappings,
 )
 from tailrace.accounts.projects import secret_key_is
+from tailrace.app.busy import busy_is_transient
 from tailrace.clock import Clock
-from tailrace.errors import DiskReserve, Transient
+from tailrace.errors import DiskReserve
 from tailrace.state.processing_view import ProcessingView
 
 
@@ -38,31 +35,17 @@ class MappingBook:
         """Make the mappings durable; raise `DiskReserve` where appends are refused too."""
         if not self._has_room():
             raise DiskReserve("The disk is nearly full.")
-        with _busy_is_transient():
+        with busy_is_transient():
             store_mappings(self._engine, organization, mappings, clock=self._clock)
 
     def of_users(self, organization: int, user_ids: Sequence[str]) -> Mapping[str, Mapped]:
         """Return what each user is mapped from and to."""
-        with _busy_is_transient():
+        with busy_is_transient():
             found = mappings_around(self._engine, organization, user_ids)
             named = {user_id for pair in found for user_id in pair}
             return mapped_users(found, self._processing.amplitude_ids(organization, named))
 
     def secret_key_is(self, project: int, secret_key: str) -> bool:
         """Tell whether this is the project's secret key."""
-        with _busy_is_transient():
+        with busy_is_transient():
             return secret_key_is(self._engine, project, secret_key)
-
-
-@contextmanager
-def _busy_is_transient() -> Iterator[None]:
-    """Say of a lock that did not become free that nothing was done; other errors stay."""
-    try:
-        yield
-    except NoFreeConnection as error:
-        raise Transient("No connection to the database is free.") from error
-    except (OperationalError, sqlite3.OperationalError) as error:
-        original = error.orig if isinstance(error, OperationalError) else error
-        if getattr(original, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
-            raise
-        raise Transient("The database is busy.") from error

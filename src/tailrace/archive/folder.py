@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,9 @@ from tailrace.hours import Hour
 PACK_FORMAT = 1
 _PACK_MAGIC = b"tr-pack"
 PACK_HEADER = _PACK_MAGIC + bytes([PACK_FORMAT])
+
+# Days that are held one by one; of a longer range the whole scope is, with a single descriptor.
+DAYS_HELD_MAX = 31
 
 _PACK_NAME = re.compile(r"[0-9]{8,}-[0-9]{8,}\.pack")
 # What a process leaves that dies while it writes a pack; no later one takes the name again.
@@ -129,6 +133,31 @@ class FolderArchive:
         """Open a sealed file for reading; raise `FileNotFoundError` if the archive dropped it."""
         return self.file_path(scope, hour, name).open("rb")
 
+    def hold_days(self, scope: int, dates: Sequence[str]) -> Hold:
+        """Let no sealed file of these days go until the hold is released, or the process ends.
+
+        A file that the archive drops just now is gone on return: ask only then which are there.
+        Raise `OSError` where no file can be opened any more.
+        """
+        folders = [self._archive / str(scope) / date for date in dates]
+        if len(folders) > DAYS_HELD_MAX:
+            folders = [self._archive / str(scope)]
+        hold = Hold()
+        try:
+            for folder in folders:
+                hold.add(folder)
+        except BaseException:
+            hold.release()
+            raise
+        return hold
+
+    @contextmanager
+    def unless_held(self, scope: int, hour: Hour) -> Iterator[bool]:
+        """Give False if somebody holds the hour's day; else nobody can while the block runs."""
+        day = self._archive / str(scope) / hour.date
+        with _alone(day.parent) as whole, _alone(day) as one:
+            yield whole and one
+
     def remove_file(self, scope: int, hour: Hour, name: str) -> None:
         """Remove a sealed file, and its day's folder with the last one; absent is fine."""
         path = self.file_path(scope, hour, name)
@@ -138,6 +167,51 @@ class FolderArchive:
         except OSError:
             # Other files of the day are still there, or the folder went with an earlier call.
             return
+
+
+class Hold:
+    """Shared locks on folders; the system takes them back from a process that dies."""
+
+    def __init__(self) -> None:
+        self._descriptors: list[int] = []
+
+    def add(self, folder: Path) -> None:
+        """Hold one more folder; one that is not there has nothing that could go."""
+        descriptor = _open_folder(folder)
+        if descriptor is not None:
+            self._descriptors.append(descriptor)
+            # Waiting is safe: whoever drops files locks a day for a single one at a time.
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+    def release(self) -> None:
+        """Let go of all; a second time does nothing."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Give whether nobody holds the folder, and let nobody hold it meanwhile."""
+    descriptor = _open_folder(folder)
+    if descriptor is None:
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _open_folder(folder: Path) -> int | None:
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
 
 
 def _with_header(chunks: Iterable[Buffer]) -> Iterator[Buffer]:

@@ -51,6 +51,8 @@ class _Shown(msgspec.Struct, frozen=True):
     extended_columns: bool
     drop_ip: bool
     drop_location: bool
+    drop_bots: bool
+    keep_advertising_ids: bool
 
 
 ProjectArgument = Annotated[int, typer.Argument(metavar="PROJECT", help="ID of the project.")]
@@ -76,6 +78,12 @@ def _set(
     drop_location: Annotated[
         Switch | None, typer.Option(help="Export neither latitude nor longitude.")
     ] = None,
+    drop_bots: Annotated[
+        Switch | None, typer.Option(help="Export nothing whose user agent is a bot's.")
+    ] = None,
+    keep_advertising_ids: Annotated[
+        Switch | None, typer.Option(help="Export adid and idfa as they were sent.")
+    ] = None,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> None:
@@ -91,6 +99,8 @@ def _set(
         extended_columns=_is_on(extended_columns),
         drop_ip=_is_on(drop_ip),
         drop_location=_is_on(drop_location),
+        drop_bots=_is_on(drop_bots),
+        keep_advertising_ids=_is_on(keep_advertising_ids),
     )
     with _open(data) as (engine, clock):
         change_options(engine, project, change, clock=clock)
@@ -137,6 +147,8 @@ def _shown(engine: Engine, project_id: int) -> _Shown:
         extended_columns=options.extended_columns,
         drop_ip=options.drop_ip,
         drop_location=options.drop_location,
+        drop_bots=options.drop_bots,
+        keep_advertising_ids=options.keep_advertising_ids,
     )
 
 
@@ -144,14 +156,17 @@ def _print(shown: _Shown, json: bool) -> None:
     if json:
         print_json(shown)
         return
+    schema_number = "null" if shown.schema_number is None else shown.schema_number
     print_lines(
         [
-            f"project           {shown.project_id}   {shown.name}",
-            f"organization      {shown.org_id}",
-            f"schema number     {'null' if shown.schema_number is None else shown.schema_number}",
-            f"extended columns  {_text(shown.extended_columns)}",
-            f"drop IP           {_text(shown.drop_ip)}",
-            f"drop location     {_text(shown.drop_location)}",
+            f"project               {shown.project_id}   {shown.name}",
+            f"organization          {shown.org_id}",
+            f"schema number         {schema_number}",
+            f"extended columns      {_text(shown.extended_columns)}",
+            f"drop IP               {_text(shown.drop_ip)}",
+            f"drop location         {_text(shown.drop_location)}",
+            f"drop bots             {_text(shown.drop_bots)}",
+            f"keep advertising IDs  {_text(shown.keep_advertising_ids)}",
         ]
     )
 

@@ -34,6 +34,7 @@ SUCCESS = "success"
 INVALID_KEY = "invalid_api_key"
 THROTTLED = "throttled"
 _TOO_LARGE = "Request Entity Too Large"
+_INVALID_JSON = "Invalid JSON request body"
 
 _PREFLIGHT_DEFAULT = b"Content-Type, Content-Encoding, Authorization"
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?: *, *[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
@@ -128,6 +129,9 @@ def as_text(answer: Answer) -> Answer:
         error, detail = THROTTLED, None
     elif answer.status == 413 and detail is None:
         error = _TOO_LARGE
+    elif error == _INVALID_JSON and detail is not None:
+        # A form is no JSON: what is wrong is its bytes, or a field that the detail names.
+        error, detail = detail, None
     body = error if detail is None else f"{error}: {detail}"
     return Answer(answer.status, body.encode(), answer.headers, "text")
 
@@ -139,7 +143,7 @@ def missing_body() -> Answer:
 
 def invalid_json(detail: str | None = None) -> Answer:
     """Return the 400 for a body that is no JSON object, or none that can be read."""
-    return failure(400, "Invalid JSON request body", detail=detail)
+    return failure(400, _INVALID_JSON, detail=detail)
 
 
 def invalid_event_json() -> Answer:

@@ -18,3 +18,4 @@ class Counters:
         self.log_failures = 0
         self.events_throttled = 0
         self.rates_forgotten = 0
+        self.exports_cut = 0

@@ -5,6 +5,7 @@ Values stay bytes: as text, one rare character would make a field four times as 
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
@@ -17,6 +18,9 @@ PART_HEADERS_MAX = 8
 PART_HEADER_BYTES_MAX = 4096
 
 _UNQUOTED_BYTES = 16_384
+
+# What is told of a name in a refusal: a longer or an odd one may be a value that lost its name.
+_NAME = re.compile("[a-z_]{1,20}")
 
 _MULTIPART = b"multipart/form-data"
 _URLENCODED = b"application/x-www-form-urlencoded"
@@ -81,10 +85,11 @@ def _unquoted(text: bytes) -> bytes:
 
 
 def _add(fields: Fields, name: bytes, value: bytes) -> None:
-    # A name that is no ASCII is none that anybody looks for.
-    text = name.decode("ascii", "replace")
+    # A name that is no ASCII is none that anybody looks for, but is not another's either.
+    text = name.decode("latin-1")
     if text in fields:
-        raise BadForm("A field is in the form more than once.")
+        told = f"the field {text}" if _NAME.fullmatch(text) else "a field"
+        raise BadForm(f"The form has {told} more than once; query and body count together.")
     if len(fields) >= FIELDS_MAX:
         raise BadForm(f"A form has at most {FIELDS_MAX} fields.")
     fields[text] = value

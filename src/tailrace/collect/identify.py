@@ -79,7 +79,8 @@ def _group(given: dict[str, Any], index: int, faults: Sentences) -> dict[str, An
     if not isinstance(kind, str) or not kind.strip():
         faults.invalid("group_type", index, "must be text that is not empty")
         return {}
-    if type(value) not in (str, int, float) or (isinstance(value, str) and not value.strip()):
+    is_one = type(value) in (str, int) or isinstance(value, float)
+    if not is_one or (isinstance(value, str) and not value.strip()):
         faults.invalid("group_value", index, "must be one text that is not empty")
         return {}
     return {kind: value}

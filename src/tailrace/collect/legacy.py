@@ -6,6 +6,8 @@ Its events have older names for some keys, and say in `api_properties` what must
 from __future__ import annotations
 
 import hashlib
+import math
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,7 +16,13 @@ from tailrace.collect import answers
 from tailrace.collect.answers import Refused
 from tailrace.collect.forms import Fields
 from tailrace.collect.limits import Limits
-from tailrace.collect.rules import ID_FIELDS, Accepted
+from tailrace.collect.rules import (
+    ID_FIELDS,
+    INVALID_IDS,
+    TEXT_FIELDS,
+    TEXT_OBJECT_FIELDS,
+    Accepted,
+)
 from tailrace.collect.sentences import Sentences, note_repeated, objects_of
 from tailrace.collect.strict import canonical_event
 from tailrace.collect.values import RULES
@@ -31,6 +39,7 @@ _API_PROPERTIES = {
     "ios_idfa": "idfa",
     "ios_idfv": "idfv",
 }
+_MILLIS = ("time", "session_id")
 # Switched off by the sender: the address itself, or what can be read off it.
 _TRACKED_BY_ADDRESS = ("ip_address", "country", "region", "city", "dma")
 
@@ -73,9 +82,62 @@ def _renamed(given: dict[str, Any]) -> dict[str, Any]:
     library = _library(given.get("library"))
     if library is not None:
         event["library"] = library
-    api_properties = given.get("api_properties")
-    _add_api_properties(event, api_properties if isinstance(api_properties, dict) else {})
+    _add_api_properties(event, _object(given.get("api_properties")))
+    _loosen(event)
     return event
+
+
+def _loosen(event: dict[str, Any]) -> None:
+    """Make what these libraries let through what an upload takes: they repeat a refused event for
+    ever, and with it all that come after it.
+    """
+    user_id = _text(event.get("user_id"))
+    is_placeholder = isinstance(user_id, str) and user_id.strip().lower() in INVALID_IDS
+    if is_placeholder and event.get("device_id"):
+        # `setUserId(undefined)` by way of a text: nobody is known, and the device says the rest.
+        del event["user_id"]
+    for name in _MILLIS:
+        if type(event.get(name)) is float:
+            event[name] = math.floor(event[name])
+    for name in ("price", "quantity"):
+        if isinstance(event.get(name), str):
+            event[name] = _number(event[name])
+    for name in TEXT_FIELDS & event.keys():
+        event[name] = _text(event[name])
+    for name in TEXT_OBJECT_FIELDS.keys() & event.keys():
+        if isinstance(event[name], dict):
+            event[name] = {key: _text(value) for key, value in event[name].items()}
+    quantity, properties = event.get("quantity"), event.get("event_properties") or {}
+    if type(quantity) is float and not quantity.is_integer() and isinstance(properties, dict):
+        event["event_properties"] = _with_pieces(event, properties)
+
+
+def _with_pieces(event: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    """Move a quantity that is not whole, and its price, where such an event's line has them."""
+    quantity = event.pop("quantity")
+    properties = {**properties, "$quantity": quantity}
+    price = event.get("price")
+    if type(price) in (int, float):
+        properties["$price"] = event.pop("price")
+        revenue = float(Decimal(repr(price)) * Decimal(repr(quantity)))
+        event["revenue"] = revenue if math.isfinite(revenue) else None
+    return properties
+
+
+def _text(value: object) -> object:
+    return str(value) if type(value) in (int, float) else value
+
+
+def _number(text: str) -> float | str:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def _object(given: object) -> dict[str, Any]:
+    return given if isinstance(given, dict) else {}
 
 
 def _library(given: object) -> str | None:
@@ -91,10 +153,10 @@ def _add_api_properties(event: dict[str, Any], given: dict[str, Any]) -> None:
     for old, name in _API_PROPERTIES.items():
         if event.get(name) is None and given.get(old) is not None:
             event[name] = given[old]
-    location = given.get("location")
-    if isinstance(location, dict):
-        event.setdefault("location_lat", location.get("lat"))
-        event.setdefault("location_lng", location.get("lng"))
+    location = _object(given.get("location"))
+    event.setdefault("location_lat", location.get("lat"))
+    event.setdefault("location_lng", location.get("lng"))
     # These libraries send no address and mean the one that the request comes from.
-    if all(given.get(name) is not False for name in _TRACKED_BY_ADDRESS):
+    tracked = _object(given.get("tracking_options"))
+    if all(tracked.get(name) is not False for name in _TRACKED_BY_ADDRESS):
         event.setdefault("ip", "$remote")

@@ -35,6 +35,13 @@ class NotANumber(OutOfRange):
     """
 
 
+class Written(float):
+    """A number that is written in another way than Python would; `text` is how it was sent."""
+
+    __slots__ = ("text",)
+    text: str
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
@@ -51,7 +58,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _float(text: str) -> float | OutOfRange:
     value = float(text)
-    return OutOfRange(text) if value in (float("inf"), float("-inf")) else value
+    if value in (float("inf"), float("-inf")):
+        return OutOfRange(text)
+    if repr(value) == text:
+        return value
+    written = Written(value)
+    written.text = text
+    return written
 
 
 def _int(text: str) -> int | OutOfRange:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import http
 import socket
 from collections.abc import Callable, Iterator, Sized
 from typing import Any
@@ -17,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from tailrace.collect import answers
 from tailrace.collect.answers import Answer
+from tailrace.collect.exchange import CLOSE, Exchange
 from tailrace.collect.server import Collector
 
 # A request's head, from the connection or its first byte: browsers send some hundred bytes.
@@ -33,15 +33,11 @@ FEW_READ_BYTES = 131_072
 UNCLAIMED_BYTES_MAX = 16_384
 # Requests that wait on a connection for the answer to another take 3 KB each, however short.
 PIPELINED_MAX = 16
+# What one answer, or one piece of a long one, left unsent is read by the client within this.
+WRITE_SECONDS = 30.0
 BACKLOG = 2048
 # In-flight requests are answered within this after `stop`.
 STOP_SECONDS = 5
-
-_STATUS_LINES = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
-    for status in http.HTTPStatus
-}
-_CLOSE = (b"connection", b"close")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -141,6 +137,7 @@ class _Connection(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
     _feeding = False
     _unstarted: tuple[RequestResponseCycle, Any] | None = None
     # The last request that was begun, or is about to be.
@@ -149,6 +146,8 @@ class _Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
+        # Writing is paused as soon as the client lags by more than the kernel holds for it.
+        transport.set_write_buffer_limits(high=0)
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse(answers.unavailable("Too many connections; try again later."))
         else:
@@ -157,6 +156,26 @@ class _Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_awaiting_head()
         super().connection_lost(exc)
+        self._stop_write_timer()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(WRITE_SECONDS, self._is_not_read)
+
+    def resume_writing(self) -> None:
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _is_not_read(self) -> None:
+        # Closing would wait for the client as well.
+        self._write_timer = None
+        self.transport.abort()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what came whole from a client that sends no more: it may still read."""
@@ -247,7 +266,7 @@ class _Connection(HttpToolsProtocol):
             raise _TooManyAtOnce
         super().on_headers_complete()
         # uvicorn has no place to say of which class it shall be.
-        self.cycle.__class__ = _Exchange
+        self.cycle.__class__ = Exchange
         # Bytes are not copied when the first are added to none, nor when they are handed on.
         self.cycle.body = b""  # type: ignore[assignment]
         # Trailers are no headers: a proxy that names its client has not seen them.
@@ -270,7 +289,7 @@ class _Connection(HttpToolsProtocol):
         is_whole = not (
             cycle.more_body or cycle.waiting_for_100_continue or self.transport.is_closing()
         )
-        if is_whole and isinstance(cycle, _Exchange) and not self.flow.write_paused:
+        if is_whole and isinstance(cycle, Exchange) and not self.flow.write_paused:
             body = bytes(cycle.body)
             if collector.take_whole(cycle.scope, body, cycle.respond):
                 cycle.body = b""  # type: ignore[assignment]
@@ -278,7 +297,10 @@ class _Connection(HttpToolsProtocol):
         self._start_asgi_task(cycle, collector)
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(answers.failure(400, "Invalid HTTP request"))
+        too_long = len(self.url) >= HEAD_BYTES_MAX
+        self._refuse(
+            answers.too_long() if too_long else answers.failure(400, "Invalid HTTP request")
+        )
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
@@ -310,49 +332,6 @@ class _TooManyAtOnce(Exception):
     """A client does not wait for its answers."""
 
 
-class _Exchange(RequestResponseCycle):
-    """uvicorn's request and its answer; an answer goes out in one write instead of two.
-
-    Each write is a system call and wakes the client.
-    """
-
-    _start: Any = None
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self._start = message
-            return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        self._write(self._start["status"], self._start["headers"], message["body"])
-
-    def respond(self, answer: Answer) -> None:
-        """Send an answer from outside of the application's task."""
-        try:
-            self._write(answer.status, answers.headers_of(answer), answer.body)
-        finally:
-            # What else ends with that task: connection and request would keep each other.
-            self.on_response = _nothing
-
-    def _write(self, status: int, headers: answers.Headers, body: bytes) -> None:
-        if self.disconnected:
-            return
-        if _CLOSE in headers:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            headers = [*headers, _CLOSE]
-        parts = [_STATUS_LINES[status], *[b"%s: %s\r\n" % header for header in headers], b"\r\n"]
-        if self.scope["method"] != "HEAD":
-            parts.append(body)
-        self.response_started = True
-        self.transport.write(b"".join(parts))
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-
-
 class _SmallReads(asyncio.BufferedProtocol):
     """Read at most `READ_BYTES` at once for a connection, or `FEW_READ_BYTES` while there are few.
 
@@ -380,14 +359,10 @@ class _SmallReads(asyncio.BufferedProtocol):
         self._connection.data_received(self._large[:nbytes])  # type: ignore[arg-type]
 
 
-def _nothing() -> None:
-    pass
-
-
 def _small_reads(*arguments: Any, **options: Any) -> _SmallReads:
     return _SmallReads(_Connection(*arguments, **options))
 
 
 def _raw_response(answer: Answer) -> bytes:
-    lines = b"".join(b"%s: %s\r\n" % header for header in [*answers.headers_of(answer), _CLOSE])
+    lines = b"".join(b"%s: %s\r\n" % header for header in [*answers.headers_of(answer), CLOSE])
     return b"HTTP/1.1 %d Refused\r\n%s\r\n%s" % (answer.status, lines, answer.body)

@@ -18,12 +18,16 @@ from tailrace.clock import Clock
 from tailrace.collect import answers
 from tailrace.collect.answers import Answer, Refused
 from tailrace.collect.bodies import Body, Disconnected, Receive
-from tailrace.collect.budget import Budget, BudgetFull, Share
+from tailrace.collect.budget import Budget, Share
 from tailrace.collect.client_address import Network, client_address
 from tailrace.collect.counters import Counters
+from tailrace.collect.export_api import PATH as EXPORT_PATH
+from tailrace.collect.export_api import ExportApi
+from tailrace.collect.export_found import SealedExports
 from tailrace.collect.fast import open_fast
-from tailrace.collect.keys import Keys, KeysUnread, Owner
+from tailrace.collect.keys import Keys, Owner
 from tailrace.collect.limits import Endpoint, Limits, upload_endpoints
+from tailrace.collect.outflow import ClientGone, Outflow, TooSlow, pour
 from tailrace.collect.patience import Patience
 from tailrace.collect.rates import EventIds, Rates, Throttled, event_ids
 from tailrace.collect.reading import open_upload
@@ -31,7 +35,7 @@ from tailrace.collect.rules import Accepted
 from tailrace.collect.texts import Desk, Request, forms
 from tailrace.collect.times import client_upload_micros
 from tailrace.collect.usermap import MappingRates, UserMappings
-from tailrace.errors import BadRequest, ClockStepped, DiskReserve, Transient
+from tailrace.errors import BadRequest, ClockStepped, Corrupt, DiskReserve, Transient
 from tailrace.log.record import Record
 
 Scope = MutableMapping[str, Any]
@@ -47,7 +51,7 @@ class Collector:
     `append` makes a record durable and returns its stamp (microseconds). A `Transient` from it
     says that nothing was stored (503); any other exception says that the record may be stored
     (500) and is handed to `log_failed`, after which the process should end. Without `mappings`,
-    the paths of user mappings are not served.
+    the paths of user mappings are not served, and without `exports` the Export API is not.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Collector:
         rates: Rates | None = None,
         trusted_proxies: Sequence[Network] = (),
         mappings: UserMappings | None = None,
+        exports: SealedExports | None = None,
         log_failed: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
@@ -83,6 +88,9 @@ class Collector:
             self._ask,
             None if rates is None else MappingRates(clock.steady_micros),
         )
+        self._exports = None if exports is None else ExportApi(keys, limits, exports)
+        if self._exports is not None:
+            self._forms[EXPORT_PATH] = self._exports
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; only `http` scopes are known."""
@@ -99,6 +107,9 @@ class Collector:
             self.counters.disconnected += 1
             return
         self.counters.requests[answer.status] += 1
+        if isinstance(answer, Outflow):
+            await self._pour(answer, send)
+            return
         start = answers.headers_of(answer)
         if not body.complete:
             start.append((b"connection", b"close"))
@@ -108,6 +119,16 @@ class Collector:
         except RuntimeError:
             # The event loop's way of saying that the client closed the connection meanwhile.
             self.counters.disconnected += 1
+
+    async def _pour(self, outflow: Outflow, send: Send) -> None:
+        try:
+            await pour(outflow, send)
+        except ClientGone:
+            self.counters.disconnected += 1
+        except (TooSlow, Corrupt, OSError) as error:
+            # The client sees an end short of the length; only this says why.
+            self.counters.exports_cut += 1
+            _log.warning("export_cut", reason=str(error))
 
     def take_whole(self, scope: Scope, body: bytes, respond: Callable[[Answer], None]) -> bool:
         """Take an upload as SDKs send it, small and whole and canonical, without a task of its own.
@@ -161,7 +182,7 @@ class Collector:
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], body: Body, received_micros: int
-    ) -> Answer:
+    ) -> Answer | Outflow:
         if scope["method"] == "OPTIONS":
             return answers.preflight(headers.get(b"access-control-request-headers"))
         endpoint = self._endpoints.get(scope["path"])
@@ -175,16 +196,21 @@ class Collector:
         if form is None:
             return answers.invalid_path()
 
-        def take(share: Share) -> Awaitable[Answer]:
+        def take(share: Share) -> Awaitable[Answer | Outflow]:
             return form.take(Request(scope, headers, body, share, received_micros))
 
         answer = await self._guarded(scope, form.methods, take)
         # What a form's own 200 is, text or not, is the form's business.
-        return answer if answer.status == 200 else answers.as_text(answer)
+        if isinstance(answer, Outflow) or answer.status == 200:
+            return answer
+        return answers.as_text(answer)
 
     async def _guarded(
-        self, scope: Scope, methods: Sequence[str], take: Callable[[Share], Awaitable[Answer]]
-    ) -> Answer:
+        self,
+        scope: Scope,
+        methods: Sequence[str],
+        take: Callable[[Share], Awaitable[Answer | Outflow]],
+    ) -> Answer | Outflow:
         """Return what `take` answers, or the answer to what it raises."""
         if scope["method"] not in methods:
             return answers.method_not_allowed(methods)
@@ -193,7 +219,7 @@ class Collector:
                 return await take(share)
         except Refused as refused:
             return refused.answer
-        except (BudgetFull, KeysUnread) as busy:
+        except Transient as busy:
             return answers.unavailable(str(busy))
         except Disconnected:
             raise
@@ -335,6 +361,8 @@ class Collector:
         return await asyncio.get_running_loop().run_in_executor(self._asking, step)
 
     def close(self) -> None:
-        """End the threads for large bodies and for mappings."""
+        """End all threads."""
+        if self._exports is not None:
+            self._exports.close()
         self._large.shutdown(wait=False, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)

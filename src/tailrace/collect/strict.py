@@ -168,7 +168,7 @@ def id_length_min(top: dict[str, Any], limits: Limits) -> int:
 def _client_upload_time(top: dict[str, Any]) -> str | float | None:
     # SDKs send it without being asked; one that can't be read counts as not sent.
     given = top.get("client_upload_time")
-    return given if type(given) in (str, int, float) else None
+    return given if type(given) in (str, int) or isinstance(given, float) else None
 
 
 def canonical_event(
@@ -211,9 +211,9 @@ def canonical_id(
 ) -> bool:
     """Put a good identifier into `canonical`; return whether one was sent at all (3.1.5, D13)."""
     value = event.get(name)
-    if type(value) is float and value.is_integer():
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if type(value) in (int, float):
+    if type(value) is int or isinstance(value, float):
         value = str(value)
     if value is None:
         return False
@@ -230,5 +230,10 @@ def canonical_id(
     elif len(value) < length_min:
         faults.short(name, index)
     else:
-        canonical[name] = trimmed[:STRING_LENGTH_MAX].rstrip()
+        canonical[name] = stored_id(value)
     return True
+
+
+def stored_id(text: str) -> str:
+    """Return an identifier as it is stored: trimmed, then cut."""
+    return text.strip()[:STRING_LENGTH_MAX].rstrip()

@@ -22,7 +22,9 @@ from tailrace.collect.identify import accept_group_identify, accept_identify
 from tailrace.collect.keys import Keys, Owner
 from tailrace.collect.legacy import accept_legacy
 from tailrace.collect.limits import Limits
+from tailrace.collect.outflow import Outflow
 from tailrace.collect.rules import Accepted
+from tailrace.collect.strict import stored_id
 from tailrace.collect.usermap import (
     MappingRates,
     UserMappings,
@@ -75,7 +77,7 @@ class Form(Protocol):
 
     methods: tuple[str, ...]
 
-    async def take(self, request: Request) -> Answer:
+    async def take(self, request: Request) -> Answer | Outflow:
         """Answer the request; raise `Refused`, `Disconnected` or a `Transient`."""
         ...
 
@@ -168,7 +170,8 @@ class UserMapLookUp:
         fields, _ = await _fields_of(request, self._desk)
         asked = users_asked(fields)
         try:
-            found = await self._ask(partial(self._mappings.of_users, owner.organization, asked))
+            stored = [stored_id(user) for user in asked]
+            found = await self._ask(partial(self._mappings.of_users, owner.organization, stored))
         except BadRequest as error:
             return answers.text(413, str(error))
         except Transient:

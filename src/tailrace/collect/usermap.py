@@ -15,7 +15,7 @@ from tailrace.collect.forms import Fields
 from tailrace.collect.parsing import has_surrogate
 from tailrace.collect.rates import WINDOW_SECONDS, Windows
 from tailrace.collect.sentences import Sentences, json_of, malformed, note_repeated, objects_of
-from tailrace.collect.strict import canonical_id
+from tailrace.collect.strict import canonical_id, stored_id
 
 MAPPINGS_MAX = 2000
 USERS_ASKED_MAX = 100
@@ -124,5 +124,9 @@ def _is_text(one: object) -> bool:
 
 
 def found_answer(asked: Sequence[str], found: Mapping[str, Mapped]) -> Answer:
-    """Return the 200 with every user that was asked for; lists are empty of unknown ones."""
-    return Answer(200, msgspec.json.encode({user: found.get(user, Mapped()) for user in asked}))
+    """Return the 200 with every user that was asked for, by the name in which it was.
+
+    Lists are empty of unknown ones; what was found goes by stored IDs.
+    """
+    named = {user: found.get(stored_id(user), Mapped()) for user in asked}
+    return Answer(200, msgspec.json.encode(named))

@@ -11,6 +11,7 @@ from tailrace.collect.parsing import (
     SURROGATE,
     OutOfRange,
     Repeated,
+    Written,
     has_surrogate,
     out_of_range,
     unsound,
@@ -50,7 +51,7 @@ def _text(value: Any) -> str:
 
 
 def _long(value: Any) -> int:
-    if type(value) is float and value.is_integer():
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int or not LONG_MIN <= value <= LONG_MAX:
         raise Fault
@@ -67,7 +68,7 @@ def _time(value: Any) -> int:
 def _number(value: Any) -> float:
     if isinstance(value, OutOfRange):
         raise Fault(out_of_range(value))
-    if type(value) not in (int, float):
+    if type(value) is not int and not isinstance(value, float):
         raise Fault
     return float(value)
 
@@ -119,9 +120,9 @@ def _groups(value: Any) -> object:
 
 
 def _group(value: Any) -> str:
-    if type(value) is float and value.is_integer():
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return _text(str(value) if type(value) in (int, float) else value)
+    return _text(str(value) if type(value) is int or isinstance(value, float) else value)
 
 
 def _clean(value: Any, layer: int) -> Any:
@@ -142,6 +143,8 @@ def _clean(value: Any, layer: int) -> Any:
         return [_clean(item, layer + 1) for item in value]
     if isinstance(value, OutOfRange):
         raise Fault(out_of_range(value))
+    if isinstance(value, Written):
+        return msgspec.Raw(value.text.encode())
     if type(value) is int and not LONG_MIN <= value <= LONG_MAX:
         return msgspec.Raw(b"%d" % value)
     return value

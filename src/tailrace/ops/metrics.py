@@ -25,6 +25,10 @@ COUNTERS = {
         "tailrace_rates_forgotten",
         "Users and devices that rate limits lost sight of, because there were too many.",
     ),
+    "exports_cut": (
+        "tailrace_exports_cut",
+        "Answers of the Export API that ended early: a client too slow, or a file not as sealed.",
+    ),
     "events": ("tailrace_events_accepted", "Events answered with 200."),
     "body_bytes": ("tailrace_body_bytes", "Bytes of request bodies, decompressed."),
     "append_seconds": ("tailrace_append_wait_seconds", "Seconds that requests waited for the log."),

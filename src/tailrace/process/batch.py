@@ -14,6 +14,7 @@ import msgspec
 from tailrace.log.record import Entry, Record
 from tailrace.process.chunks import OpenHour, Tally
 from tailrace.process.dedupe import Dedupe
+from tailrace.process.devices import UNNAMED, DeviceCatalog
 from tailrace.process.enrich import (
     DEFAULT_LIBRARY,
     REMOTE,
@@ -27,6 +28,7 @@ from tailrace.process.event import (
     portion_of,
     single_portions,
 )
+from tailrace.process.exposure import EXPOSURE, EXPOSURE_SHOWN, exposed, exposure_shown
 from tailrace.process.identity import Moment
 from tailrace.process.memory import Journal, StateNeeded, undo
 from tailrace.process.person import NO_DEVICE, NO_PLACE, Said, device_set, place_set
@@ -37,6 +39,7 @@ from tailrace.process.render import Line, data_objects, encode
 from tailrace.process.settle import locate, settle
 from tailrace.process.state import Outcome, State
 from tailrace.process.times import FIRST_MILLIS, LAST_MILLIS, clamped, millis_text
+from tailrace.process.user_agents import UserAgents, equip
 from tailrace.state.processing_rows import HeldRow
 from tailrace.upload import EMPTY_OBJECT
 
@@ -54,6 +57,8 @@ class Batch:
         self._state = state
         self._places = places
         self._uuid_key = uuid_key
+        self._agents = UserAgents()
+        self._devices = DeviceCatalog()
         self._data: dict[str, tuple[msgspec.Raw, ...]] = {}
 
     def prepare(self, entry: Entry, record: Record, hour: int) -> list[Portion | HeldRow]:
@@ -155,6 +160,10 @@ class Batch:
         at_device = state.identity.devices(organization)
         persons = state.persons.known(project)
         place_of = self._places.of(hour.settings.places)
+        names_devices = hour.settings.devices is not None
+        agent_of = self._agents.of if names_devices else None
+        drop_bots = hour.settings.drop_bots
+        names_of = self._devices.names
         line_of, schema = hour.layout.line, hour.layout.schema
         events = portion.events()
         duplicates = self._dedupe.claim(portion.keys, entry.stamp)
@@ -180,7 +189,16 @@ class Batch:
                 continue
             if device_id is None:
                 raise ValueError("the event has neither device_id nor user_id")
+            if agent_of is not None and event.user_agent is not None:
+                agent = agent_of(event.user_agent)
+                if agent.is_bot and drop_bots:
+                    outcome.tally.filtered += 1
+                    continue
+                equip(event, agent)
             pays = settle(event, has_operations)
+            ip = event.ip if event.ip != REMOTE else client_address
+            if place_of is not None and ip is not None:
+                locate(event, ip, place_of)
             if event_type == "$identify":
                 state.identify(record, event, device_id, user, version, outcome, moment, journal)
                 continue
@@ -197,11 +215,8 @@ class Batch:
                 amplitude_id = known[0]
             else:
                 amplitude_id = state.resolve(
-                    organization, device_id, user, event_millis, moment, journal
+                    organization, device_id, user, event_millis, outcome, moment, journal
                 )
-            ip = event.ip if event.ip != REMOTE else client_address
-            if place_of is not None and ip is not None:
-                locate(event, ip, place_of)
             device = device_set(event)
             place = place_set(event)
             given = event.user_properties
@@ -210,6 +225,11 @@ class Batch:
                     given = without_operations(given)
                 if is_empty(given):
                     given = EMPTY_OBJECT
+            event_properties, changes = event.event_properties, EMPTY_OBJECT
+            if event_type == EXPOSURE:
+                event_type = EXPOSURE_SHOWN
+                changes = exposed(event_properties)
+                event_properties = exposure_shown(event_properties)
             person = persons.get(amplitude_id)
             if (
                 person is not None
@@ -219,6 +239,7 @@ class Batch:
                 and (event.language is None or event.language == person.language)
                 and (version is None or version == person.version)
                 and (given is EMPTY_OBJECT or (unlimited and given == person.applied))
+                and changes is EMPTY_OBJECT
                 and not event.skip_user_properties_sync
                 and (not pays or person.paying is True)
             ):
@@ -239,6 +260,7 @@ class Batch:
                         version,
                         given,
                         pays,
+                        changes,
                     ),
                     outcome,
                     hour.hour,
@@ -248,6 +270,7 @@ class Batch:
             if event.groups is not EMPTY_OBJECT or shown.groups is not EMPTY_OBJECT:
                 groups, group_properties = state.groups.shown(project, event.groups, shown.groups)
             platform, os_name, os_version, brand, manufacturer, model, carrier = shown.device
+            device_type, device_family = names_of(shown.device) if names_devices else UNNAMED
             country, region, city, dma = shown.place
             has_ids = event.idfa or event.idfv or event.adid
             has_ids = has_ids or event.android_id or event.android_app_set_id
@@ -278,7 +301,7 @@ class Batch:
                     event_type,
                     event.library or default_library,
                     attribution,
-                    None,
+                    device_type,
                     manufacturer,
                     shown.start_version,
                     event.location_lng,
@@ -289,7 +312,7 @@ class Batch:
                     None,
                     brand,
                     groups,
-                    event.event_properties,
+                    event_properties,
                     data[kind],
                     device_id,
                     shown.language,
@@ -299,7 +322,7 @@ class Batch:
                     None,
                     None,
                     NO_SESSION if event.session_id is None else event.session_id,
-                    None,
+                    device_family,
                     None,
                     None,
                     client_text,

@@ -11,13 +11,15 @@ from typing import Any
 import msgspec
 
 from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, StateNeeded, put, text_bytes
-from tailrace.process.properties import fitting, identified
+from tailrace.process.properties import fitting, identified, stored_object
 from tailrace.state import processing_rows as rows
 from tailrace.upload import EMPTY_OBJECT
 
 # Section 3.1.3: what is beyond these is silently not tracked.
 GROUP_TYPES_MAX = 5
 GROUP_VALUES_MAX = 10
+# Of a group's type, as of every text; those that a user keeps are in each of its lines.
+TYPE_CHARACTERS_MAX = 1024
 
 # What is remembered of a group, as JSON; a line may show ten of them.
 GROUP_BYTES_MAX = 8 * 1024
@@ -33,12 +35,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 def group_lists(groups: msgspec.Raw) -> GroupLists:
-    """Return groups as lists of strings, cut to 5 types and 10 values (3.1.3, 3.1.10)."""
+    """Return groups as lists of strings, cut to 5 types and 10 values (3.1.3, 3.1.10).
+
+    Types are cut as texts are: `collect` leaves the keys of objects as they came.
+    """
     lists: dict[str, list[str]] = {}
     for name, value in _decode(groups).items():
         given = value if isinstance(value, list) else [value]
         values = [_group_value(one) for one in given if not isinstance(one, (dict, list))]
-        lists[name] = [one for one in values if one]
+        lists[name[:TYPE_CHARACTERS_MAX]] = [one for one in values if one]
     return _limited(lists)
 
 
@@ -83,20 +88,22 @@ class Groups:
         self._recent: Recent[int, Group, msgspec.Raw] = Recent(cache_bytes, _group_bytes)
         self._changed: dict[tuple[int, Group], msgspec.Raw] = {}
         self._changed_bytes = {"": 0}
-        # Events of one batch mostly have the same few groups.
+        # Events of one batch mostly have the same few groups: each object is read once.
+        self._lists: dict[bytes, GroupLists] = {}
         self._joined: dict[tuple[bytes, bytes], tuple[msgspec.Raw, GroupLists]] = {}
 
     def begin_batch(self) -> None:
         """Start a batch; what the last ones did not use may be forgotten now."""
         self._recent.age()
+        self._lists.clear()
         self._joined.clear()
 
     def look_up(self, project: int, groups: Iterable[msgspec.Raw]) -> None:
         """Bring what is known of these objects of groups into memory."""
         wanted = {
             (name, value)
-            for lists in map(group_lists, {bytes(one): one for one in groups}.values())
-            for name, values in lists.items()
+            for text in set(map(bytes, groups))
+            for name, values in self._lists_of(text).items()
             for value in values
         }
         stored = []
@@ -109,7 +116,7 @@ class Groups:
         if not stored:
             return
         found = {
-            (row[0], row[1]): msgspec.Raw(row[2])
+            (row[0], row[1]): stored_object(row[2])
             for row in rows.find_groups(self._connection, project, stored)
         }
         for group in stored:
@@ -125,7 +132,7 @@ class Groups:
         joined = self._joined.get(key)
         if joined is None:
             groups = joined_groups(own, kept)
-            joined = self._joined[key] = (groups, group_lists(groups))
+            joined = self._joined[key] = (groups, self._lists_of(bytes(groups)))
         known = self._recent.group(project)
         found: dict[str, dict[str, msgspec.Raw]] = {}
         for name, values in joined[1].items():
@@ -144,7 +151,8 @@ class Groups:
         known = self._recent.group(project)
         dropped = 0
         for name, values in group_lists(groups).items():
-            for value in values:
+            # A group that is named twice is added to once: `["a", "a"]`, or `[1, "1"]`.
+            for value in dict.fromkeys(values):
                 group = (name, value)
                 before = _known(known, group)
                 after = identified(before, given)
@@ -155,6 +163,12 @@ class Groups:
                     continue
                 self._set(project, group, after, journal)
         return dropped
+
+    def _lists_of(self, text: bytes) -> GroupLists:
+        lists = self._lists.get(text)
+        if lists is None:
+            lists = self._lists[text] = group_lists(msgspec.Raw(text))
+        return lists
 
     def _set(self, project: int, group: Group, properties: msgspec.Raw, journal: Journal) -> None:
         self._recent.count(group, properties)

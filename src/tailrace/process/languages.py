@@ -9,7 +9,8 @@ from functools import cache
 
 from babel.core import Locale
 
-# Tags whose published name is not CLDR's; "ga" is an error there, and kept as what lines hold.
+# Tags whose published name is not CLDR's; "ga" is an error there, and kept as what lines hold, but
+# a language that was sent by its name is not called another for it.
 _OVERRIDES = {
     "ace": "Achinese",
     "bla": "Siksika",
@@ -31,6 +32,7 @@ _OVERRIDES = {
     "ro-md": "Moldavian",
     "sah": "Sakha",
 }
+_OWN_NAMES = {"ga": "Irish"}
 _NAMES = {"dutch (belgium)": "Flemish", "albanian (albania)": "Sanskrit"}
 
 # The languages in which names are known, each in its own: those that systems and browsers are
@@ -48,14 +50,18 @@ def language_name(text: str) -> str:
     if found is None:
         trimmed = text.strip()
         found = _find(trimmed.lower()) or trimmed
+        if len(text) > _SEEN_LENGTH_MAX:
+            return found
         if len(_seen) >= _SEEN_MAX:
             _seen.clear()
         _seen[text] = found
     return found
 
 
-# Spellings are few; who makes up more of them starts the memory anew.
+# Spellings are few; who makes up more of them starts the memory anew. Names have 42 characters at
+# most; texts of 1,024 would take 30 MB.
 _SEEN_MAX = 4_096
+_SEEN_LENGTH_MAX = 100
 _seen: dict[str, str] = {}
 
 
@@ -83,7 +89,7 @@ def _tags() -> dict[str, str]:
 
 @cache
 def _english_names() -> dict[str, str]:
-    tags = _tags()
+    tags = _tags() | _OWN_NAMES
     found = {}
     for code, name in Locale("en").languages.items():
         base = tags.get(code.partition("_")[0])
@@ -95,7 +101,7 @@ def _english_names() -> dict[str, str]:
 @cache
 def _foreign_names() -> dict[str, str]:
     """Return every language's name in each of the locales; own names come first."""
-    tags = _tags()
+    tags = _tags() | _OWN_NAMES
     own: dict[str, str] = {}
     others: dict[str, str] = {}
     for code in _LOCALES.split():

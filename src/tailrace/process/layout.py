@@ -22,6 +22,7 @@ class Layout(msgspec.Struct, frozen=True):
     plain: bool
     drop_ip: bool
     drop_location: bool
+    keep_advertising_ids: bool
 
     def finish(
         self, lines: Sequence[Line], uuids: Sequence[str], events: Sequence[UploadEvent]
@@ -36,10 +37,13 @@ class Layout(msgspec.Struct, frozen=True):
                 line.ip_address = None
             if self.drop_location:
                 line.location_lat = line.location_lng = None
-        if self.line is ExtendedLine:
+        if self.line is ExtendedLine or self.keep_advertising_ids:
             of = dict(zip(uuids, events, strict=True))
             for line in lines:
-                _extend(line, of[line.uuid])
+                event = of[line.uuid]
+                _extend(line, event)
+                if self.keep_advertising_ids:
+                    line.adid, line.idfa = event.adid, event.idfa
 
 
 def layout_of(settings: HourSettings) -> Layout:
@@ -47,9 +51,15 @@ def layout_of(settings: HourSettings) -> Layout:
     return Layout(
         line=ExtendedLine if settings.extended_columns else Line,
         schema=msgspec.Raw(msgspec.json.encode(settings.schema_number)),
-        plain=not (settings.extended_columns or settings.drop_ip or settings.drop_location),
+        plain=not (
+            settings.extended_columns
+            or settings.drop_ip
+            or settings.drop_location
+            or settings.keep_advertising_ids
+        ),
         drop_ip=settings.drop_ip,
         drop_location=settings.drop_location,
+        keep_advertising_ids=settings.keep_advertising_ids,
     )
 
 

@@ -22,6 +22,8 @@ LIST_CHARACTERS_MAX = 10_000
 
 _NUMBER = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NULL = b"null"
+# One character of a text; a pair of surrogates is one.
+_ESCAPED = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.")
 
 _decode_object = msgspec.json.Decoder(Properties).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -176,18 +178,28 @@ def _alike(value: Any) -> Any:
 
 
 def _put_list(found: Properties, key: str, elements: list[msgspec.Raw]) -> None:
+    """Set a list, cut where it would be too long; one that was set longer gets no longer."""
     text = _list(elements)
-    if len(text) <= LIST_CHARACTERS_MAX:
-        found[key] = text
-        return
-    # A character may take four bytes, so the bytes alone don't say that it is too long.
+    if len(text) > LIST_CHARACTERS_MAX:
+        before = _list(_elements_at(found, key))
+        text = _cut(elements, max(LIST_CHARACTERS_MAX, _characters(before)))
+    found[key] = text
+
+
+def _cut(elements: list[msgspec.Raw], characters_max: int) -> msgspec.Raw:
+    # Of each element its comma too, or the bracket behind it.
     length = 1
     for kept, one in enumerate(elements):
-        length += len(bytes(one).decode()) + 1
-        if length > LIST_CHARACTERS_MAX:
-            text = _list(elements[:kept])
-            break
-    found[key] = text
+        length += _characters(one) + 1
+        if length > characters_max:
+            return _list(elements[:kept])
+    return _list(elements)
+
+
+def _characters(value: msgspec.Raw) -> int:
+    """Return how long JSON is however its text is written: an escaped character is one."""
+    text = bytes(value).decode()
+    return len(_ESCAPED.sub(".", text) if "\\" in text else text)
 
 
 def _list(elements: list[msgspec.Raw]) -> msgspec.Raw:

@@ -61,7 +61,8 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     """What an event or identify says of its person, once its own fields are settled.
 
     `millis` and `text` are the event's time, None for an identify. `pays` says that it brings
-    revenue (D24).
+    revenue (D24). `exposed` are the operations of an exposure (3.1.11), done before its properties
+    are set.
     """
 
     millis: int | None
@@ -72,6 +73,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     version: str | None
     properties: msgspec.Raw
     pays: bool
+    exposed: msgspec.Raw = EMPTY_OBJECT
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -112,14 +114,17 @@ def after_event(before: Person, said: Said, hour: int, updates_max: int | None) 
     if said.pays and person.paying is not True:
         person = _replace(person, paying=True)
     given = said.properties
-    if given is EMPTY_OBJECT:
+    if given is EMPTY_OBJECT and said.exposed is EMPTY_OBJECT:
         return _not_updated(before, person, dropped=False)
     if updates_max is not None:
         counted = _counted(person, hour, updates_max)
         if counted is None:
             return _not_updated(before, person, dropped=True)
         person = counted
-    properties = laid_over(person.properties, given)
+    properties = person.properties
+    if said.exposed is not EMPTY_OBJECT:
+        properties = identified(properties, said.exposed)
+    properties = laid_over(properties, given)
     if not fitting(properties, person.properties, PROPERTIES_BYTES_MAX):
         # Nothing that a client sent is left out of the line of its own event.
         shown = _replace(person, properties=properties)
@@ -205,17 +210,18 @@ def with_facts(before: Person, event: UploadEvent) -> Person:
     return _replace(before, **changes) if changes else before
 
 
-def merged(survivor: Person, loser: Person) -> Person:
-    """Return the survivor of a merge (4.4.8, D42).
+def merged(survivor: Person, loser: Person) -> tuple[Person, bool]:
+    """Return the survivor of a merge, and whether the loser's properties were dropped (4.4.8, D42).
 
-    The loser's custom properties and groups are laid over the survivor's. Of all else the
-    survivor's stays where it has any.
+    They and the loser's groups are laid over the survivor's, unless it would be too much. Of all
+    else the survivor's stays where it has any.
     """
     properties = laid_over(survivor.properties, loser.properties)
-    if not fitting(properties, survivor.properties, PROPERTIES_BYTES_MAX):
+    dropped = not fitting(properties, survivor.properties, PROPERTIES_BYTES_MAX)
+    if dropped:
         properties = survivor.properties
     ours = survivor.first_millis is not None
-    return _replace(
+    person = _replace(
         survivor,
         first_millis=survivor.first_millis if ours else loser.first_millis,
         first_text=survivor.first_text if ours else loser.first_text,
@@ -229,6 +235,7 @@ def merged(survivor: Person, loser: Person) -> Person:
         groups=joined_groups(loser.groups, survivor.groups),
         applied=EMPTY_OBJECT,
     )
+    return person, dropped
 
 
 def _not_updated(before: Person, person: Person, *, dropped: bool) -> Taken:

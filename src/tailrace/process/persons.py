@@ -27,6 +27,7 @@ from tailrace.process.person import (
     PlaceSet,
     merged,
 )
+from tailrace.process.properties import stored_object
 from tailrace.process.sets import Sets
 from tailrace.process.times import millis_text
 from tailrace.state import processing_rows as rows
@@ -157,21 +158,25 @@ class Persons:
         self._recent.count(amplitude_id, person)
         put(journal, self._recent.group(project), amplitude_id, person)
 
-    def merge(self, loser: int, survivor: int, journal: Journal) -> None:
+    def merge(self, loser: int, survivor: int, journal: Journal) -> int:
         """Lay the loser of a merge over its survivor, in all projects that know the loser (D42).
 
+        Return in how many of them its properties were dropped: there would be too much to remember.
         Raise `StateNeeded` if either was not looked up as a whole.
         """
         for amplitude_id in (loser, survivor):
             if amplitude_id < self._new_from and amplitude_id not in self._whole:
                 raise StateNeeded
         projects = {*self._whole.get(loser, ()), *self._projects_of.get(loser, ())}
+        dropped = 0
         for project in sorted(projects):
             known = self._recent.group(project)
             lost = known.get(loser)
             if lost is not None:
-                person = merged(known.get(survivor, NOBODY), lost)
+                person, too_much = merged(known.get(survivor, NOBODY), lost)
+                dropped += too_much
                 self.remember(project, survivor, person, journal)
+        return dropped
 
     def changed_bytes(self) -> int:
         """Return about how much memory the uncommitted changes take."""
@@ -215,7 +220,7 @@ class Persons:
                 if kept.groups != EMPTY_OBJECT:
                     groups = kept.groups.copy()
                     self._with_groups.add(project)
-            shown = _raw(properties)
+            shown = stored_object(properties)
             millis = None if micros is None else micros // 1000
             taken = device_bytes + place_bytes
             taken += _own_bytes(start_version, language, version, shown, groups, shown)
@@ -266,10 +271,6 @@ class Persons:
             person.version,
             _encode(More(person.groups, person.updates)) if few else None,
         )
-
-
-def _raw(stored: bytes | None) -> msgspec.Raw:
-    return EMPTY_OBJECT if stored is None or stored == b"{}" else msgspec.Raw(stored)
 
 
 def _same_row(one: Person, other: Person) -> bool:

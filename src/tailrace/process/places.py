@@ -7,7 +7,9 @@ the very same file, whatever the operator put in its place meanwhile.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from tailrace.files import Files
 FILE_BYTES_MAX = 512 * 1024**2
 # Clients come back; with these the memory of one hour's file stays under 20 MB.
 _ADDRESSES_MAX = 50_000
+# The longest address, and what a client sends in `ip` may be longer: IPv6 with IPv4 at its end.
+_ADDRESS_LENGTH_MAX = 45
 
 _SUFFIX = ".mmdb"
 
@@ -55,12 +59,17 @@ class Places:
         if not database:
             return cls(folder, None)
         try:
-            if Path(database).stat().st_size > FILE_BYTES_MAX:
+            before = Path(database).stat()
+            if before.st_size > FILE_BYTES_MAX:
                 raise _bad(database, f"it is larger than {FILE_BYTES_MAX} bytes")
             content = Path(database).read_bytes()
             maxminddb.open_database(database).close()
+            after = Path(database).stat()
         except (OSError, maxminddb.InvalidDatabaseError) as error:
             raise _bad(database, str(error)) from error
+        # What was opened must be what is copied: hours can't go on with half a file.
+        if len(content) != after.st_size or _version_of(before) != _version_of(after):
+            raise _bad(database, "it changed while it was read")
         name = hashlib.sha256(content).hexdigest()
         copy = folder / f"{name}{_SUFFIX}"
         if not copy.exists():
@@ -88,6 +97,10 @@ class Places:
         return found
 
 
+def _version_of(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 def _look_up(path: Path) -> PlaceOf:
     try:
         reader = maxminddb.open_database(path)
@@ -99,10 +112,12 @@ def _look_up(path: Path) -> PlaceOf:
     seen: dict[str, Place] = {}
 
     def place_of(address: str) -> Place:
+        if len(address) > _ADDRESS_LENGTH_MAX:
+            return NOWHERE
         place = seen.get(address)
         if place is None:
             try:
-                place = _place(reader.get(address))
+                place = _place(reader.get(_as_ipv4(address)))
             except (ValueError, maxminddb.InvalidDatabaseError):
                 # No address, or one of a version that the file does not have.
                 place = NOWHERE
@@ -112,6 +127,12 @@ def _look_up(path: Path) -> PlaceOf:
         return place
 
     return place_of
+
+
+def _as_ipv4(address: str) -> str:
+    """Return the address in `::ffff:198.51.100.1`, which few files hold; raise `ValueError`."""
+    mapped = IPv6Address(address).ipv4_mapped if ":" in address else None
+    return address if mapped is None else str(mapped)
 
 
 def _place(record: Any) -> Place:

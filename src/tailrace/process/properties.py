@@ -19,6 +19,11 @@ def is_empty(properties: msgspec.Raw) -> bool:
     return properties is EMPTY_OBJECT or bytes(properties).lstrip(b"{ \t\r\n")[:1] == b"}"
 
 
+def stored_object(stored: bytes | None) -> msgspec.Raw:
+    """Return an object as the database keeps it; one without keys is `EMPTY_OBJECT` itself."""
+    return EMPTY_OBJECT if stored is None or stored == b"{}" else msgspec.Raw(stored)
+
+
 def without_operations(properties: msgspec.Raw) -> msgspec.Raw:
     """Return user properties of an ordinary event without operation keys (D29)."""
     if b"$" not in bytes(properties) and b"\\u0024" not in bytes(properties):
@@ -33,14 +38,17 @@ def without_operations(properties: msgspec.Raw) -> msgspec.Raw:
 
 def laid_over(stored: msgspec.Raw, given: msgspec.Raw) -> msgspec.Raw:
     """Return `stored` with every key of `given` set: what plain properties of an event do."""
-    if given is EMPTY_OBJECT or given == stored or is_empty(given):
+    if given is EMPTY_OBJECT or given == stored:
         return stored
     if stored is EMPTY_OBJECT or is_empty(stored):
         # A view would keep the whole request in memory.
-        return given.copy()
+        return stored if is_empty(given) else given.copy()
+    wanted = _decode(given)
+    if not wanted:
+        return stored
     found = _decode(stored)
     changed = False
-    for key, value in _decode(given).items():
+    for key, value in wanted.items():
         if found.get(key) != value:
             found[key] = value
             changed = True

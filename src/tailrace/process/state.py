@@ -96,6 +96,7 @@ class State:
         device_id: str,
         user: str | None,
         event_millis: int,
+        outcome: Outcome,
         moment: Moment,
         journal: Journal,
     ) -> int:
@@ -106,7 +107,7 @@ class State:
         )
         # An anonymous id that is not the device's any more has lost to the user's.
         if known is not None and known[1] is None and known[0] != amplitude_id:
-            self.persons.merge(known[0], amplitude_id, journal)
+            outcome.updates_dropped += self.persons.merge(known[0], amplitude_id, journal)
         return amplitude_id
 
     def take(
@@ -156,7 +157,7 @@ class State:
         outcome.tally.identifies += 1
         project = record.project
         amplitude_id = self.resolve(
-            record.organization, device_id, user, moment.upload_millis, moment, journal
+            record.organization, device_id, user, moment.upload_millis, outcome, moment, journal
         )
         if event.skip_user_properties_sync:
             return
@@ -219,8 +220,9 @@ class State:
             users += portion.users
         organization = portions[0].record.organization
         found, merging = self.identity.look_up(organization, devices, users)
-        self.persons.look_up(project, found)
+        # The whole first: what it brings of this project need not be read twice.
         self.persons.look_up_whole(merging)
+        self.persons.look_up(project, found)
 
     def _look_up_groups(self, project: int, portions: Sequence[Portion]) -> None:
         """Look up the groups of these portions' events, and those of the project's persons."""

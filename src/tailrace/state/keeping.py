@@ -26,14 +26,13 @@ class Keeping(Book):
             statement = sa.select(_run_of(sa.literal(scope), sa.literal(hour.number), OWED_STATES))
             return bool(connection.execute(statement).scalar_one())
 
-    def removable_files(self, limit: int) -> list[SealedFile]:
-        """Return delivered files whose archive copies may go, oldest first."""
-        statement = (
-            sa.select(sealed_file)
-            .where(_may_go())
-            .order_by(sealed_file.c.hour, sealed_file.c.scope, sealed_file.c.number)
-            .limit(limit)
-        )
+    def removable_files(self, limit: int, after: SealedFile | None = None) -> list[SealedFile]:
+        """Return delivered files whose archive copies may go, oldest first, behind `after`."""
+        order = (sealed_file.c.hour, sealed_file.c.scope, sealed_file.c.number)
+        statement = sa.select(sealed_file).where(_may_go()).order_by(*order).limit(limit)
+        if after is not None:
+            place = (after.hour.number, after.scope, after.number)
+            statement = statement.where(sa.tuple_(*order) > place)
         with reading(self.engine) as connection:
             return [file_of(row) for row in connection.execute(statement)]
 

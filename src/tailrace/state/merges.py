@@ -66,7 +66,7 @@ def without_file(connection: sqlite3.Connection, hour: int, limit: int) -> list[
     """Return organizations with merges in an hour whose file has no row; none of blocked ones."""
     rows = connection.execute(
         "SELECT organization FROM merge_hour WHERE hour = ? AND NOT EXISTS (SELECT 1 FROM file "
-        "WHERE file.scope = -organization AND file.hour = merge_hour.hour) "
+        "WHERE file.scope = -merge_hour.organization AND file.hour = merge_hour.hour) "
         f"AND NOT {BLOCKED.format(scope='-organization')} ORDER BY organization LIMIT ?",
         (hour, limit),
     )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,9 @@ FIRST_AMPLITUDE_ID = 100_000_000_001
 class HourSettings(msgspec.Struct, frozen=True):
     """What of a project's settings shapes its lines; kept with the hour from its first record.
 
-    `places` is the SHA-256 of the file in which places are looked up. Hours of earlier releases
+    `places` is the SHA-256 of the file in which places are looked up, `devices` the version of the
+    rules by which user agents were read when the hour began; None: neither read, nor devices named.
+    Hours of earlier releases
     have fewer of these: each default is how lines were before there was a choice.
     """
 
@@ -47,6 +49,9 @@ class HourSettings(msgspec.Struct, frozen=True):
     extended_columns: bool = False
     drop_ip: bool = False
     drop_location: bool = False
+    devices: str | None = None
+    drop_bots: bool = False
+    keep_advertising_ids: bool = False
 
 
 class CommittedPosition(msgspec.Struct, frozen=True):
@@ -267,10 +272,15 @@ class ProcessingStore:
         that is listed and not retired.
         """
         committed = self.positions()
-        stamps = [committed[n].stamp if n in committed else 0 for n in partitions]
-        if not stamps or min(stamps) == 0:
-            return None
-        return Hour.of_micros(min(stamps)).previous()
+        return left_hour({number: place.stamp for number, place in committed.items()}, partitions)
+
+
+def left_hour(stamps: Mapping[int, int], partitions: Iterable[int]) -> Hour | None:
+    """Return the last hour that the committed `stamps` (micros) of all `partitions` have left."""
+    found = [stamps.get(number, 0) for number in partitions]
+    if not found or min(found) == 0:
+        return None
+    return Hour.of_micros(min(found)).previous()
 
 
 def _check_owner(connection: sqlite3.Connection, epoch: int) -> None:

@@ -1,6 +1,6 @@
 """`ProcessingView`: what other processes may know of the processing state, read only.
 
-Called by `ops` for status and metrics, and by the collector for the positions already processed.
+Called by `ops` for status and metrics, and by the collector for what is processed already.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +18,14 @@ from tailrace.state import processing_rows
 from tailrace.state.processing_rows import HeldRow
 
 BUSY_SECONDS = 5.0
+
+Result = TypeVar("Result")
+
+_UNSETTLED_HOURS = """
+SELECT hour FROM project_hour WHERE project = :project AND hour BETWEEN :first AND :last
+UNION SELECT hour FROM sealed_hour
+WHERE scope = :project AND hour BETWEEN :first AND :last AND handed_over = 0
+"""
 
 
 class OpenHour(msgspec.Struct, frozen=True):
@@ -73,6 +81,18 @@ class PartitionPosition(msgspec.Struct, frozen=True):
     stamp: int
 
 
+class Unsettled(msgspec.Struct, frozen=True):
+    """What of a project's hours the ledger may not know yet, and how far processing has come.
+
+    `hours` have events and are not handed over; `alarmed` is the oldest hour of all that can't be
+    sealed. `positions` are of the same moment: what is past them is not in `hours`.
+    """
+
+    positions: tuple[PartitionPosition, ...]
+    hours: frozenset[Hour]
+    alarmed: Hour | None
+
+
 class ProcessingView:
     """Short reads of the processing database; each sees one committed state."""
 
@@ -83,6 +103,27 @@ class ProcessingView:
         """Return the committed position of every partition that was ever processed."""
         rows = self._rows("SELECT partition, position, stamp FROM position ORDER BY partition")
         return [PartitionPosition(*row) for row in rows]
+
+    def unsettled(self, project: int, first: Hour, last: Hour) -> Unsettled:
+        """Return what of a project's hours, from `first` to `last`, is still on its way."""
+        asked = {"project": project, "first": first.number, "last": last.number}
+
+        def read(connection: sqlite3.Connection) -> list[Unsettled]:
+            connection.execute("BEGIN")
+            positions = connection.execute("SELECT partition, position, stamp FROM position")
+            hours = connection.execute(_UNSETTLED_HOURS, asked)
+            (alarmed,) = connection.execute(
+                "SELECT min(hour) FROM alarm WHERE scope = :project", asked
+            ).fetchone()
+            return [
+                Unsettled(
+                    tuple(PartitionPosition(*row) for row in positions),
+                    frozenset(Hour(number) for (number,) in hours),
+                    None if alarmed is None else Hour(alarmed),
+                )
+            ]
+
+        return next(iter(self._read(read)), Unsettled((), frozenset(), None))
 
     def open_hours(self) -> list[OpenHour]:
         """Return the hours that have events and are not sealed, oldest first."""
@@ -136,7 +177,7 @@ class ProcessingView:
     def _rows(self, statement: str, *values: int) -> list[Any]:
         return self._read(lambda open_: open_.execute(statement, values).fetchall())
 
-    def _read(self, read: Callable[[sqlite3.Connection], list[Any]]) -> list[Any]:
+    def _read(self, read: Callable[[sqlite3.Connection], list[Result]]) -> list[Result]:
         if not self._path.exists():
             return []
         with self._open() as connection:

@@ -67,6 +67,8 @@ project_options = sa.Table(
     sa.Column("extended_columns", sa.Boolean, nullable=False),
     sa.Column("drop_ip", sa.Boolean, nullable=False),
     sa.Column("drop_location", sa.Boolean, nullable=False),
+    sa.Column("drop_bots", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("keep_advertising_ids", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 # Which user is also which global user; nothing that is exported depends on it.

@@ -41,16 +41,24 @@ class Visit(msgspec.Struct, frozen=True):
         return {insert_id for insert_id, kind in self.sent if kind not in kinds}
 
 
+class BrowserHung(AssertionError):
+    """A visit without an end; another browser has been started.
+
+    On a busy machine a page in a hundred or fewer hangs in Chromium.
+    """
+
+
 class Browser:
     """Chromium, and the visits that are made with it, one after the other."""
 
     def __init__(self, program: str, page: str) -> None:
+        self._command = [node(), "browser.cjs", program, page]
+        self._start()
+
+    def _start(self) -> None:
+        self._late = False
         self._process = subprocess.Popen(
-            [node(), "browser.cjs", program, page],
-            cwd=SDKS,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            self._command, cwd=SDKS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.version = self._hear()["version"]
 
@@ -88,17 +96,25 @@ class Browser:
 
     def _hear(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        # Whoever waits too long ends the process, which ends Chromium, and so this reading.
-        late = threading.Timer(WAIT_SECONDS, self._process.terminate)
+        late = threading.Timer(WAIT_SECONDS, self._give_up)
         late.start()
         try:
             line = self._process.stdout.readline()
         finally:
             late.cancel()
-        assert line, "the browser ended by itself, or said nothing in time"
+        if self._late:
+            self.close()
+            self._start()
+            raise BrowserHung(f"Chromium's page found no end within {WAIT_SECONDS:.0f} s")
+        assert line, "the browser ended by itself"
         heard: dict[str, Any] = json.loads(line)
         assert "failure" not in heard, heard
         return heard
+
+    def _give_up(self) -> None:
+        # This ends Chromium, and so the reading.
+        self._late = True
+        self._process.terminate()
 
     def close(self) -> None:
         """Let Chromium end."""

@@ -5,9 +5,11 @@ Each visit starts a page, and the first one Chromium, so all of these are slow.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +17,16 @@ import pytest
 from tailrace.clock import SteppedClock
 from tailrace.hours import Hour
 from tailrace.settings import CollectSettings
+from tests.contract import carried
 from tests.contract.table import Row
 from tests.contract.wire import Exchange, Fault, Wire
 
-pytestmark = pytest.mark.slow
+# A page that hung says nothing of the collector, unless the next one hangs as well.
+pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1, only_rerun="BrowserHung")]
 
 HOUR = Hour.parse("2026-11-23T13")
+# Model, type and family of the machine under Chromium, by its user agent.
+MACHINE = ("Mac", "Mac", "Mac OS X") if sys.platform == "darwin" else ("Linux",) * 3
 SDK = "@amplitude/analytics-browser"
 TURN_SECONDS = 0.05
 TURNS_MAX = 600
@@ -32,10 +38,10 @@ LATE = {"flushIntervalMillis": 3_600_000}
 
 STORY: list[tuple[Any, ...]] = [
     *(("track", n, "Page Scrolled", {"n": n, "text": "Zürich 🚲\n"}) for n in range(30)),
-    ("identify", 30, [["set", "plan", "gold"], ["add", "visits", 1], ["unset", "old"]]),
-    ("group", 31, "company", "Acme"),
-    ("groupIdentify", 32, "company", "Acme", [["set", "size", 5]]),
-    ("revenue", 33, "shoe-42", 10.5, 2, {"n": 33}),
+    ("identify", 30, [*carried.OPERATIONS, ["unset", "old"]]),
+    ("group", 31, *carried.GROUP),
+    ("groupIdentify", 32, *carried.GROUP, carried.GROUP_OPERATIONS),
+    ("revenue", 33, carried.PRODUCT, carried.PRICE, carried.QUANTITY, {"n": 33}),
 ]
 
 
@@ -46,6 +52,18 @@ def insert_ids(exchanges: list[Exchange]) -> Counter[str]:
 def numbers(lines: list[dict[str, Any]]) -> list[int]:
     properties = [line["event_properties"] for line in lines]
     return sorted(one["n"] for one in properties if "n" in one)
+
+
+def own_properties(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the SDK's own identify tells of where the visit came from.
+
+    It is sent first, but requests of a page that is left come in any order.
+    """
+    told = (one["user_properties"] for one in events if one["event_type"] == "$identify")
+    operations = next(one for one in told if "initial_utm_source" in one.get("$setOnce", {}))
+    own: dict[str, Any] = {**operations["$setOnce"], **operations["$set"]}
+    assert (own["utm_source"], own["initial_utm_source"]) == ("letter", "letter")
+    return own
 
 
 def wait_for(wire: Wire, events: int) -> None:
@@ -73,12 +91,14 @@ def test_an_hour_holds_all_that_a_page_sent_once(
     connect: Any,
     browser: Any,
     tabulate: Callable[[Row], None],
+    tmp_path: Path,
     transport: str,
     path: str,
     end: str,
     options: Mapping[str, Any],
 ) -> None:
-    installation = install(SteppedClock(HOUR.start_micros, 1_000_000))
+    clock = SteppedClock(HOUR.start_micros, 1_000_000)
+    installation = install(clock, places=carried.places(tmp_path))
     wire: Wire = connect(installation, path)
 
     beacon, zipped = transport.startswith("beacon"), transport.endswith("gzip")
@@ -110,6 +130,7 @@ def test_an_hour_holds_all_that_a_page_sent_once(
     assert {line["$insert_id"] for line in hour.lines} == visit.exported
     assert numbers(hour.lines) == [*range(30), 33]
     given = {event["insert_id"]: event for one in wire.exchanges for event in one.events}
+    by_itself = own_properties(given.values())
     for line in hour.lines:
         event = given[line["$insert_id"]]
         assert line["event_type"] == event["event_type"]
@@ -118,9 +139,50 @@ def test_an_hour_holds_all_that_a_page_sent_once(
         assert line["platform"] == "Web"
         assert line["library"] == event["library"]
         assert line["event_properties"].items() >= event["event_properties"].items()
+        carried.check_place(line, carried.PLACE)
+        assert (line["ip_address"], line["language"]) == ("127.0.0.1", "English")
+        # The SDK tells of its browser by the user agent alone.
+        assert line["os_name"] == "HeadlessChrome"
+        assert line["os_version"] == browser.version.partition(".")[0]
+        names = ("device_model", "device_type", "device_family")
+        assert tuple(line[name] for name in names) == MACHINE
+        bought = line["event_properties"].get("n") == 33
+        if transport.startswith("beacon"):
+            # Beacons of a page that is left come in any order, and so does what is known.
+            carried.check_nothing_else_known(line, also=by_itself)
+            assert line["paying"] in ((True,) if bought else (True, None))
+        else:
+            carried.check_knowledge(line, known=bought, also=by_itself)
+            assert line["paying"] is (True if bought else None)
+        if bought:
+            carried.check_revenue(line)
+    assert sum(line["data"].get("first_event", False) for line in hour.lines) == 1
+    assert len({line["amplitude_id"] for line in hour.lines}) == 1
     types = Counter(line["event_type"] for line in hour.lines)
     # Sent by the SDK itself, as it is set up by default.
     assert types["[Amplitude] Page Viewed"] == types["session_start"] == 1
+
+
+def test_a_user_of_two_browsers_is_one_person_and_others_are_not(
+    install: Any, connect: Any, browser: Any, tracked: Any
+) -> None:
+    installation = install()
+    wire: Wire = connect(installation)
+    identified = ("identify", 0, carried.OPERATIONS)
+
+    for number, user in enumerate(("shopper-17", "shopper-17", None), 1):
+        steps = [*tracked([number]), *([identified] if number == 1 else [])]
+        browser.visit(wire.url, installation.api_key, steps, end="flush", user=user)
+
+    with installation.processed() as processed:
+        lines = processed.lines()
+    tracked_lines = [line for line in lines if "n" in line["event_properties"]]
+    first, second, stranger = sorted(tracked_lines, key=lambda line: line["event_properties"]["n"])
+    assert first["amplitude_id"] == second["amplitude_id"] != stranger["amplitude_id"]
+    assert len({line["device_id"] for line in (first, second, stranger)}) == 3
+    assert first["user_creation_time"] == second["user_creation_time"]
+    assert second["user_properties"].items() >= carried.PROPERTIES.items()
+    assert stranger["user_properties"].keys().isdisjoint(carried.PROPERTIES)
 
 
 def test_a_preflight_allows_what_the_sdk_asks_for_on_each_path(

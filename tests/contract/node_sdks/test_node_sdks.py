@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tailrace.clock import SteppedClock
 from tailrace.collect.runtime import KEEP_ALIVE_SECONDS
 from tailrace.hours import Hour
 from tailrace.settings import CollectSettings
+from tests.contract import carried
 from tests.contract.table import Row
 from tests.contract.wire import Exchange, Fault, Wire
 
@@ -113,6 +115,49 @@ def test_an_hour_holds_all_that_an_application_sent_once(
         assert line["event_properties"].items() >= event["event_properties"].items()
         assert line["data"]["path"] == path
     assert len({line["uuid"] for line in hour.lines}) == len(hour.lines)
+
+
+WHO = {"user_id": carried.USER, "device_id": carried.PHONE_ID}
+ON_TABLET = {"user_id": carried.USER, "device_id": carried.TABLET_ID}
+PERSON: list[tuple[Any, ...]] = [
+    (
+        "track",
+        carried.VISITED,
+        "Visited",
+        {"n": carried.VISITED},
+        {"device_id": carried.PHONE_ID, **carried.PHONE},
+    ),
+    ("track", carried.SIGNED_IN, "Signed In", {"n": carried.SIGNED_IN}, WHO | carried.PHONE),
+    ("identify", carried.IDENTIFIED, carried.OPERATIONS, WHO),
+    ("group", carried.JOINED, *carried.GROUP, WHO),
+    ("groupIdentify", carried.GROUP_GREW, *carried.GROUP, carried.GROUP_OPERATIONS, WHO),
+    ("track", carried.VIEWED, "Viewed", {"n": carried.VIEWED}, ON_TABLET | carried.TABLET),
+    (
+        "revenue",
+        carried.BOUGHT,
+        carried.PRODUCT,
+        carried.PRICE,
+        carried.QUANTITY,
+        ON_TABLET,
+    ),
+    ("track", carried.LEFT, "Left", {"n": carried.LEFT}, ON_TABLET),
+]
+
+
+@both
+@pytest.mark.parametrize("path", ["/2/httpapi", "/batch"])
+def test_lines_carry_the_person_with_nothing_but_the_server_url_changed(
+    install: Any, connect: Any, start_application: Any, tmp_path: Path, sdk: str, path: str
+) -> None:
+    installation = install(places=carried.places(tmp_path))
+    wire: Wire = connect(installation, path)
+
+    told = start_application(sdk).run(wire.url, installation.api_key, PERSON)
+
+    assert told.codes == dict.fromkeys(range(len(PERSON)), 200)
+    with installation.processed() as processed:
+        lines = processed.lines()
+    carried.check_person(lines, "amplitude-node-ts" if sdk == TYPESCRIPT else "amplitude-node")
 
 
 @both

@@ -55,13 +55,16 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_library(library: Path) -> Callable[..., Told]:
-    """Return a function that lets the library send events, and returns what it tells of each."""
+    """Return a function that lets the library send events, and returns what it tells of each.
 
-    def run(installation: Any, *, events: int, api_key: str = "") -> Told:
+    `how` is empty, or "careless" for three calls with odd arguments, of which two tell.
+    """
+
+    def run(installation: Any, *, events: int, api_key: str = "", how: str = "") -> Told:
         host, port = installation.address
         words = ["node", str(APPLICATION), str(library), f"{host}:{port}"]
         done = subprocess.run(
-            [*words, api_key or installation.api_key, str(events)],
+            [*words, api_key or installation.api_key, str(events), how],
             capture_output=True,
             text=True,
             check=False,

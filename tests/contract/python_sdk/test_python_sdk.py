@@ -6,15 +6,17 @@ Every test ends at the processed log: each event that the SDK holds for sent is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import amplitude.constants
 import pytest
-from amplitude import BaseEvent, EventOptions, Identify, Revenue
+from amplitude import Amplitude, BaseEvent, Config, EventOptions, Identify, Revenue
 
 from tailrace.clock import SteppedClock
 from tailrace.hours import Hour
 from tailrace.settings import CollectSettings
+from tests.contract import carried
 from tests.contract.table import Row
 from tests.contract.wire import Fault
 
@@ -72,6 +74,45 @@ def test_sent_events_are_exported_as_they_were_tracked(
         assert line["library"] == event["library"]
         assert line["user_id"] == event["user_id"]
     assert (by_number[400]["device_id"], by_number[400]["city"]) == ("phone-1", "Zürich")
+
+
+@pytest.mark.parametrize("path", ["/2/httpapi", "/batch"])
+def test_lines_carry_the_person_with_nothing_but_the_server_url_changed(
+    install: Any, connect: Any, tmp_path: Path, path: str
+) -> None:
+    installation = install(places=carried.places(tmp_path))
+    wire = connect(installation, path)
+    client = Amplitude(installation.api_key, Config(server_url=wire.url))
+    on_phone = EventOptions(user_id=carried.USER, device_id=carried.PHONE_ID)
+    on_tablet = EventOptions(user_id=carried.USER, device_id=carried.TABLET_ID)
+    anonymous = {"device_id": carried.PHONE_ID, **carried.PHONE}
+
+    client.track(BaseEvent("Visited", event_properties={"n": carried.VISITED}, **anonymous))
+    signed_in = {"user_id": carried.USER, **anonymous}
+    client.track(BaseEvent("Signed In", event_properties={"n": carried.SIGNED_IN}, **signed_in))
+    identify = Identify()
+    for operation, name, value in carried.OPERATIONS:
+        {"set": identify.set, "add": identify.add, "setOnce": identify.set_once}[operation](
+            name, value
+        )
+    client.identify(identify, on_phone)
+    client.set_group(*carried.GROUP, on_phone)
+    client.group_identify(*carried.GROUP, Identify().set("size", 5), on_phone)
+    viewed = {"user_id": carried.USER, "device_id": carried.TABLET_ID, **carried.TABLET}
+    client.track(BaseEvent("Viewed", event_properties={"n": carried.VIEWED}, **viewed))
+    bought = Revenue(
+        carried.PRICE, carried.QUANTITY, carried.PRODUCT, properties={"n": carried.BOUGHT}
+    )
+    client.revenue(bought, on_tablet)
+    left = BaseEvent("Left", carried.USER, carried.TABLET_ID)
+    left.event_properties = {"n": carried.LEFT}
+    client.track(left)
+    client.shutdown()
+
+    assert wire.statuses == [200]
+    with installation.processed() as processed:
+        lines = processed.lines()
+    carried.check_person(lines, "amplitude-python")
 
 
 def test_an_identify_of_the_sdk_is_accepted_and_makes_no_line(

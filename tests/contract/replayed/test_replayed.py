@@ -11,6 +11,7 @@ import json
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ import pytest
 from tailrace.clock import SteppedClock
 from tailrace.hours import Hour
 from tailrace.settings import CollectSettings
+from tests.contract import carried
 from tests.contract.replayed import readings, shapes
 from tests.contract.replayed.readings import Event, Reader, Reading
 from tests.contract.replayed.shapes import Shape
@@ -33,6 +35,13 @@ SDKS: dict[str, tuple[Shape, Reader]] = {
     "Go, gzip": (shapes.GO_GZIP, readings.go),
     "Kotlin, gzip": (shapes.KOTLIN, readings.kotlin),
     "Swift, gzip": (shapes.SWIFT, readings.swift),
+}
+LIBRARIES = {
+    "Java": "java",
+    "Go": "go",
+    "Go, gzip": "go",
+    "Kotlin, gzip": "analytics-android",
+    "Swift, gzip": "swift",
 }
 each_sdk = pytest.mark.parametrize("sdk", SDKS)
 
@@ -163,6 +172,51 @@ def test_an_hour_holds_all_that_such_requests_held_once(
             assert line[name] == given[name]
         assert line["$insert_id"] == given["insert_id"]
         assert line["library"].startswith("amplitude-")
+
+
+@each_sdk
+@pytest.mark.parametrize("path", ["/2/httpapi", "/batch"])
+def test_lines_carry_the_person_whom_such_requests_tell_of(
+    replay: StartReplay, tmp_path: Path, sdk: str, path: str
+) -> None:
+    installation, sending = replay(sdk, path, places=carried.places(tmp_path))
+
+    sending.play(person(mobile=sdk.startswith(("Kotlin", "Swift"))))
+
+    assert sending.statuses == [200]
+    with installation.processed() as processed:
+        lines = processed.lines()
+    carried.check_person(lines, f"amplitude-{LIBRARIES[sdk]}")
+
+
+def person(*, mobile: bool) -> list[dict[str, Any]]:
+    """Make her events; SDKs on a device tell of it with each event, so these tell nothing else."""
+    kind, name = carried.GROUP
+    phone = {"user_id": carried.USER, "device_id": carried.PHONE_ID, **carried.PHONE}
+    tablet = {"user_id": carried.USER, "device_id": carried.TABLET_ID}
+    # What such an SDK adds to an event that says nothing of it.
+    silent = dict.fromkeys(("platform", "os_name", "language", "carrier", "ip", "version_name"))
+    silent |= {"session_id": -1}
+    operations: dict[str, dict[str, Any]] = {}
+    for operation, key, value in carried.OPERATIONS:
+        operations.setdefault(f"${operation}", {})[key] = value
+    joined = {"groups": {kind: name}, "user_properties": {"$set": {kind: name}}}
+    grew = {"groups": {kind: name}, "group_properties": {"$set": {"size": 5}}}
+    sold = {"price": carried.PRICE, "quantity": carried.QUANTITY, "productId": carried.PRODUCT}
+    events = {
+        carried.VISITED: {**phone, "user_id": None},
+        carried.SIGNED_IN: phone,
+        carried.IDENTIFIED: {"event_type": "$identify", "user_properties": operations, **phone},
+        carried.JOINED: {"event_type": "$identify", **joined, **tablet},
+        carried.GROUP_GREW: {"event_type": "$groupidentify", **grew, **tablet},
+        carried.VIEWED: {**tablet, **carried.TABLET},
+        carried.BOUGHT: {**tablet, **sold},
+        carried.LEFT: tablet,
+    }
+    return [
+        event(number, **{**(silent if mobile else {}), **fields})
+        for number, fields in events.items()
+    ]
 
 
 class Bad(msgspec.Struct, frozen=True):
