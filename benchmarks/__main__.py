@@ -14,7 +14,7 @@ from benchmarks import delivery, ingest, journey, keys, peers, people, processin
 from benchmarks.paired import ROUNDS_MIN, Figure
 from benchmarks.places import touch_memory
 from benchmarks.report import Bar
-from benchmarks.size import backlog, hours, quiet
+from benchmarks.size import backlog, hours, past, quiet
 from tailrace.clock import SystemClock
 
 SEED = 20200125
@@ -66,6 +66,14 @@ def _backlog(run: Run) -> tuple[list[Figure], list[str]]:
     return backlog.measure(SEED, run.now_micros, run.scale, run.folder)
 
 
+def _manual(run: Run) -> tuple[list[Figure], list[str]]:
+    return past.measure_kills(SEED, run.now_micros, run.scale, run.folder)
+
+
+def _beside(run: Run) -> tuple[list[Figure], list[str]]:
+    return past.measure_beside(SEED, run.now_micros, run.scale, run.folder)
+
+
 def _peers(run: Run) -> tuple[list[Figure], list[str]]:
     quick = run.share != 1
     events, rounds = (peers.EVENTS_QUICK, 1) if quick else (peers.EVENTS, peers.ROUNDS)
@@ -106,6 +114,8 @@ SIZES: dict[str, tuple[Measure, list[Bar]]] = {
     "size-late": (_late, hours.BARS[hours.LATE]),
     "size-quiet": (_quiet, quiet.BARS),
     "size-backlog": (_backlog, backlog.BARS),
+    "size-manual": (_manual, past.KILLS_BARS),
+    "size-beside": (_beside, past.BESIDE_BARS),
     "size-projects": (_many, hours.BARS[hours.MANY]),
     "size-keys": (_keys, []),
     "size-people": (_people, people.BARS),

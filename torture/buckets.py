@@ -1,7 +1,11 @@
-"""The owners of buckets: they add destinations, end and pause them, break and mend policies."""
+"""The owners of buckets: they add destinations, end and pause them, break and mend policies.
+
+They also export by hand what was exported already, and halt that.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from pathlib import Path
@@ -11,17 +15,28 @@ import msgspec
 from tailrace.clock import Clock
 from tailrace.demo import seaweed
 from tailrace.demo.seaweed import Seaweed
+from tailrace.errors import BadRequest
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.state.database import open_database
 from tailrace.state.delivery import Destination
 from tailrace.state.destinations import Destinations
+from tailrace.state.manual_exports import ManualExports, NewManualExport
 from torture.service import Service
 
 ADD_TRIES_MAX = 20
 CHANGE_SECONDS = (1.0, 4.0)
 # What a run of some length sees of each.
-CHANGES = ("added", "removed", "paused", "gone on", "policy broken", "policy mended")
+CHANGES = (
+    "added",
+    "removed",
+    "paused",
+    "gone on",
+    "policy broken",
+    "policy mended",
+    "exported by hand",
+    "halted by hand",
+)
 
 
 class Owned(msgspec.Struct, frozen=True):
@@ -88,13 +103,27 @@ class Owners:
             for found in destinations.list():
                 if found.state == "paused" and found.capabilities is not None:
                     destinations.activate(found.id, found.capabilities)
+            exports = _exports(destinations)
+            for export in exports.list():
+                if export.state == "paused":
+                    with contextlib.suppress(BadRequest):
+                        exports.resume(export.id)
 
     def opened(self) -> _Opened:
         """Return the destinations, as the pages will use them."""
         return _Opened(self._service.data, self._service.clock)
 
     def _change_on(self) -> None:
-        changes = (self._add_copy, self._pause, self._go_on, self._end, self._break, self._mend)
+        changes = (
+            self._add_copy,
+            self._pause,
+            self._go_on,
+            self._end,
+            self._break,
+            self._mend,
+            self._export_by_hand,
+            self._halt_by_hand,
+        )
         change = self._begin
         try:
             change()
@@ -185,6 +214,44 @@ class Owners:
                 destinations.set_interval(found.id, found.from_hour, self._service.hour().next())
                 self._count("removed")
 
+    def _export_by_hand(self) -> None:
+        """Export hours by hand that a destination gets anyway: nothing may come of it."""
+        with self.opened() as destinations:
+            active = [one for one in destinations.list() if one.state == "active"]
+            if not active:
+                return
+            found = self._chance.choice(active)
+            assert found.from_hour is not None
+            until = self._service.hour().next()
+            first = max(found.from_hour, until.plus(-self._chance.randint(1, 24)))
+            if found.until_hour is not None:
+                until = min(until, found.until_hour)
+            if first < until:
+                _exports(destinations).start(
+                    NewManualExport(
+                        destination_id=found.id,
+                        from_hour=first,
+                        until_hour=until,
+                        include_events=found.include_events,
+                        include_merged_ids=found.include_merged_ids,
+                        overwrite=self._chance.random() < 0.5,
+                    )
+                )
+                self._count("exported by hand")
+
+    def _halt_by_hand(self) -> None:
+        """Pause a manual export or cancel it; one that is paused goes on."""
+        with self.opened() as destinations:
+            exports = _exports(destinations)
+            for export in exports.list():
+                # It may have finished at this very moment.
+                with contextlib.suppress(BadRequest):
+                    if export.state == "paused":
+                        exports.resume(export.id)
+                    elif export.state == "running":
+                        self._chance.choice((exports.pause, exports.cancel))(export.id)
+                        self._count("halted by hand")
+
     def _break(self) -> None:
         if self._broken is None:
             self._broken = self._chance.choice(list(self._fickle.values()))
@@ -217,6 +284,10 @@ class _Opened:
 
     def __exit__(self, *_: object) -> None:
         self._engine.dispose()
+
+
+def _exports(destinations: Destinations) -> ManualExports:
+    return ManualExports(destinations.engine, destinations.clock, by="torture")
 
 
 def covers(destination: Destination, hour: Hour) -> bool:

@@ -159,10 +159,10 @@ DEFECTS = (
         (
             (
                 "export/deliver.py",
-                "        for file, done in self._ledger.files(self._held):\n",
+                "        for file in left:\n            self._put_file",
                 "        if sealed is not None:\n"
                 "            self._conclude(sealed)\n"
-                "        for file, done in self._ledger.files(self._held):\n",
+                "        for file in left:\n            self._put_file",
             ),
         ),
     ),
@@ -227,9 +227,9 @@ DEFECTS = (
         (
             (
                 "state/deliveries.py",
-                ".where(_is(held), delivery.c.lease == held.lease, "
+                ".where(of_run(held), delivery.c.lease == held.lease, "
                 'delivery.c.state == "running")\n        .values(**values)',
-                ".where(_is(held)).values(**values)",
+                ".where(of_run(held)).values(**values)",
             ),
         ),
         # What it puts is the same, and only if absent.

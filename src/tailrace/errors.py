@@ -5,6 +5,7 @@
     ├── Transient         try the same again later
     │   ├── ClockStepped  the log does not take time from a clock that jumped
     │   ├── DiskReserve   too little disk is left to take this on
+    │   ├── Halted        a person paused or cancelled the manual export: let its run go
     │   └── LeaseLost     another worker holds this delivery now: drop it
     ├── NeedsCustomer     the owner of a bucket has to change something
     ├── NeedsOperator     whoever runs tailrace has to change something
@@ -37,6 +38,10 @@ class ClockStepped(Transient):
 
 class DiskReserve(Transient):
     """Free space fell under the reserve that this work may not touch."""
+
+
+class Halted(Transient):
+    """A person paused or cancelled the manual export; its run, still held, is to be let go."""
 
 
 class LeaseLost(Transient):

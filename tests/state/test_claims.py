@@ -96,7 +96,7 @@ def test_threads_that_claim_at_once_share_the_runs(books: Books) -> None:
     assert {held.lease for held in delivered} == {1}
 
 
-def _fill(books: Books, count: int) -> None:
+def fill(books: Books, count: int) -> None:
     """Seal `count` empty hours of the project at once, long before today, and derive."""
     rows = [
         {
@@ -122,7 +122,7 @@ def test_with_a_long_ledger_no_statement_of_the_day_reads_it_through(
 ) -> None:
     added = books.active()
     books.destinations.set_interval(added.id, Hour(0), None)
-    _fill(books, HOURS)
+    fill(books, HOURS)
     with writing(books.engine) as connection:
         if state == "success":
             settled = {"state": "success", "due_micros": None, "finished_micros": 1}

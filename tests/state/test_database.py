@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
@@ -21,7 +23,7 @@ import tailrace.state.migrations
 from tailrace.errors import NewerFormat
 from tailrace.state.database import next_number, open_database, reading, writing
 from tailrace.state.migrations import REVISIONS
-from tailrace.state.tables import metadata, organization, project
+from tailrace.state.tables import delivery, delivery_file, metadata, organization, project
 
 COUNT_UP = """
 import sys
@@ -34,6 +36,24 @@ for _ in range(int(sys.argv[2])):
         next_number(connection, "project")
 engine.dispose()
 """
+
+# One project with a run that is delivered, and one that waits.
+ROWS = (
+    "UPDATE counter SET value = 300001 WHERE name = 'project'",
+    "INSERT INTO organization (id, name, created_micros) VALUES (1, 'Acme', 0)",
+    "INSERT INTO project (id, organization, name, secret_key_sha256, created_micros)"
+    " VALUES (2, 1, 'Shop', '', 0)",
+    "INSERT INTO destination (id, organization, project, kind, bucket, prefix, include_events,"
+    " include_merged_ids, manifest, marker, state, created_micros)"
+    " VALUES (3, 1, 2, 'amazon-s3', 'acme', '', 1, 0, 1, 1, 'active', 0)",
+    "INSERT INTO delivery (destination_id, data_type, hour, scope, state, attempts, lease,"
+    " created_micros, finished_micros) VALUES (3, 'events', 5, 2, 'success', 2, 2, 0, 9)",
+    "INSERT INTO delivery (destination_id, data_type, hour, scope, state, due_micros, attempts,"
+    " lease, upload_key, upload_id, created_micros)"
+    " VALUES (3, 'events', 6, 2, 'retrying', 7, 3, 3, 'k#1', 'upload', 0)",
+    "INSERT INTO delivery_file (destination_id, data_type, hour, number, key, how,"
+    " delivered_micros) VALUES (3, 'events', 5, 1, 'k#1', 'put', 8)",
+)
 
 
 def _count(engine: Engine) -> int:
@@ -54,17 +74,27 @@ def test_every_revision_file_is_listed_in_order() -> None:
     assert tuple(reversed(found)) == REVISIONS
 
 
-def test_a_database_of_the_first_release_gets_the_new_tables_and_keeps_its_rows(
-    tmp_path: Path,
+def _make_at(path: Path, revision: str) -> Engine:
+    """Make a database as the release of a revision made it."""
+    config = Config()
+    folder = Path(tailrace.state.migrations.__file__).parent
+    config.set_main_option("script_location", str(folder))
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return engine
+
+
+@pytest.mark.parametrize("revision", ["0001", "0003", "0004"])
+def test_a_database_of_an_earlier_release_gets_the_new_tables_and_keeps_its_rows(
+    tmp_path: Path, revision: str
 ) -> None:
     path = tmp_path / "tailrace.sqlite"
-    first = open_database(path)
-    with writing(first) as connection:
-        assert next_number(connection, "project") == 300_001
-        # As it was before the second revision.
-        connection.execute(sa.text("DROP TABLE project_options"))
-        connection.execute(sa.text("DROP TABLE user_mapping"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    first = _make_at(path, revision)
+    with first.begin() as connection:
+        for statement in ROWS:
+            connection.execute(sa.text(statement))
     first.dispose()
 
     second = open_database(path)
@@ -73,6 +103,19 @@ def test_a_database_of_the_first_release_gets_the_new_tables_and_keeps_its_rows(
     with reading(second) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        runs = connection.execute(sa.select(delivery).order_by(delivery.c.hour)).all()
+        files = connection.execute(sa.select(delivery_file)).all()
+    assert [(run.hour, run.state, run.attempts, run.upload_id) for run in runs] == [
+        (5, "success", 2, None),
+        (6, "retrying", 3, "upload"),
+    ]
+    assert {run.manual_export for run in runs} == {0}
+    assert [(file.hour, file.manual_export, file.number, file.key) for file in files] == [
+        (5, 0, 1, "k#1"),
+    ]
+    with writing(second) as connection:
+        assert next_number(connection, "manual_export") == 1
     second.dispose()
 
 

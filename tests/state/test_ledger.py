@@ -22,13 +22,14 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from tailrace.accounts.projects import add_organization, add_project
 from tailrace.clock import SteppedClock
-from tailrace.errors import Corrupt, LeaseLost
+from tailrace.errors import BadRequest, Corrupt, Halted, LeaseLost
 from tailrace.hours import Hour
 from tailrace.ids import SystemIds
 from tailrace.state.database import open_database
 from tailrace.state.delivery import TRANSITIONS, Capabilities, Cause, Delivery, RunState
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.ledger import Ledger
+from tailrace.state.manual_exports import ManualExports, NewManualExport
 from tailrace.state.sealed import SealedFile, SealedHour
 
 TODAY = Hour.parse("2026-11-23T00")
@@ -36,7 +37,7 @@ LEASE_MICROS = 100
 # Few, so that much happens to the same run; one of them lies before today.
 HOURS = st.integers(min_value=-1, max_value=1).map(TODAY.plus)
 REFUSED = Cause(kind="access", code="AccessDenied", sentence="403.", fix="Allow it.")
-_Key = tuple[int, str, Hour]
+_Key = tuple[int, str, Hour, int]
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -56,6 +57,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.clock = SteppedClock(TODAY.plus(3).start_micros)
         self.ledger = Ledger(self.engine, self.clock)
         self.destinations = Destinations(self.engine, self.clock, by="test")
+        self.exports = ManualExports(self.engine, self.clock, by="test")
         self.now = 0
         self.early: dict[tuple[int, Hour], int] = {}
         self.sealed: set[tuple[int, Hour]] = set()
@@ -144,7 +146,36 @@ class LedgerMachine(RuleBasedStateMachine):
         stuck = self.ledger.runs(states=("failed", "conflict"))
         if stuck:
             run = data.draw(st.sampled_from(stuck))
-            assert self.ledger.send_again(run.destination_id, run.data_type, run.hour)
+            assert self.ledger.send_again(
+                run.destination_id, run.data_type, run.hour, manual_export=run.manual_export
+            )
+
+    @precondition(lambda self: len(self.exports.list()) < 3)
+    @rule(data=st.data(), first=HOURS, merged=st.booleans(), overwrite=st.booleans())
+    def export_by_hand(
+        self, data: st.DataObject, first: Hour, merged: bool, overwrite: bool
+    ) -> None:
+        known = [found for found in self.destinations.list() if found.state != "setting_up"]
+        if known:
+            self.exports.start(
+                NewManualExport(
+                    destination_id=data.draw(st.sampled_from(known)).id,
+                    from_hour=first,
+                    until_hour=TODAY.plus(2),
+                    include_events=True,
+                    include_merged_ids=merged,
+                    overwrite=overwrite,
+                )
+            )
+
+    @precondition(lambda self: self.exports.list())
+    @rule(data=st.data(), verb=st.sampled_from(["pause", "resume", "cancel"]))
+    def change_an_export(self, data: st.DataObject, verb: str) -> None:
+        chosen = data.draw(st.sampled_from(self.exports.list()))
+        try:
+            getattr(self.exports, verb)(chosen.id)
+        except BadRequest:
+            assert chosen.state not in {"running", "paused"} or verb == "pause"
 
     # What workers do.
 
@@ -153,13 +184,35 @@ class LedgerMachine(RuleBasedStateMachine):
         held = self.ledger.claim(
             now_micros=self.now, lease_micros=LEASE_MICROS, destination_limit=limit
         )
-        if held is None:
-            return
-        key = (held.destination_id, held.data_type, held.hour)
+        if held is not None:
+            found = self.destinations.get(held.destination_id)
+            assert (held.manual_export, found.state) == (0, "active")
+            self._taken(held)
+
+    @rule(limit=st.integers(min_value=1, max_value=3))
+    def claim_by_hand(self, limit: int) -> None:
+        held = self.ledger.claim_manual(
+            now_micros=self.now,
+            lease_micros=LEASE_MICROS,
+            destination_limit=limit,
+            manual_limit=limit,
+        )
+        if held is not None:
+            export = self.exports.get(held.manual_export)
+            assert export.state == ("cancelled" if held.cancelled else "running")
+            assert export.overwrite == held.overwrite
+            self._taken(held)
+
+    def _taken(self, held: Delivery) -> None:
+        key = _key(held)
         assert held.lease == self.newest_lease.get(key, 0) + 1
         assert self.expires.get(key, 0) <= self.now, "taken from a holder whose lease lasts"
-        found = self.destinations.get(held.destination_id)
-        assert (found.state, found.outage_since_micros) == ("active", None)
+        assert self.destinations.get(held.destination_id).outage_since_micros is None
+        for other in self.holders:
+            if (other.scope, other.hour) == (held.scope, held.hour) and _key(other) != key:
+                apart = not (other.overwrite or held.overwrite)
+                # All destinations share their keys here.
+                assert apart or self.expires.get(_key(other), 0) <= self.now
         self.newest_lease[key] = held.lease
         self.expires[key] = self.now + LEASE_MICROS
         self.holders.append(held)
@@ -209,7 +262,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _try(self, held: Delivery, act: str) -> bool:
         """Do it; return False if the lease was lost, which must be so if it is not the newest."""
-        key = (held.destination_id, held.data_type, held.hour)
+        key = _key(held)
         mine = self.newest_lease[key] == held.lease and self.states.get(key) == "running"
         try:
             self._act(held, act)
@@ -223,14 +276,16 @@ class LedgerMachine(RuleBasedStateMachine):
         return True
 
     def _state(self, key: _Key) -> RunState:
-        (run,) = self.ledger.runs(destination_id=key[0], hour=key[2], scope=self._scope_of(key))
+        (run,) = self.ledger.runs(
+            destination_id=key[0], hour=key[2], scope=self._scope_of(key), manual_export=key[3]
+        )
         return run.state
 
     def _scope_of(self, key: _Key) -> int:
         return self.project if key[1] == "events" else -self.organization
 
     def _act(self, held: Delivery, act: str) -> None:
-        key = (held.destination_id, held.data_type, held.hour)
+        key = _key(held)
         if act == "put":
             left = [file.number for file, done in self.ledger.files(held) if not done]
             for number in left[:1] or [1]:
@@ -244,7 +299,10 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.upload_started(held, "k1", "u")
             return
         if act == "renew":
-            self.ledger.renew(held, self.now + LEASE_MICROS)
+            try:
+                self.ledger.renew(held, self.now + LEASE_MICROS)
+            except Halted:
+                assert self.exports.get(held.manual_export).state != "running"
             self.expires[key] = self.now + LEASE_MICROS
             return
         if act == "retry":
@@ -262,7 +320,11 @@ class LedgerMachine(RuleBasedStateMachine):
         if complete and (held.scope, held.hour) in self.sealed:
             self.ledger.succeeded(held, self.now)
             return
-        if self.newest_lease[held.destination_id, held.data_type, held.hour] == held.lease:
+        if held.manual_export and self.exports.get(held.manual_export).state == "cancelled":
+            self.ledger.upload_ended(held)
+            self.ledger.cancelled(held)
+            return
+        if self.newest_lease[_key(held)] == held.lease:
             with pytest.raises((Corrupt, LeaseLost)):
                 self.ledger.succeeded(held, self.now)
         self.ledger.waiting(held)
@@ -279,7 +341,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.check_derived() == 0
         owed = {(scope, hour) for scope, hour in self.early if self.early[scope, hour]}
         owed |= self.sealed
-        rows = {(run.destination_id, run.scope, run.hour) for run in self.ledger.runs()}
+        runs = self.ledger.runs(manual_export=0)
+        rows = {(run.destination_id, run.scope, run.hour) for run in runs}
         for found in self.destinations.list():
             if found.state != "active" or found.from_hour is None:
                 continue
@@ -290,7 +353,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def runs_move_only_as_the_table_says(self) -> None:
-        runs = {(r.destination_id, r.data_type, r.hour): r for r in self.ledger.runs()}
+        runs = {
+            (r.destination_id, r.data_type, r.hour, r.manual_export): r for r in self.ledger.runs()
+        }
         assert self.states.keys() <= runs.keys(), "a run was lost"
         for key, run in runs.items():
             before = self.states.get(key, "pending")
@@ -299,6 +364,16 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert run.sealed
                 assert run.files_delivered == run.files
             self.states[key] = run.state
+
+    @invariant()
+    def an_export_is_finished_when_it_owes_nothing(self) -> None:
+        for export in self.exports.list():
+            runs = {run.state for run in self.ledger.runs(manual_export=export.id)}
+            if export.state == "finished":
+                assert runs <= {"success"}
+            elif export.state != "cancelled":
+                assert runs - {"success"}
+                assert "cancelled" not in runs
 
     @invariant()
     def a_waiting_run_has_nothing_left_to_bring(self) -> None:
@@ -316,19 +391,39 @@ class LedgerMachine(RuleBasedStateMachine):
         for scope, hour in self.early:
             if (scope, hour) not in self.sealed:
                 self.seal(hour, scope < 0, 0)
+        for export in self.exports.list():
+            if export.state == "paused":
+                self.exports.resume(export.id)
         for run in self.ledger.runs(states=("failed", "conflict")):
-            self.ledger.send_again(run.destination_id, run.data_type, run.hour)
+            self.ledger.send_again(
+                run.destination_id, run.data_type, run.hour, manual_export=run.manual_export
+            )
         while (held := self._claim_any()) is not None:
+            if held.cancelled:
+                self.ledger.cancelled(held)
+                continue
             for file, done in self.ledger.files(held):
                 if not done:
                     self.ledger.file_delivered(held, file.number, file.name, "put", self.now)
             self.ledger.succeeded(held, self.now)
-        assert {run.state for run in self.ledger.runs()} <= {"success"}
+        cancelled = {export.id for export in self.exports.list() if export.state == "cancelled"}
+        for run in self.ledger.runs():
+            over = {"success", "cancelled"} if run.manual_export in cancelled else {"success"}
+            assert run.state in over
 
     def _claim_any(self) -> Delivery | None:
         return self.ledger.claim(
             now_micros=self.now, lease_micros=LEASE_MICROS, destination_limit=100
+        ) or self.ledger.claim_manual(
+            now_micros=self.now,
+            lease_micros=LEASE_MICROS,
+            destination_limit=100,
+            manual_limit=100,
         )
+
+
+def _key(held: Delivery) -> _Key:
+    return held.destination_id, held.data_type, held.hour, held.manual_export
 
 
 def _write_without_waiting(connection: DBAPIConnection, _entry: object) -> None:

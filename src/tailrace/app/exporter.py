@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from tailrace.app.destinations import open_clients
+from tailrace.app.layout import LAYOUT
 from tailrace.app.part import PartContext
 from tailrace.archive.folder import FolderArchive
 from tailrace.clock import SystemClock
-from tailrace.export.deliver import Layout
 from tailrace.export.exporter import Exporter, Ports
-from tailrace.seal.manifest import manifest_body
-from tailrace.seal.names import file_key, manifest_key, marker_key
 from tailrace.state.database import open_database
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger import Ledger
@@ -31,12 +29,7 @@ def run(context: PartContext) -> None:
             ledger=ledger,
             destinations=Destinations(engine, context.clock),
             clients=open_clients(folder, settings),
-            layout=Layout(
-                file_key=file_key,
-                manifest_key=manifest_key,
-                marker_key=marker_key,
-                manifest_body=manifest_body,
-            ),
+            layout=LAYOUT,
             open_file=archive.open_file,
             clock=context.clock,
             machine=SystemClock(),

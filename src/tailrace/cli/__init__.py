@@ -6,8 +6,10 @@ import sys
 
 import typer
 
+from tailrace.cli.backfill import register as register_backfill
 from tailrace.cli.destinations import register as register_destinations
 from tailrace.cli.output import fail, machine_trouble
+from tailrace.cli.runs import register as register_runs
 from tailrace.cli.service import register as register_service
 from tailrace.cli.setup import register as register_setup
 from tailrace.cli.show import register as register_show
@@ -27,6 +29,8 @@ for register in (
     register_setup,
     register_service,
     register_destinations,
+    register_backfill,
+    register_runs,
     register_show,
     register_upkeep,
 ):

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tailrace.state.delivery import Cause, Delivery
+from tailrace.state.delivery import AUTOMATIC, Cause, Delivery
 
 # What a store that holds its workers is told by: silence, or more time than a request may take.
 _SLOW_CODES = {"Overrun", "ReadTimeoutError", "ConnectTimeoutError"}
@@ -21,16 +21,20 @@ class AtWork:
 
     Without it a store that never ends an answer would be given one worker after the other. A
     destination is slow from a request that ran out of time until a run ends well; all slow ones
-    together get at most half of the workers.
+    together get at most half of the workers, and so do all manual exports, which leave one place at
+    each destination too: an hour that is sealed finds a worker.
     """
 
     def __init__(self, *, workers: int, per_destination: int) -> None:
         self._per_destination = per_destination
         self._slow_max = max(1, workers // 2)
+        self._manual_max = max(1, workers // 2)
+        self._manual_limit = max(1, per_destination - 1)
         self._lock = threading.Lock()
         # Two claims at once would each count without the other's run.
         self._claiming = threading.Lock()
         self._counts: Counter[int] = Counter()
+        self._manual: Counter[int] = Counter()
         self._slow: set[int] = set()
 
     def claim(self, claim: Callable[[list[int]], Delivery | None]) -> Delivery | None:
@@ -39,11 +43,27 @@ class AtWork:
         Whoever has it works inside `leaving`.
         """
         with self._claiming:
-            held = claim(self._passing_over())
-            if held is not None:
-                with self._lock:
-                    self._counts[held.destination_id] += 1
-            return held
+            return self._counted(claim(self._passing_over()))
+
+    def claim_manual(self, claim: Callable[[list[int], int], Delivery | None]) -> Delivery | None:
+        """Take a manual export's run in the same way; `claim` also gets a destination's limit."""
+        with self._claiming:
+            with self._lock:
+                full = [of for of, n in self._manual.items() if n >= self._manual_limit]
+                if self._manual.total() >= self._manual_max:
+                    return None
+            return self._counted(claim([*self._passing_over(), *full], self._manual_limit))
+
+    def _counted(self, held: Delivery | None) -> Delivery | None:
+        if held is not None:
+            with self._lock:
+                self._count(held, 1)
+        return held
+
+    def _count(self, held: Delivery, change: int) -> None:
+        self._counts[held.destination_id] += change
+        if held.manual_export != AUTOMATIC:
+            self._manual[held.destination_id] += change
 
     @contextlib.contextmanager
     def leaving(self, held: Delivery) -> Iterator[None]:
@@ -52,7 +72,7 @@ class AtWork:
             yield
         finally:
             with self._lock:
-                self._counts[held.destination_id] -= 1
+                self._count(held, -1)
 
     def ended_well(self, held: Delivery) -> None:
         """Note that the destination's store is as quick as any."""

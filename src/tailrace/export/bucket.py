@@ -1,19 +1,20 @@
-"""Put an object into a bucket only if it is absent.
+"""Put an object into a bucket: only if it is absent, or in place of other content if asked to.
 
 Called for every data file, manifest and marker. Doing it twice puts nothing twice.
 """
 
 from __future__ import annotations
 
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from botocore.exceptions import ClientError
 
 from tailrace.errors import Transient
-from tailrace.export.multipart import upload_once
+from tailrace.export.multipart import replace_in_parts, upload_once
 from tailrace.export.objects import (
     Hold,
     Item,
+    ObjectConflict,
     Store,
     check_stored,
     checked_body,
@@ -51,6 +52,23 @@ def put_if_absent(store: Store, item: Item, hold: Hold) -> DeliveredHow:
     )
 
 
+def put_replacing(store: Store, item: Item, hold: Hold) -> DeliveredHow:
+    """Put the object, find it there with our bytes, or replace one of other content.
+
+    Only for a manual export with *Overwrite previously exported data*, whose run is alone with its
+    keys. Raise what `put_if_absent` raises, and what the hold does before anything is replaced.
+    """
+    try:
+        return put_if_absent(store, item, hold)
+    except ObjectConflict:
+        hold.check()
+    if item.size_bytes < MULTIPART_BYTES:
+        _send(store, item, hold, object_options(item))
+    else:
+        replace_in_parts(store, item, hold)
+    return "replaced"
+
+
 def _put_once(store: Store, item: Item, hold: Hold) -> DeliveredHow | None:
     capabilities = store.capabilities
     if not capabilities.conditional_put and look(store, item):
@@ -58,22 +76,26 @@ def _put_once(store: Store, item: Item, hold: Hold) -> DeliveredHow | None:
     options = object_options(item)
     if capabilities.conditional_put:
         options["IfNoneMatch"] = "*"
-    if capabilities.checksums:
-        options["ChecksumCRC32"] = crc32_text(item.crc32)
     try:
-        with item.open() as file:
-            body = checked_body(store, item, file, hold)
-            answer = store.client.put_object(
-                Bucket=store.bucket,
-                Body=cast("IO[bytes]", body),
-                ContentLength=item.size_bytes,
-                **options,
-            )
+        _send(store, item, hold, options)
     except ClientError as error:
         if is_precondition(error):
             return look(store, item)
         if is_busy(error):
             return None
         raise
-    check_stored(store, item, answer)
     return "put"
+
+
+def _send(store: Store, item: Item, hold: Hold, options: dict[str, Any]) -> None:
+    if store.capabilities.checksums:
+        options["ChecksumCRC32"] = crc32_text(item.crc32)
+    with item.open() as file:
+        body = checked_body(store, item, file, hold)
+        answer = store.client.put_object(
+            Bucket=store.bucket,
+            Body=cast("IO[bytes]", body),
+            ContentLength=item.size_bytes,
+            **options,
+        )
+    check_stored(store, item, answer)

@@ -15,13 +15,13 @@ from isal import isal_zlib
 
 from tailrace import killpoints
 from tailrace.clock import MICROS, Clock
-from tailrace.errors import LeaseLost, Transient
-from tailrace.export.bucket import put_if_absent
+from tailrace.errors import Halted, LeaseLost, NeedsOperator, Transient
+from tailrace.export.bucket import put_if_absent, put_replacing
 from tailrace.export.multipart import abort
-from tailrace.export.objects import Item, Store, item_of_bytes
+from tailrace.export.objects import Item, ObjectConflict, Store, item_of_bytes, look
 from tailrace.export.transport import alive
 from tailrace.hours import Hour
-from tailrace.state.delivery import Delivery, Destination
+from tailrace.state.delivery import AUTOMATIC, DeliveredHow, Delivery, Destination
 from tailrace.state.ledger import Ledger
 from tailrace.state.sealed import SealedFile, SealedHour
 
@@ -31,12 +31,16 @@ LEASE_SECONDS = 35
 # While bytes flow, either way, the lease is extended this often.
 RENEW_SECONDS = 10
 
-Ending = Literal["success", "waiting"]
+Ending = Literal["success", "waiting", "halted", "cancelled"]
 OpenFile = Callable[[int, Hour, str], BinaryIO]
 
 
 class Stopped(Transient):
     """The service is stopping; the run is let go and taken again after the start."""
+
+
+class Dropped(NeedsOperator):
+    """The archive has dropped a file of the hour, and the bucket does not hold it either."""
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -61,7 +65,7 @@ class LeaseHold:
         self._renew_at = machine.now_micros() + RENEW_SECONDS * MICROS
 
     def check(self) -> None:
-        """Extend the lease; raise `LeaseLost` or `Stopped`."""
+        """Extend the lease; raise `LeaseLost`, `Stopped` or `Halted`."""
         if self._stopping():
             raise Stopped("The exporter is stopping.")
         now = self._machine.now_micros()
@@ -69,7 +73,7 @@ class LeaseHold:
         self._renew_at = now + RENEW_SECONDS * MICROS
 
     def go_on(self) -> None:
-        """Raise `Stopped` at a shutdown; extend the lease if that is due."""
+        """Raise `Stopped` at a shutdown; extend the lease, as `check` does, if that is due."""
         if self._stopping() or self._machine.now_micros() >= self._renew_at:
             self.check()
 
@@ -80,7 +84,7 @@ class LeaseHold:
         """
         if self._machine.now_micros() >= self._renew_at:
             now = self._machine.now_micros()
-            with contextlib.suppress(LeaseLost):
+            with contextlib.suppress(LeaseLost, Halted):
                 self._ledger.renew(self._held, now + LEASE_SECONDS * MICROS)
                 self._renew_at = now + RENEW_SECONDS * MICROS
 
@@ -122,18 +126,30 @@ class Run:
         """Put what is known of the hour, and if it is sealed, manifest and marker.
 
         Return `waiting` where the hour is open and its files so far are delivered. Raise what
-        `put_if_absent` raises, `LeaseLost` and `Stopped`.
+        `put_if_absent` raises, `Dropped`, `LeaseLost`, `Stopped` and `Halted`.
         """
         with alive(self._hold.keep):
             return self._deliver()
+
+    def withdraw(self) -> None:
+        """End the run because its manual export was cancelled; no upload is left in the bucket."""
+        with alive(self._hold.keep):
+            upload = self._ledger.upload_of(self._held)
+            if upload is not None:
+                self.key, upload_id = upload
+                abort(self._store, self.key, upload_id)
+                self._ledger.upload_ended(self._held)
+            self._ledger.cancelled(self._held)
 
     def _deliver(self) -> Ending:
         self._abort_left_over()
         # Read before the files, so that a sealed hour's list is complete.
         sealed = self._ledger.sealed_hour(self._held.scope, self._held.hour)
-        for file, done in self._ledger.files(self._held):
-            if not done:
-                self._put_file(file)
+        left = [file for file, done in self._ledger.files(self._held) if not done]
+        if self._held.manual_export != AUTOMATIC:
+            left = self._without_dropped(left)
+        for file in left:
+            self._put_file(file)
         if sealed is None:
             self._ledger.waiting(self._held)
             return "waiting"
@@ -149,21 +165,67 @@ class Run:
         abort(self._store, self._held.upload_key, self._held.upload_id)
         self._hold.upload_ended()
 
+    def _without_dropped(self, files: list[SealedFile]) -> list[SealedFile]:
+        """Return the files that can be read; the others must be in the bucket, or raise `Dropped`.
+
+        Only a manual export meets them: what is owed otherwise is never dropped. One that was put
+        back into the archive is read.
+        """
+        dropped = self._ledger.dropped_files(self._held)
+        kept = []
+        for file in files:
+            item = self._item(file)
+            if file.number not in dropped or _can_be_read(item):
+                kept.append(file)
+            elif self._is_there(item):
+                self._note_delivered(file, "found")
+            else:
+                raise Dropped(
+                    f"Cannot export {file.hour} of {file.scope}: the archive has dropped "
+                    f"{file.name}, and s3://{self._store.bucket}/{item.key} does not hold it. "
+                    "Put the file back into the archive from a backup."
+                )
+        return kept
+
+    def _is_there(self, item: Item) -> bool:
+        self.key = item.key
+        try:
+            return look(self._store, item) is not None
+        except ObjectConflict:
+            if self._held.overwrite:
+                return False
+            raise
+
     def _put_file(self, file: SealedFile) -> None:
-        key = self._layout.file_key(self._prefix, file.scope, file.hour, file.number)
-        self.key = key
-        self._hold.go_on()
-        item = Item(
-            key=key,
+        item = self._item(file)
+        self.key = item.key
+        if self._held.overwrite:
+            self._hold.check()
+        else:
+            self._hold.go_on()
+        how = self._put(item)
+        killpoints.reached("export.put")
+        self._note_delivered(file, how)
+
+    def _note_delivered(self, file: SealedFile, how: DeliveredHow) -> None:
+        now = self._clock.now_micros()
+        self._ledger.file_delivered(self._held, file.number, self._key_of(file), how, now)
+
+    def _key_of(self, file: SealedFile) -> str:
+        return self._layout.file_key(self._prefix, file.scope, file.hour, file.number)
+
+    def _item(self, file: SealedFile) -> Item:
+        return Item(
+            key=self._key_of(file),
             size_bytes=file.size_bytes,
             sha256=file.sha256,
             crc32=file.crc32,
             open=lambda: self._open_file(file.scope, file.hour, file.name),
         )
-        how = put_if_absent(self._store, item, self._hold)
-        killpoints.reached("export.put")
-        now = self._clock.now_micros()
-        self._ledger.file_delivered(self._held, file.number, key, how, now)
+
+    def _put(self, item: Item) -> DeliveredHow:
+        put = put_replacing if self._held.overwrite else put_if_absent
+        return put(self._store, item, self._hold)
 
     def _conclude(self, sealed: SealedHour) -> None:
         scope, hour = sealed.scope, sealed.hour
@@ -181,4 +243,12 @@ class Run:
         self._hold.check()
         sha256 = hashlib.sha256(body).hexdigest()
         item = item_of_bytes(key, body, sha256, isal_zlib.crc32(body), content_type)
-        put_if_absent(self._store, item, self._hold)
+        self._put(item)
+
+
+def _can_be_read(item: Item) -> bool:
+    try:
+        item.open().close()
+    except FileNotFoundError:
+        return False
+    return True

@@ -184,10 +184,7 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
     """Return why work on a destination failed, from whatever was raised."""
     if isinstance(error, ClientError):
         return _of_answer(error, destination, key)
-    if isinstance(error, exceptions.HTTPClientError):
-        # botocore wraps whatever is raised while it reads the body.
-        within = error.kwargs.get("error")
-        error = within if isinstance(within, TailraceError) else error
+    error = unwrapped(error)
     place = _place(destination, key)
     if isinstance(error, ObjectConflict):
         fix = f'Move the object away, then run "tailrace verify {destination.id}".'
@@ -202,6 +199,15 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
     elif not isinstance(error, TailraceError):
         sentence = f"Cannot work on {place}: {code} {_one_line(error)}."
     return Cause(kind, code, sentence, fix, key=key)
+
+
+def unwrapped(error: Exception) -> Exception:
+    """Return the error of ours in one of botocore's, which wraps what a body raises; or itself."""
+    if isinstance(error, exceptions.HTTPClientError):
+        within = error.kwargs.get("error")
+        if isinstance(within, TailraceError):
+            return within
+    return error
 
 
 def _of_answer(error: ClientError, destination: Destination, key: str | None) -> Cause:

@@ -13,17 +13,26 @@ import msgspec
 import structlog
 
 from tailrace.clock import MICROS, Clock
-from tailrace.errors import LeaseLost
+from tailrace.errors import Halted, LeaseLost
 from tailrace.export import schedule
 from tailrace.export.at_work import AtWork
-from tailrace.export.deliver import LEASE_SECONDS, Layout, LeaseHold, OpenFile, Run, Stopped
-from tailrace.export.diagnose import diagnose
+from tailrace.export.deliver import (
+    LEASE_SECONDS,
+    Dropped,
+    Ending,
+    Layout,
+    LeaseHold,
+    OpenFile,
+    Run,
+    Stopped,
+)
+from tailrace.export.diagnose import diagnose, unwrapped
 from tailrace.export.objects import Store
 from tailrace.export.verify import ClientSource
 from tailrace.export.watch import Watch
 from tailrace.hours import Hour
 from tailrace.ids import Ids
-from tailrace.state.delivery import Capabilities, Cause, Delivery, Destination
+from tailrace.state.delivery import AUTOMATIC, Capabilities, Cause, Delivery, Destination
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger import Ledger
 
@@ -46,7 +55,7 @@ REFUSALS_MAX = 10_000
 
 _NOTHING = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
 
-_RunKey = tuple[int, str, int]
+_RunKey = tuple[int, str, int, int]
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -63,7 +72,10 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class Exporter:
-    """Deliver what is owed, newest hour first; every method may be called from any thread."""
+    """Deliver what is owed, newest hour first, and then what manual exports ask for.
+
+    Every method may be called from any thread.
+    """
 
     def __init__(self, ports: Ports, *, workers: int, per_destination: int) -> None:
         self._ports = ports
@@ -152,12 +164,20 @@ class Exporter:
         return False
 
     def _claim(self) -> Delivery | None:
-        return self._at_work.claim(
-            lambda passing_over: self._ports.ledger.claim(
-                now_micros=self._ports.machine.now_micros(),
-                lease_micros=LEASE_SECONDS * MICROS,
-                destination_limit=self._per_destination,
-                passing_over=passing_over,
+        ledger = self._ports.ledger
+        limits = {
+            "now_micros": self._ports.machine.now_micros(),
+            "lease_micros": LEASE_SECONDS * MICROS,
+            "destination_limit": self._per_destination,
+        }
+        held = self._at_work.claim(
+            lambda passing_over: ledger.claim(passing_over=passing_over, **limits)
+        )
+        if held is not None:
+            return held
+        return self._at_work.claim_manual(
+            lambda passing_over, manual_limit: ledger.claim_manual(
+                passing_over=passing_over, manual_limit=manual_limit, **limits
             )
         )
 
@@ -198,7 +218,7 @@ class Exporter:
                 ports.clock,
                 hold,
             )
-            ending = run.deliver()
+            ending = self._run(run, held)
         except LeaseLost:
             raise
         except Exception as error:
@@ -213,6 +233,20 @@ class Exporter:
         self._at_work.ended_well(held)
         log.info("export_" + ending, **_names(held))
 
+    def _run(self, run: Run, held: Delivery) -> Ending:
+        """Deliver; where a person halts the manual export meanwhile, let its run go."""
+        try:
+            if not held.cancelled:
+                return run.deliver()
+        except Exception as error:
+            if not isinstance(unwrapped(error), Halted):
+                raise
+            if not self._ports.ledger.is_cancelled(held):
+                self._ports.ledger.waiting(held)
+                return "halted"
+        run.withdraw()
+        return "cancelled"
+
     def _settle(
         self, held: Delivery, destination: Destination, cause: Cause, error: Exception
     ) -> None:
@@ -220,7 +254,11 @@ class Exporter:
         ledger, now = self._ports.ledger, self._ports.machine.now_micros()
         self._at_work.failed(held, cause)
         facts = {"kind": cause.kind, "code": cause.code, "why": cause.sentence, **_names(held)}
-        if cause.kind == "conflict":
+        if isinstance(error, Dropped):
+            # No other try would find the file. A person who puts it back says so.
+            ledger.failed(held, cause)
+            log.error("export_file_dropped", **facts)
+        elif cause.kind == "conflict":
             self._refusals.forget(held)
             ledger.conflict(held, cause, cause.key or "")
             log.error("export_conflict", **facts)
@@ -264,13 +302,16 @@ class _Refusals:
 
 
 def _key(held: Delivery) -> _RunKey:
-    return held.destination_id, held.data_type, held.hour.number
+    return held.destination_id, held.data_type, held.hour.number, held.manual_export
 
 
 def _names(held: Delivery) -> dict[str, object]:
-    return {
+    names: dict[str, object] = {
         "destination": held.destination_id,
         "data_type": held.data_type,
         "hour": str(held.hour),
         "attempt": held.attempts,
     }
+    if held.manual_export != AUTOMATIC:
+        names["manual_export"] = held.manual_export
+    return names

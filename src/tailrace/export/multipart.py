@@ -1,4 +1,7 @@
-"""One multipart upload of one object, only if it is absent. Called by `bucket.put_if_absent`."""
+"""One multipart upload of one object, only if it is absent or in place of other content.
+
+Called by `bucket`.
+"""
 
 from __future__ import annotations
 
@@ -34,17 +37,11 @@ def upload_once(store: Store, item: Item, hold: Hold) -> DeliveredHow | None:
     """
     if look(store, item):
         return "found"
-    upload_id = _create(store, item)
-    try:
-        hold.upload_started(item.key, upload_id)
-    except Exception:
-        # Nobody will know of this upload.
-        abort(store, item.key, upload_id)
-        raise
+    upload_id = _begin(store, item, hold)
     try:
         parts = _put_parts(store, item, upload_id, hold)
         hold.check()
-        _complete(store, item, upload_id, parts)
+        _complete(store, item, upload_id, parts, _if_absent(store))
     except ClientError as error:
         return _after_refusal(store, item, upload_id, hold, error)
     killpoints.reached("export.completed")
@@ -55,6 +52,25 @@ def upload_once(store: Store, item: Item, hold: Hold) -> DeliveredHow | None:
     return "put" if look(store, item) else None
 
 
+def replace_in_parts(store: Store, item: Item, hold: Hold) -> None:
+    """Upload in parts over whatever is there; what is left behind is as with `upload_once`.
+
+    Raise what the store answers: there is no condition that it could refuse.
+    """
+    upload_id = _begin(store, item, hold)
+    try:
+        parts = _put_parts(store, item, upload_id, hold)
+        hold.check()
+        _complete(store, item, upload_id, parts, {})
+    except ClientError as error:
+        if _after_refusal(store, item, upload_id, hold, error) is not None:
+            # Completed by a request whose answer was lost.
+            return
+        raise
+    killpoints.reached("export.completed")
+    hold.upload_ended()
+
+
 def abort(store: Store, key: str, upload_id: str) -> None:
     """Give up an upload and its parts; one that is gone is fine."""
     try:
@@ -62,6 +78,21 @@ def abort(store: Store, key: str, upload_id: str) -> None:
     except ClientError as error:
         if code_of(error) != "NoSuchUpload":
             raise
+
+
+def _begin(store: Store, item: Item, hold: Hold) -> str:
+    upload_id = _create(store, item)
+    try:
+        hold.upload_started(item.key, upload_id)
+    except Exception:
+        # Nobody will know of this upload.
+        abort(store, item.key, upload_id)
+        raise
+    return upload_id
+
+
+def _if_absent(store: Store) -> dict[str, Any]:
+    return {"IfNoneMatch": "*"} if store.capabilities.conditional_complete else {}
 
 
 def _create(store: Store, item: Item) -> str:
@@ -97,10 +128,14 @@ def _put_parts(store: Store, item: Item, upload_id: str, hold: Hold) -> list[Com
     return parts
 
 
-def _complete(store: Store, item: Item, upload_id: str, parts: list[CompletedPartTypeDef]) -> None:
-    options: dict[str, Any] = {}
-    if store.capabilities.conditional_complete:
-        options["IfNoneMatch"] = "*"
+def _complete(
+    store: Store,
+    item: Item,
+    upload_id: str,
+    parts: list[CompletedPartTypeDef],
+    condition: dict[str, Any],
+) -> None:
+    options = dict(condition)
     if store.capabilities.checksums:
         options |= {"ChecksumType": "FULL_OBJECT", "ChecksumCRC32": crc32_text(item.crc32)}
     answer = store.client.complete_multipart_upload(

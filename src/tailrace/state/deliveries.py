@@ -1,4 +1,4 @@
-"""Take a run, and say what became of it: the ledger as a worker of `export` sees it.
+"""What became of a run that was taken: the ledger as a worker of `export` sees it.
 
 A run is held under a lease with a number that grows. Every write says "where the lease is mine"
 and raises `LeaseLost` when another holder has taken the run over.
@@ -6,7 +6,6 @@ and raises `LeaseLost` when another holder has taken the run over.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -14,60 +13,36 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tailrace import killpoints
-from tailrace.errors import Corrupt, LeaseLost
+from tailrace.errors import Corrupt, Halted, LeaseLost
 from tailrace.hours import Hour
 from tailrace.state.book import Book
+from tailrace.state.claims import of_run, tries_with
 from tailrace.state.database import reading, writing
-from tailrace.state.delivery import Cause, DataType, DeliveredHow, Delivery, RunState, states_before
+from tailrace.state.delivery import (
+    AUTOMATIC,
+    Cause,
+    DataType,
+    DeliveredHow,
+    Delivery,
+    RunState,
+    TryOutcome,
+)
 from tailrace.state.handover import files_of
+from tailrace.state.manual_exports import finish_if_done
 from tailrace.state.outages import note_outage
-from tailrace.state.rows import delivery_of, text_of
+from tailrace.state.rows import text_of
 from tailrace.state.sealed import SealedFile
-from tailrace.state.tables import delivery, delivery_file, destination, sealed_hour
-
-# Where claims run side by side, each passes over what another is just taking; one that finds all
-# of these taken comes back a moment later.
-CANDIDATES_MAX = 16
+from tailrace.state.tables import (
+    delivery,
+    delivery_file,
+    manual_export,
+    sealed_file,
+    sealed_hour,
+)
 
 
 class Deliveries(Book):
     """The queue of runs. All times handed in are the machine's, in microseconds."""
-
-    def claim(
-        self,
-        *,
-        now_micros: int,
-        lease_micros: int,
-        destination_limit: int,
-        passing_over: Collection[int] = (),
-    ) -> Delivery | None:
-        """Take one run, or return None if none may be taken now.
-
-        None is taken of the destinations in `passing_over`. Of the others the one with the fewest
-        runs in work comes first, so that a slow bucket delays no other; then the newest hour. A run
-        whose holder's lease ran out may be taken again.
-        """
-        with reading(self.engine) as connection:
-            if not _candidates(connection, now_micros, destination_limit, passing_over):
-                return None
-        with writing(self.engine) as connection:
-            for destination_id in _candidates(
-                connection, now_micros, destination_limit, passing_over
-            ):
-                taken = _take(connection, destination_id, now_micros, lease_micros)
-                if taken is not None:
-                    return taken
-        return None
-
-    def release_leases(self) -> int:
-        """Let every run in work be taken at once; return how many.
-
-        Only for an exporter that knows itself to be the only one, at its start: whoever held them
-        is gone. Should one still live, its lease's number no longer counts once a run is taken.
-        """
-        with writing(self.engine) as connection:
-            statement = delivery.update().where(delivery.c.state == "running")
-            return connection.execute(statement.values(due_micros=0)).rowcount
 
     def files(self, held: Delivery) -> list[tuple[SealedFile, bool]]:
         """Return the files known of the hour, and whether this run has delivered each."""
@@ -76,10 +51,39 @@ class Deliveries(Book):
             known = files_of(connection, held.scope, held.hour)
         return [(file, file.number in done) for file in known]
 
+    def dropped_files(self, held: Delivery) -> set[int]:
+        """Return the numbers of the hour's files that the archive was told it may drop."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(
+                sa.select(sealed_file.c.number).where(
+                    sealed_file.c.scope == held.scope,
+                    sealed_file.c.hour == held.hour.number,
+                    sealed_file.c.removed_micros.is_not(None),
+                )
+            )
+            return set(rows.scalars())
+
     def renew(self, held: Delivery, until_micros: int) -> None:
-        """Keep the run until a later moment."""
+        """Keep the run until a later moment.
+
+        Raise `Halted` if its manual export is not running any more; the lease is kept all the same.
+        """
         with writing(self.engine) as connection:
             _write(connection, held, due_micros=until_micros)
+            halted = _halted(connection, held)
+        if halted is not None and not held.cancelled:
+            raise Halted(f"The manual export {held.manual_export} is {halted}.")
+
+    def is_cancelled(self, held: Delivery) -> bool:
+        """Tell whether the run's manual export was cancelled."""
+        with reading(self.engine) as connection:
+            return _halted(connection, held) == "cancelled"
+
+    def upload_of(self, held: Delivery) -> tuple[str, str] | None:
+        """Return the key and the ID of the upload that is written down for the run."""
+        with writing(self.engine) as connection:
+            row = _hold(connection, held)
+        return None if row.upload_id is None else (row.upload_key, row.upload_id)
 
     def upload_started(self, held: Delivery, key: str, upload_id: str) -> None:
         """Store a multipart upload before its first part, so that the next holder can abort it."""
@@ -105,6 +109,7 @@ class Deliveries(Book):
                         destination_id=held.destination_id,
                         data_type=held.data_type,
                         hour=held.hour.number,
+                        manual_export=held.manual_export,
                         number=number,
                         key=key,
                         how=how,
@@ -124,7 +129,17 @@ class Deliveries(Book):
                     f"{held.destination_id}: its hour is open or {open_files} files are missing. "
                     "This is a defect of tailrace; please report it."
                 )
-            _end(connection, held, "success", due_micros=None, finished_micros=now_micros)
+            tries = _tried(held, now_micros, "success")
+            _end(
+                connection,
+                held,
+                "success",
+                due_micros=None,
+                finished_micros=now_micros,
+                tries=tries,
+            )
+            if held.manual_export != AUTOMATIC:
+                finish_if_done(connection, held.manual_export, now_micros)
         killpoints.reached("ledger.succeeded")
 
     def waiting(self, held: Delivery) -> None:
@@ -134,13 +149,30 @@ class Deliveries(Book):
         """
         with writing(self.engine) as connection:
             _hold(connection, held)
-            complete = not _is_sealed(connection, held) and not _open_files(connection, held)
-            _end(connection, held, "pending", due_micros=None if complete else 0, attempts=0)
+            if not _is_sealed(connection, held) and not _open_files(connection, held):
+                _end(connection, held, "pending", due_micros=None, attempts=0)
+                return
+            tries = _tried(held, self.clock.now_micros(), "let go")
+            _end(connection, held, "pending", due_micros=0, attempts=0, tries=tries)
+
+    def cancelled(self, held: Delivery) -> None:
+        """End a run of a manual export that was cancelled; nothing of it is left to clean up."""
+        with writing(self.engine) as connection:
+            now = self.clock.now_micros()
+            _end(
+                connection,
+                held,
+                "cancelled",
+                due_micros=None,
+                finished_micros=now,
+                tries=_tried(held, now, "cancelled"),
+            )
 
     def retry(self, held: Delivery, cause: Cause, next_try_micros: int) -> None:
         """Let go of a run until its next try."""
         with writing(self.engine) as connection:
-            _end(connection, held, "retrying", due_micros=next_try_micros, cause=cause)
+            tries = _tried(held, self.clock.now_micros(), "retrying", cause)
+            _end(connection, held, "retrying", due_micros=next_try_micros, cause=cause, tries=tries)
 
     def failed(self, held: Delivery, cause: Cause, *, next_probe_micros: int | None = None) -> bool:
         """Give up trying; the hour stays owed.
@@ -149,7 +181,8 @@ class Deliveries(Book):
         a crash can't leave the run behind. Return whether that outage is new: mail once for it.
         """
         with writing(self.engine) as connection:
-            _end(connection, held, "failed", due_micros=None, cause=cause)
+            tries = _tried(held, self.clock.now_micros(), "failed", cause)
+            _end(connection, held, "failed", due_micros=None, cause=cause, tries=tries)
             if next_probe_micros is None:
                 return False
             since = self.clock.now_micros()
@@ -159,9 +192,17 @@ class Deliveries(Book):
         """Stop before an object of other content; a person decides."""
         with writing(self.engine) as connection:
             named = msgspec.structs.replace(cause, key=key)
-            _end(connection, held, "conflict", due_micros=None, cause=named)
+            tries = _tried(held, self.clock.now_micros(), "conflict", named)
+            _end(connection, held, "conflict", due_micros=None, cause=named, tries=tries)
 
-    def send_again(self, destination_id: int, data_type: DataType, hour: Hour) -> bool:
+    def send_again(
+        self,
+        destination_id: int,
+        data_type: DataType,
+        hour: Hour,
+        *,
+        manual_export: int = AUTOMATIC,
+    ) -> bool:
         """Make a run due that failed or met other content, as a person asks.
 
         Return False if it is in neither state.
@@ -173,6 +214,7 @@ class Deliveries(Book):
                     delivery.c.destination_id == destination_id,
                     delivery.c.data_type == data_type,
                     delivery.c.hour == hour.number,
+                    delivery.c.manual_export == manual_export,
                     delivery.c.state.in_(("failed", "conflict")),
                 )
                 .values(state="retrying", due_micros=0, attempts=0)
@@ -180,78 +222,20 @@ class Deliveries(Book):
             return changed.rowcount == 1
 
 
-def _candidates(
-    connection: Connection,
-    now_micros: int,
-    destination_limit: int,
-    passing_over: Collection[int],
-) -> list[int]:
-    """Return the destinations that have a run to take, in the order in which to ask them."""
-    newest = (
-        sa.select(delivery.c.hour)
-        .where(delivery.c.destination_id == destination.c.id, delivery.c.due_micros <= now_micros)
-        .order_by(delivery.c.hour.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    running = (
-        sa.select(sa.func.count())
-        .where(
-            delivery.c.state == "running",
-            delivery.c.destination_id == destination.c.id,
-            delivery.c.due_micros > now_micros,
-        )
-        .scalar_subquery()
-    )
-    asked = (
-        sa.select(destination.c.id, newest.label("newest"), running.label("running"))
-        .where(
-            destination.c.state == "active",
-            destination.c.outage_since_micros.is_(None),
-            destination.c.id.not_in(passing_over),
-        )
-        .subquery()
-    )
-    statement = (
-        sa.select(asked.c.id)
-        .where(asked.c.newest.is_not(None), asked.c.running < destination_limit)
-        .order_by(asked.c.running, asked.c.newest.desc(), asked.c.id)
-        .limit(CANDIDATES_MAX)
-    )
-    return list(connection.execute(statement).scalars())
+def _tried(
+    held: Delivery, ended_micros: int, outcome: TryOutcome, cause: Cause | None = None
+) -> str:
+    return text_of(tries_with(held, ended_micros, outcome, cause))
 
 
-def _take(
-    connection: Connection, destination_id: int, now_micros: int, lease_micros: int
-) -> Delivery | None:
-    # Only PostgreSQL runs claims side by side: there the row of one's own is locked at once, and
-    # a row that another claim is just taking is passed over. SQLite leaves the words out.
-    row = connection.execute(
-        sa.select(delivery)
-        .where(
-            delivery.c.destination_id == destination_id,
-            delivery.c.due_micros <= now_micros,
-            delivery.c.state.in_(states_before("running")),
-        )
-        .order_by(delivery.c.hour.desc(), delivery.c.data_type.desc())
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).one_or_none()
-    if row is None:
+def _halted(connection: Connection, held: Delivery) -> str | None:
+    """Return what a run's manual export is instead of running; None if it goes on."""
+    if held.manual_export == AUTOMATIC:
         return None
-    found = delivery_of(row)
-    taken = msgspec.structs.replace(found, lease=found.lease + 1, attempts=found.attempts + 1)
-    connection.execute(
-        delivery.update()
-        .where(_is(found), delivery.c.lease == found.lease)
-        .values(
-            state="running",
-            lease=taken.lease,
-            attempts=taken.attempts,
-            due_micros=now_micros + lease_micros,
-        )
-    )
-    return taken
+    state: str = connection.execute(
+        sa.select(manual_export.c.state).where(manual_export.c.id == held.manual_export)
+    ).scalar_one()
+    return None if state == "running" else state
 
 
 def _end(
@@ -270,7 +254,7 @@ def _write(connection: Connection, held: Delivery, **values: Any) -> None:
     """Write to the run where the lease is still the holder's, or raise `LeaseLost`."""
     changed = connection.execute(
         delivery.update()
-        .where(_is(held), delivery.c.lease == held.lease, delivery.c.state == "running")
+        .where(of_run(held), delivery.c.lease == held.lease, delivery.c.state == "running")
         .values(**values)
     )
     if changed.rowcount != 1:
@@ -281,7 +265,7 @@ def _hold(connection: Connection, held: Delivery) -> sa.Row[Any]:
     """Return the run's row, kept from change until the transaction ends, or raise `LeaseLost`."""
     row = connection.execute(
         sa.select(delivery)
-        .where(_is(held), delivery.c.lease == held.lease, delivery.c.state == "running")
+        .where(of_run(held), delivery.c.lease == held.lease, delivery.c.state == "running")
         .with_for_update()
     ).one_or_none()
     if row is None:
@@ -293,14 +277,6 @@ def _lease_lost(held: Delivery) -> LeaseLost:
     return LeaseLost(
         f"Lost the lease {held.lease} on {held.data_type} of {held.hour} for destination "
         f"{held.destination_id}: another worker has taken the run over. Drop it."
-    )
-
-
-def _is(held: Delivery) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        delivery.c.destination_id == held.destination_id,
-        delivery.c.data_type == held.data_type,
-        delivery.c.hour == held.hour.number,
     )
 
 
@@ -323,6 +299,7 @@ def _delivered_numbers(connection: Connection, held: Delivery) -> set[int]:
             delivery_file.c.destination_id == held.destination_id,
             delivery_file.c.data_type == held.data_type,
             delivery_file.c.hour == held.hour.number,
+            delivery_file.c.manual_export == held.manual_export,
         )
     )
     return {row.number for row in rows}

@@ -15,7 +15,12 @@ DataType = Literal["events", "merged-ids"]
 RunState = Literal["pending", "running", "retrying", "failed", "conflict", "success", "cancelled"]
 DestinationState = Literal["setting_up", "active", "paused"]
 CauseKind = Literal["access", "temporary", "operator", "conflict", "unknown"]
-DeliveredHow = Literal["put", "found"]
+DeliveredHow = Literal["put", "found", "replaced"]
+ManualExportState = Literal["running", "paused", "cancelled", "finished"]
+TryOutcome = Literal["success", "retrying", "failed", "conflict", "lost", "let go", "cancelled"]
+
+# In place of a manual export's number: the run is an automatic one.
+AUTOMATIC = 0
 
 RUN_STATES: tuple[RunState, ...] = (
     "pending",
@@ -41,6 +46,9 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     "success": frozenset(),
     "cancelled": frozenset(),
 }
+
+# Of a run's tries so many are kept, the newest.
+TRIES_MAX = 10
 
 # A run is owed until it is one of these (section "States" of the design: nothing is dropped).
 SETTLED_STATES: tuple[RunState, ...] = ("success", "cancelled")
@@ -68,6 +76,19 @@ class Cause(msgspec.Struct, frozen=True):
     key: str | None = None
     status: int | None = None
     request_id: str | None = None
+
+
+class Try(msgspec.Struct, frozen=True):
+    """One try of a run that ended, in the service's time.
+
+    `lost`: its holder died or hung, so nobody knows when it ended. `let go`: the service stopped,
+    or a person paused the manual export.
+    """
+
+    began_micros: int
+    ended_micros: int | None
+    outcome: TryOutcome
+    cause: Cause | None = None
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -120,6 +141,9 @@ class Delivery(msgspec.Struct, frozen=True):
 
     `attempts` counts this one, since the last time that all went well. `upload_key` and
     `upload_id` name a multipart upload that an earlier holder began and did not end: abort it.
+    `manual_export` is `AUTOMATIC` or the number of a manual export; that may `overwrite` objects
+    of other content, and once it is `cancelled` nothing is left to do but to clean up.
+    `started_micros` is when this try began, by the service's clock, `tries` those before it.
     """
 
     destination_id: int
@@ -130,3 +154,39 @@ class Delivery(msgspec.Struct, frozen=True):
     attempts: int
     upload_key: str | None
     upload_id: str | None
+    manual_export: int = AUTOMATIC
+    overwrite: bool = False
+    cancelled: bool = False
+    started_micros: int = 0
+    tries: tuple[Try, ...] = ()
+
+
+class ManualExport(msgspec.Struct, frozen=True):
+    """What a person asked to export of the past, to one destination.
+
+    Hours in `[from_hour, until_hour)` were asked for. `events_until` and `merged_ids_until` are
+    where it ends for a data type, because later hours were not sealed when it was started (D23);
+    None without that data type. With `overwrite` objects of other content are replaced.
+    """
+
+    id: int
+    destination_id: int
+    from_hour: Hour
+    until_hour: Hour
+    events_until: Hour | None
+    merged_ids_until: Hour | None
+    overwrite: bool
+    state: ManualExportState
+    created_by: str
+    created_micros: int
+    finished_micros: int | None
+
+    @property
+    def data_types(self) -> tuple[DataType, ...]:
+        """The data types that it exports."""
+        found: list[DataType] = []
+        if self.events_until is not None:
+            found.append("events")
+        if self.merged_ids_until is not None:
+            found.append("merged-ids")
+        return tuple(found)

@@ -1,7 +1,8 @@
 """The one statement that makes runs: every hour in a destination's interval that has none gets one.
 
-It runs in the transaction of each hand-over and of each change of a destination, so that a run
-that is owed can't be missing at any moment; `missing` is the check that must find nothing.
+So does each hour that a manual export covers. It runs in the transaction of each hand-over and of
+each change of a destination, so that a run that is owed can't be missing at any moment; `missing`
+is the check that must find nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tailrace.hours import Hour
-from tailrace.state.tables import delivery, destination, sealed_file, sealed_hour
+from tailrace.state.delivery import AUTOMATIC
+from tailrace.state.tables import (
+    delivery,
+    destination,
+    manual_export,
+    sealed_file,
+    sealed_hour,
+)
 
 
 def derive(
@@ -25,11 +33,29 @@ def derive(
     `since` and `destination_id` narrow the search to what this transaction changed; all else was
     complete when it began.
     """
-    rows = _missing(since=since, destination_id=destination_id).subquery()
+    found = _missing(since=since, destination_id=destination_id, export_id=None)
+    return _insert(connection, found, now_micros)
+
+
+def derive_manual(connection: Connection, export_id: int, *, now_micros: int) -> int:
+    """Make the runs of a manual export that was just started, and return their number."""
+    found = sa.union_all(*_missing_by_hand(None, None, export_id))
+    return _insert(connection, found, now_micros)
+
+
+def missing(connection: Connection, since: Hour | None = None) -> int:
+    """Count the runs that are owed and have no row; anything but 0 is a defect."""
+    rows = _missing(since=since, destination_id=None, export_id=None).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
+
+
+def _insert(connection: Connection, found: sa.CompoundSelect[tuple[int]], now_micros: int) -> int:
+    rows = found.subquery()
     new = sa.select(
         rows.c.destination_id,
         rows.c.data_type,
         rows.c.hour,
+        rows.c.manual_export,
         rows.c.scope,
         sa.literal("pending"),
         sa.literal(0),
@@ -41,6 +67,7 @@ def derive(
         "destination_id",
         "data_type",
         "hour",
+        "manual_export",
         "scope",
         "state",
         "due_micros",
@@ -51,16 +78,13 @@ def derive(
     return connection.execute(delivery.insert().from_select(columns, new)).rowcount
 
 
-def missing(connection: Connection, since: Hour | None = None) -> int:
-    """Count the runs that are owed and have no row; anything but 0 is a defect."""
-    rows = _missing(since=since, destination_id=None).subquery()
-    return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
-
-
-def _missing(*, since: Hour | None, destination_id: int | None) -> sa.CompoundSelect[tuple[int]]:
+def _missing(
+    *, since: Hour | None, destination_id: int | None, export_id: int | None
+) -> sa.CompoundSelect[tuple[int]]:
     return sa.union_all(
         _missing_of("events", since, destination_id),
         _missing_of("merged-ids", since, destination_id),
+        *_missing_by_hand(since, destination_id, export_id),
     )
 
 
@@ -79,6 +103,7 @@ def _missing_of(
             destination.c.id.label("destination_id"),
             sa.literal(data_type).label("data_type"),
             known.c.hour.label("hour"),
+            sa.literal(AUTOMATIC).label("manual_export"),
             known.c.scope.label("scope"),
         )
         .join(known, known.c.scope == scope)
@@ -92,11 +117,69 @@ def _missing_of(
                 delivery.c.destination_id == destination.c.id,
                 delivery.c.data_type == data_type,
                 delivery.c.hour == known.c.hour,
+                delivery.c.manual_export == AUTOMATIC,
             ),
         )
     )
     if destination_id is not None:
         statement = statement.where(destination.c.id == destination_id)
+    return statement
+
+
+def _missing_by_hand(
+    since: Hour | None, destination_id: int | None, export_id: int | None
+) -> list[sa.Select[tuple[int]]]:
+    """Select the runs that manual exports lack: of the hours that were sealed at their start."""
+    events = destination.c.project, manual_export.c.events_until
+    merged_ids = -destination.c.organization, manual_export.c.merged_ids_until
+    return [
+        _missing_by_hand_of(data_type, scope, until, since, destination_id, export_id)
+        for data_type, (scope, until) in (("events", events), ("merged-ids", merged_ids))
+    ]
+
+
+def _missing_by_hand_of(
+    data_type: str,
+    scope: sa.ColumnElement[int],
+    until: sa.ColumnElement[int],
+    since: Hour | None,
+    destination_id: int | None,
+    export_id: int | None,
+) -> sa.Select[tuple[int]]:
+    statement = (
+        sa.select(
+            destination.c.id.label("destination_id"),
+            sa.literal(data_type).label("data_type"),
+            sealed_hour.c.hour.label("hour"),
+            manual_export.c.id.label("manual_export"),
+            sealed_hour.c.scope.label("scope"),
+        )
+        .select_from(manual_export)
+        .join(destination, destination.c.id == manual_export.c.destination_id)
+        .join(
+            sealed_hour,
+            sa.and_(
+                sealed_hour.c.scope == scope,
+                sealed_hour.c.hour >= manual_export.c.from_hour,
+                sealed_hour.c.hour < until,
+            ),
+        )
+        .where(
+            manual_export.c.state.in_(("running", "paused")),
+            ~sa.exists().where(
+                delivery.c.destination_id == destination.c.id,
+                delivery.c.data_type == data_type,
+                delivery.c.hour == sealed_hour.c.hour,
+                delivery.c.manual_export == manual_export.c.id,
+            ),
+        )
+    )
+    if since is not None:
+        statement = statement.where(sealed_hour.c.hour >= since.number)
+    if destination_id is not None:
+        statement = statement.where(destination.c.id == destination_id)
+    if export_id is not None:
+        statement = statement.where(manual_export.c.id == export_id)
     return statement
 
 

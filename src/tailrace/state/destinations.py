@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -24,6 +23,7 @@ from tailrace.state.delivery import Capabilities, Destination
 from tailrace.state.derive import derive
 from tailrace.state.outages import clear_outage, send_conflicts_again
 from tailrace.state.rows import destination_of, text_of
+from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.tables import destination, project
 
 _NOTHING = "it would receive nothing. Include events or merged-ids."
@@ -66,7 +66,7 @@ class Destinations:
             raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")
         with self._change() as connection:
             organization = _organization_of(connection, new.project)
-            _refuse_shared_bucket(connection, organization, new.bucket, new.endpoint_url)
+            refuse_shared_bucket(connection, organization, new.bucket, new.endpoint_url)
             number = next_number(connection, "destination")
             values = msgspec.structs.asdict(new)
             connection.execute(
@@ -109,7 +109,7 @@ class Destinations:
         """
         with self._change() as connection:
             before = _get(connection, destination_id)
-            _refuse_shared_bucket(
+            refuse_shared_bucket(
                 connection, before.organization, before.bucket, before.endpoint_url
             )
             today = Hour.of_micros(self.clock.now_micros()).day_start()
@@ -241,29 +241,3 @@ def _organization_of(connection: Connection, project_id: int) -> int:
             '"tailrace init" or "tailrace project add" printed.'
         )
     return int(found)
-
-
-def _refuse_shared_bucket(
-    connection: Connection, organization: int, bucket: str, endpoint_url: str | None
-) -> None:
-    """Raise if another organization has a destination on the bucket that is not paused (D45)."""
-    others = connection.execute(
-        sa.select(destination.c.endpoint_url).where(
-            destination.c.bucket == bucket,
-            destination.c.organization != organization,
-            destination.c.state != "paused",
-        )
-    ).scalars()
-    if any(_store_of(other) == _store_of(endpoint_url) for other in others):
-        raise BadRequest(
-            f"Cannot use bucket {bucket}: another organization on this installation exports to "
-            "it. Use a bucket of your own."
-        )
-
-
-def _store_of(endpoint_url: str | None) -> str:
-    """Return the name under which a bucket is unique: a host with its port, or Amazon S3."""
-    if endpoint_url is None:
-        return "amazon"
-    host = urlsplit(endpoint_url).netloc.lower()
-    return "amazon" if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else host

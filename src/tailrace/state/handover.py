@@ -141,6 +141,11 @@ class HandOver(Book):
             files = files_of(connection, scope, hour)
         return SealedHour(scope, row.organization, hour, row.record, row.digest, tuple(files))
 
+    def files_of_hour(self, scope: int, hour: Hour) -> list[SealedFile]:
+        """Return the files that are known of an hour, by number; also while it is open."""
+        with reading(self.engine) as connection:
+            return files_of(connection, scope, hour)
+
     def check_derived(self, since: Hour | None = None) -> int:
         """Return how many owed runs have no row; anything but 0 is a defect to be alarmed.
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from tailrace.hours import Hour
 from tailrace.state.book import Book
 from tailrace.state.database import one_change_at_a_time, reading, writing
-from tailrace.state.delivery import OWED_STATES, SETTLED_STATES
+from tailrace.state.delivery import AUTOMATIC, OWED_STATES, SETTLED_STATES
 from tailrace.state.rows import file_of
 from tailrace.state.sealed import SealedFile
 from tailrace.state.tables import delivery, destination, sealed_file, sealed_hour
@@ -77,6 +77,7 @@ def _is_awaited(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa
         delivery.c.destination_id == destination.c.id,
         delivery.c.scope == scope,
         delivery.c.hour == hour,
+        delivery.c.manual_export == AUTOMATIC,
         delivery.c.state.in_(SETTLED_STATES),
     )
     return sa.exists().where(

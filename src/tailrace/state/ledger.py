@@ -5,14 +5,16 @@ The ledger is the queue: `seal` hands over, `export` claims, and pages read, the
 
 from __future__ import annotations
 
+from tailrace.state.claims import Claims
 from tailrace.state.deliveries import Deliveries
 from tailrace.state.handover import HandOver
 from tailrace.state.keeping import Keeping
+from tailrace.state.manual_reports import ManualReports
 from tailrace.state.outages import Outages
 from tailrace.state.reports import Reports
 
 
-class Ledger(HandOver, Deliveries, Outages, Keeping, Reports):
+class Ledger(HandOver, Claims, Deliveries, Outages, Keeping, Reports, ManualReports):
     """All parts of the ledger over one database.
 
     Safe to use from several threads and processes at once: each call is one transaction, and what

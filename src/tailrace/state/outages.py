@@ -12,7 +12,7 @@ from tailrace.state.book import Book
 from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Cause
 from tailrace.state.rows import text_of
-from tailrace.state.tables import delivery, destination
+from tailrace.state.tables import delivery, destination, manual_export
 
 
 class Outages(Book):
@@ -25,11 +25,20 @@ class Outages(Book):
             return note_outage(connection, destination_id, cause, since, next_probe_micros)
 
     def probe_due(self, now_micros: int) -> list[int]:
-        """Return the destinations whose access is to be probed now, longest due first."""
+        """Return the destinations whose access is to be probed now, longest due first.
+
+        One that is paused is probed while a manual export waits for it.
+        """
+        by_hand = sa.exists().where(
+            manual_export.c.destination_id == destination.c.id, manual_export.c.state == "running"
+        )
         statement = (
             sa.select(destination.c.id)
             .where(
-                destination.c.state == "active",
+                sa.or_(
+                    destination.c.state == "active",
+                    sa.and_(destination.c.state == "paused", by_hand),
+                ),
                 destination.c.outage_since_micros.is_not(None),
                 destination.c.next_probe_micros <= now_micros,
             )

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Row
 from tailrace.hours import Hour
 from tailrace.state.book import Book
 from tailrace.state.database import reading
-from tailrace.state.delivery import Cause, DataType, DeliveredHow, RunState
-from tailrace.state.rows import cause_of, hour_of
+from tailrace.state.delivery import AUTOMATIC, Cause, DataType, DeliveredHow, RunState, Try
+from tailrace.state.rows import cause_of, hour_of, tries_of
 from tailrace.state.tables import delivery, delivery_file, destination, sealed_file, sealed_hour
 
 # A page or a command shows no more at once; ask again with `before`.
@@ -50,6 +50,7 @@ class Run(msgspec.Struct, frozen=True):
     data_type: DataType
     scope: int
     hour: Hour
+    manual_export: int
     state: RunState
     attempts: int
     lease: int
@@ -59,6 +60,8 @@ class Run(msgspec.Struct, frozen=True):
     files: int
     files_delivered: int
     created_micros: int
+    started_micros: int | None
+    tries: tuple[Try, ...]
     finished_micros: int | None
 
 
@@ -101,7 +104,7 @@ class Reports(Book):
             return [SealedCount(row.scope, row.hours, Hour(row.newest)) for row in rows]
 
     def lags(self) -> list[Lag]:
-        """Return how far each active destination is behind what is sealed."""
+        """Return how far each active destination is behind what is sealed, manual exports aside."""
         newest = (
             sa.select(sa.func.max(sealed_hour.c.hour))
             .where(
@@ -117,6 +120,7 @@ class Reports(Book):
             sa.select(sa.func.min(delivery.c.hour))
             .where(
                 delivery.c.destination_id == destination.c.id,
+                delivery.c.manual_export == AUTOMATIC,
                 delivery.c.finished_micros.is_(None),
                 sa.exists().where(
                     sealed_hour.c.scope == delivery.c.scope, sealed_hour.c.hour == delivery.c.hour
@@ -141,12 +145,23 @@ class Reports(Book):
         hour: Hour | None = None,
         states: tuple[RunState, ...] = (),
         before: Hour | None = None,
+        since: Hour | None = None,
+        manual_export: int | None = None,
         limit: int = RUNS_MAX,
     ) -> list[Run]:
-        """Return runs, newest hour first; each filter that is given narrows them."""
+        """Return runs, newest hour first; each filter that is given narrows them.
+
+        `manual_export` is `AUTOMATIC` for automatic runs only, or a manual export's number. Hours
+        from `since` on and `before` an hour are returned.
+        """
         statement = (
             sa.select(delivery, _SEALED, _FILES, _FILES_DELIVERED)
-            .order_by(delivery.c.hour.desc(), delivery.c.destination_id, delivery.c.data_type)
+            .order_by(
+                delivery.c.hour.desc(),
+                delivery.c.destination_id,
+                delivery.c.data_type,
+                delivery.c.manual_export,
+            )
             .limit(min(limit, RUNS_MAX))
         )
         if destination_id is not None:
@@ -159,11 +174,20 @@ class Reports(Book):
             statement = statement.where(delivery.c.state.in_(states))
         if before is not None:
             statement = statement.where(delivery.c.hour < before.number)
+        if since is not None:
+            statement = statement.where(delivery.c.hour >= since.number)
+        if manual_export is not None:
+            statement = statement.where(delivery.c.manual_export == manual_export)
         with reading(self.engine) as connection:
             return [_run_of(row) for row in connection.execute(statement)]
 
     def delivered_files(
-        self, destination_id: int, data_type: DataType, hour: Hour
+        self,
+        destination_id: int,
+        data_type: DataType,
+        hour: Hour,
+        *,
+        manual_export: int = AUTOMATIC,
     ) -> list[DeliveredFile]:
         """Return the objects that a run has delivered, by number."""
         statement = (
@@ -172,6 +196,7 @@ class Reports(Book):
                 delivery_file.c.destination_id == destination_id,
                 delivery_file.c.data_type == data_type,
                 delivery_file.c.hour == hour.number,
+                delivery_file.c.manual_export == manual_export,
             )
             .order_by(delivery_file.c.number)
         )
@@ -199,6 +224,7 @@ _FILES_DELIVERED = (
         delivery_file.c.destination_id == delivery.c.destination_id,
         delivery_file.c.data_type == delivery.c.data_type,
         delivery_file.c.hour == delivery.c.hour,
+        delivery_file.c.manual_export == delivery.c.manual_export,
     )
     .scalar_subquery()
     .label("files_delivered")
@@ -211,6 +237,7 @@ def _run_of(row: Row[Any]) -> Run:
         data_type=row.data_type,
         scope=row.scope,
         hour=Hour(row.hour),
+        manual_export=row.manual_export,
         state=row.state,
         attempts=row.attempts,
         lease=row.lease,
@@ -220,5 +247,7 @@ def _run_of(row: Row[Any]) -> Run:
         files=row.files,
         files_delivered=row.files_delivered,
         created_micros=row.created_micros,
+        started_micros=row.started_micros,
+        tries=tries_of(row.tries),
         finished_micros=row.finished_micros,
     )

@@ -8,10 +8,18 @@ import msgspec
 from sqlalchemy.engine import Row
 
 from tailrace.hours import Hour
-from tailrace.state.delivery import Capabilities, Cause, Delivery, Destination
+from tailrace.state.delivery import (
+    Capabilities,
+    Cause,
+    Delivery,
+    Destination,
+    ManualExport,
+    Try,
+)
 from tailrace.state.sealed import SealedFile
 
 _cause_decoder = msgspec.json.Decoder(Cause)
+_tries_decoder = msgspec.json.Decoder(tuple[Try, ...])
 _capabilities_decoder = msgspec.json.Decoder(Capabilities)
 
 
@@ -56,6 +64,25 @@ def delivery_of(row: Row[Any]) -> Delivery:
         attempts=row.attempts,
         upload_key=row.upload_key,
         upload_id=row.upload_id,
+        manual_export=row.manual_export,
+        tries=tries_of(row.tries),
+    )
+
+
+def manual_export_of(row: Row[Any]) -> ManualExport:
+    """Return a row of `manual_export`."""
+    return ManualExport(
+        id=row.id,
+        destination_id=row.destination_id,
+        from_hour=Hour(row.from_hour),
+        until_hour=Hour(row.until_hour),
+        events_until=hour_of(row.events_until),
+        merged_ids_until=hour_of(row.merged_ids_until),
+        overwrite=row.overwrite,
+        state=row.state,
+        created_by=row.created_by,
+        created_micros=row.created_micros,
+        finished_micros=row.finished_micros,
     )
 
 
@@ -99,11 +126,16 @@ def cause_of(text: str | None) -> Cause | None:
     return None if text is None else _cause_decoder.decode(text)
 
 
+def tries_of(text: str | None) -> tuple[Try, ...]:
+    """Return the tries of a column that may be empty."""
+    return () if text is None else _tries_decoder.decode(text)
+
+
 def capabilities_of(text: str | None) -> Capabilities | None:
     """Return the capabilities of a column that may be empty."""
     return None if text is None else _capabilities_decoder.decode(text)
 
 
-def text_of(value: Cause | Capabilities) -> str:
+def text_of(value: Cause | Capabilities | tuple[Try, ...]) -> str:
     """Return the JSON text under which a value is stored."""
     return msgspec.json.encode(value).decode()

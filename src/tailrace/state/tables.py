@@ -14,7 +14,7 @@ metadata = sa.MetaData()
 _RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 # Numbers that only grow and are never used twice, also after a row is gone. Rows, made by the
-# first revision: organization, project, destination, accounts_version.
+# first revision: organization, project, destination, accounts_version; and manual_export.
 counter = sa.Table(
     "counter",
     metadata,
@@ -157,6 +157,8 @@ delivery = sa.Table(
     ),
     sa.Column("data_type", sa.Text, primary_key=True),
     sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    # The manual export that owes the run; 0 for an automatic one.
+    sa.Column("manual_export", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("scope", sa.BigInteger, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     # The machine's time from which a worker may take the row: at once (0), at the next try, or
@@ -168,6 +170,9 @@ delivery = sa.Table(
     sa.Column("upload_id", sa.Text),
     sa.Column("cause", sa.Text),
     sa.Column("created_micros", sa.BigInteger, nullable=False),
+    # When the newest try began, and the last of those that ended, as JSON.
+    sa.Column("started_micros", sa.BigInteger),
+    sa.Column("tries", sa.Text),
     sa.Column("finished_micros", sa.BigInteger),
     sa.Index("delivery_by_scope", "scope", "hour"),
     sa.Index("delivery_by_state", "state", "destination_id", "due_micros"),
@@ -175,6 +180,7 @@ delivery = sa.Table(
     sa.Index(
         "delivery_to_claim",
         "destination_id",
+        "manual_export",
         "hour",
         "data_type",
         "due_micros",
@@ -185,9 +191,19 @@ delivery = sa.Table(
     sa.Index(
         "delivery_owed",
         "destination_id",
+        "manual_export",
         "hour",
         sqlite_where=sa.text("finished_micros IS NULL"),
         postgresql_where=sa.text("finished_micros IS NULL"),
+    ),
+    # And for how far a manual export is.
+    sa.Index(
+        "delivery_by_manual_export",
+        "manual_export",
+        "state",
+        "finished_micros",
+        sqlite_where=sa.text("manual_export > 0"),
+        postgresql_where=sa.text("manual_export > 0"),
     ),
 )
 
@@ -197,15 +213,43 @@ delivery_file = sa.Table(
     sa.Column("destination_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("data_type", sa.Text, primary_key=True),
     sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("manual_export", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("key", sa.Text, nullable=False),
-    # "put", or "found" where our bytes already lay in the bucket.
+    # "put", "found" where our bytes already lay in the bucket, or "replaced" where other ones did.
     sa.Column("how", sa.Text, nullable=False),
     sa.Column("delivered_micros", sa.BigInteger, nullable=False),
     sa.ForeignKeyConstraint(
-        ["destination_id", "data_type", "hour"],
-        ["delivery.destination_id", "delivery.data_type", "delivery.hour"],
+        ["destination_id", "data_type", "hour", "manual_export"],
+        [
+            "delivery.destination_id",
+            "delivery.data_type",
+            "delivery.hour",
+            "delivery.manual_export",
+        ],
     ),
+)
+
+# What a person asked to export of the past; its runs are rows of `delivery`.
+manual_export = sa.Table(
+    "manual_export",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("destination_id", sa.BigInteger, sa.ForeignKey("destination.id"), nullable=False),
+    # As it was asked for; `until_hour` is the first hour that is left out.
+    sa.Column("from_hour", sa.BigInteger, nullable=False),
+    sa.Column("until_hour", sa.BigInteger, nullable=False),
+    # Where it ends for a data type, because later hours were not sealed when it was started. Null:
+    # without that data type.
+    sa.Column("events_until", sa.BigInteger),
+    sa.Column("merged_ids_until", sa.BigInteger),
+    sa.Column("overwrite", sa.Boolean, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.Column("finished_micros", sa.BigInteger),
+    sa.Index("manual_export_by_destination", "destination_id"),
+    sa.Index("manual_export_by_state", "state"),
 )
 
 audit = sa.Table(

@@ -1,0 +1,208 @@
+"""Manual exports as the command line and the pages handle them: plan, start, and look after.
+
+The command line's verb for a manual export is `backfill`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+from sqlalchemy.engine import Engine
+
+from tailrace.accounts.projects import find_project
+from tailrace.app.destinations import open_clients
+from tailrace.app.layout import LAYOUT
+from tailrace.app.no_data import NoData, no_data
+from tailrace.clock import Clock
+from tailrace.errors import BadRequest, NeedsCustomer, NeedsOperator, TailraceError, Transient
+from tailrace.export.backfill import Plan, plan
+from tailrace.export.diagnose import diagnose
+from tailrace.export.objects import Store
+from tailrace.export.ranges import HourRange, parse_range
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.settings import Settings
+from tailrace.state.delivery import Capabilities, DataType, Destination, ManualExport
+from tailrace.state.destinations import Destinations
+from tailrace.state.ledger import Ledger
+from tailrace.state.manual_exports import ManualExports, NewManualExport
+from tailrace.state.manual_reports import Progress
+
+_NOTHING = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a person asks for. `data_types` None: those that the destination receives."""
+
+    destination_id: int
+    first: str
+    last: str
+    data_types: tuple[DataType, ...] | None = None
+    overwrite: bool = False
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A plan, and what is known about a range without data."""
+
+    plan: Plan
+    no_data: NoData | None
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A manual export and how far it is."""
+
+    export: ManualExport
+    progress: Progress
+
+    @property
+    def status(self) -> str:
+        """One word for people: `running`, or what keeps it from going on, or how it ended.
+
+        `conflict` and `failed` mean that nothing but such runs is left: a person decides.
+        """
+        if self.export.state == "finished":
+            return "success"
+        runs = self.progress.runs
+        if self.export.state == "running" and not any(
+            runs.get(state) for state in ("pending", "running", "retrying")
+        ):
+            return "conflict" if runs.get("conflict") else "failed"
+        return self.export.state
+
+
+class Started(msgspec.Struct, frozen=True):
+    """A manual export that was just started, and what is known about a range without data."""
+
+    shown: Shown
+    not_sealed_from: Hour | None
+    no_data: NoData | None
+
+
+class Backfills:
+    """Manual exports of one installation; `by` names who acts in the audit trail."""
+
+    def __init__(
+        self, folder: DataFolder, settings: Settings, engine: Engine, clock: Clock, *, by: str
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._engine = engine
+        self._clock = clock
+        self._destinations = Destinations(engine, clock, by=by)
+        self._exports = ManualExports(engine, clock, by=by)
+        self._ledger = Ledger(engine, clock)
+
+    def plan(self, asked: Asked) -> Planned:
+        """Compare what is asked for with the bucket, and change nothing.
+
+        Raise `BadRequest` for what can't be asked for, and what `diagnose` makes of a bucket that
+        can't be read.
+        """
+        destination, hours, types = self._check(asked)
+        client = open_clients(self._folder, self._settings).of(destination)
+        store = Store(client, destination.bucket, destination.capabilities or _NOTHING)
+        try:
+            made = plan(
+                destination, hours, types, self._ledger, store, LAYOUT, overwrite=asked.overwrite
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _trouble(error, destination) from error
+        empty = sum(made.lines.values()) == 0
+        return Planned(made, self._no_data(destination, hours, types) if empty else None)
+
+    def start(self, asked: Asked) -> Started:
+        """Owe the sealed hours of the range; the service delivers them behind its hourly work."""
+        destination, hours, types = self._check(asked)
+        export = self._exports.start(
+            NewManualExport(
+                destination_id=destination.id,
+                from_hour=hours.from_hour,
+                until_hour=hours.until_hour,
+                include_events="events" in types,
+                include_merged_ids="merged-ids" in types,
+                overwrite=asked.overwrite,
+            )
+        )
+        newest = self._ledger.newest_sealed_hour()
+        open_from = hours.from_hour if newest is None else max(hours.from_hour, newest.next())
+        empty = not any(self._has_lines(destination, hours, name) for name in types)
+        return Started(
+            shown=self._shown(export),
+            not_sealed_from=open_from if open_from < hours.until_hour else None,
+            no_data=self._no_data(destination, hours, types) if empty else None,
+        )
+
+    def list(self, destination_id: int | None = None) -> list[Shown]:
+        """Return manual exports, the newest first."""
+        return [self._shown(one) for one in self._exports.list(destination_id=destination_id)]
+
+    def get(self, export_id: int) -> Shown:
+        """Return one; raise `BadRequest` for a number that there is not."""
+        return self._shown(self._exports.get(export_id))
+
+    def pause(self, export_id: int) -> Shown:
+        """Let no further run of it begin."""
+        return self._shown(self._exports.pause(export_id))
+
+    def resume(self, export_id: int) -> Shown:
+        """Go on, and try again what failed or met other content."""
+        return self._shown(self._exports.resume(export_id))
+
+    def cancel(self, export_id: int) -> Shown:
+        """Owe nothing of it any more; what was delivered stays."""
+        return self._shown(self._exports.cancel(export_id))
+
+    def _shown(self, export: ManualExport) -> Shown:
+        return Shown(export, self._ledger.progress(export.id))
+
+    def _check(self, asked: Asked) -> tuple[Destination, HourRange, Sequence[DataType]]:
+        self._refuse_project(asked.destination_id)
+        self._exports.check_destination(asked.destination_id)
+        destination = self._destinations.get(asked.destination_id)
+        now = Hour.of_micros(self._clock.now_micros())
+        hours = parse_range(asked.first, asked.last, now)
+        return destination, hours, asked.data_types or _received_by(destination)
+
+    def _refuse_project(self, number: int) -> None:
+        """Say it in so many words where somebody gives a project's number for a destination's."""
+        known = self._destinations.list()
+        if any(one.id == number for one in known):
+            return
+        try:
+            project = find_project(self._engine, number)
+        except TailraceError:
+            return
+        of_project = ", ".join(str(one.id) for one in known if one.project == project.id)
+        raise BadRequest(
+            f"{number} is the number of a project, not of a destination. "
+            f"Its destinations are: {of_project or 'none yet'}."
+        )
+
+    def _has_lines(self, destination: Destination, hours: HourRange, data_type: DataType) -> bool:
+        scope = destination.project if data_type == "events" else -destination.organization
+        return self._ledger.has_lines(scope, hours.from_hour, hours.until_hour)
+
+    def _no_data(
+        self, destination: Destination, hours: HourRange, types: Sequence[DataType]
+    ) -> NoData:
+        now = self._clock.now_micros()
+        return no_data(destination, hours, types, self._ledger, now)
+
+
+def _received_by(destination: Destination) -> Sequence[DataType]:
+    types: list[DataType] = []
+    if destination.include_events:
+        types.append("events")
+    if destination.include_merged_ids:
+        types.append("merged-ids")
+    return types
+
+
+def _trouble(error: Exception, destination: Destination) -> TailraceError:
+    cause = diagnose(error, destination)
+    text = f"{cause.sentence} {cause.fix}"
+    if cause.kind == "access":
+        return NeedsCustomer(text)
+    return NeedsOperator(text) if cause.kind == "operator" else Transient(text)

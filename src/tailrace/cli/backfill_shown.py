@@ -1,0 +1,258 @@
+"""How manual exports, their plans and ranges without data are shown, to people and to scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tailrace.cli.output import print_json, print_lines, print_table
+from tailrace.cli.times import hour_text, time_text
+
+if TYPE_CHECKING:
+    from tailrace.app.backfill import Planned, Shown, Started
+    from tailrace.app.no_data import NoData
+    from tailrace.export.backfill import Plan
+    from tailrace.export.tally import Amount
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """A manual export as scripts read it; `to` is the last hour that was asked for."""
+
+    manual_export: int
+    status: str
+    state: str
+    destination_id: int
+    data_types: tuple[str, ...]
+    from_: str = msgspec.field(name="from")
+    to: str
+    overwrite: bool
+    hours: int
+    runs: dict[str, int]
+    runs_per_minute: float | None
+    created_by: str
+    created_at: str
+    completed_at: str | None
+
+
+class _Amount(msgspec.Struct, frozen=True):
+    objects: int
+    bytes: int
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """A plan as scripts read it."""
+
+    destination_id: int
+    data_types: tuple[str, ...]
+    from_: str = msgspec.field(name="from")
+    to: str
+    overwrite: bool
+    hours: int
+    lines: dict[str, int]
+    bytes: int
+    already_there: _Amount
+    to_write: _Amount
+    conflicts: _Amount
+    conflict_keys: tuple[str, ...]
+    unknown: int
+    unknown_keys: tuple[str, ...]
+    dropped_hours: int
+    dropped: tuple[str, ...]
+    not_sealed_from: str | None
+    no_data: NoData | None
+
+
+class _Started(msgspec.Struct, frozen=True):
+    manual_export: _Shown
+    not_sealed_from: str | None
+    no_data: NoData | None
+
+
+def print_manual_exports(found: Sequence[Shown], json: bool) -> None:
+    """Print the list of manual exports, with the documented columns first (R48)."""
+    shown = [_shown(one) for one in found]
+    if json:
+        print_json(shown)
+        return
+    if not shown:
+        print_lines(["There is no manual export yet. Start one with `tailrace backfill`."])
+        return
+    print_table(
+        (
+            "status",
+            "data start date (UTC)",
+            "data end date (UTC)",
+            "completed at (UTC)",
+            "overwrite files",
+            "number",
+            "destination",
+            "data",
+            "hours",
+            "hours a minute",
+        ),
+        [
+            (
+                one.status,
+                one.from_,
+                one.to,
+                one.completed_at or "-",
+                "yes" if one.overwrite else "no",
+                one.manual_export,
+                one.destination_id,
+                ",".join(one.data_types),
+                _progress(one),
+                one.runs_per_minute or "-",
+            )
+            for one in shown
+        ],
+    )
+    print_lines([f"Showing {len(shown)} rows"])
+
+
+def _progress(one: _Shown) -> str:
+    others = [f"{count} {state}" for state, count in one.runs.items() if state != "success"]
+    return ", ".join([f"{one.runs.get('success', 0)} of {one.hours}", *others])
+
+
+def print_manual_export(found: Shown, json: bool) -> None:
+    """Print what has become of one."""
+    shown = _shown(found)
+    if json:
+        print_json(shown)
+        return
+    print_lines(
+        [f"Manual export {shown.manual_export} is {shown.status}: {_progress(shown)} hours."]
+    )
+
+
+def print_started(started: Started, json: bool) -> None:
+    """Print what was just started."""
+    shown = _shown(started.shown)
+    open_from = hour_text(started.not_sealed_from)
+    if json:
+        print_json(_Started(shown, open_from, started.no_data))
+        return
+    number, state = shown.manual_export, shown.status
+    print_lines([f"Manual export {number} is {state}: {shown.hours} hours are exported."])
+    _print_not_sealed(open_from)
+    _print_no_data(started.no_data)
+    if state == "running":
+        print_lines(["How far it is: tailrace backfill list"])
+
+
+def print_planned(planned: Planned, json: bool) -> None:
+    """Print what a manual export would do."""
+    shown = _plan_shown(planned.plan, planned.no_data)
+    if json:
+        print_json(shown)
+        return
+    lines = ", ".join(f"{count} {_words(name)}" for name, count in shown.lines.items())
+    print_lines(
+        [
+            f"{shown.hours} hours from {shown.from_} to {shown.to}: {lines}, {shown.bytes} bytes",
+            f"already there  {_amount(shown.already_there)}",
+            f"to write       {_amount(shown.to_write)}",
+            f"conflicts      {_amount(shown.conflicts)}{_fate_of_conflicts(shown)}",
+            *(f"  {key}" for key in shown.conflict_keys),
+        ]
+    )
+    if shown.unknown:
+        print_lines([f"unknown        {shown.unknown} objects, which are left as they are"])
+        print_lines(f"  {key}" for key in shown.unknown_keys)
+    if shown.dropped_hours:
+        print_lines(
+            [
+                f"not to be had  {shown.dropped_hours} hours: the archive has dropped their files, "
+                "and the bucket does not hold them",
+                *(f"  {hour}" for hour in shown.dropped),
+            ]
+        )
+    _print_not_sealed(shown.not_sealed_from)
+    _print_no_data(planned.no_data)
+
+
+def _fate_of_conflicts(shown: _Plan) -> str:
+    if not shown.conflicts.objects:
+        return ""
+    return ", to be replaced" if shown.overwrite else ", left as they are without --overwrite"
+
+
+def _print_not_sealed(hour: str | None) -> None:
+    if hour is not None:
+        print_lines([f"Hours from {hour} on are not sealed yet and are left out."])
+
+
+def _print_no_data(found: NoData | None) -> None:
+    if found is None:
+        return
+    print_lines(["There are no data in this range."])
+    for name, dates in found.dates.items():
+        if not dates:
+            print_lines([f"There are no {_words(name)} of any date."])
+        for one in dates:
+            print_lines([f"{one.first} to {one.last} have {one.lines} {_words(name)}."])
+    print_lines(
+        [
+            "If there should be data, give this text to whoever supports you:",
+            "--- copy from here ---",
+            found.support_text,
+            "--- to here ---",
+        ]
+    )
+
+
+def _words(data_type: str) -> str:
+    return "merged IDs" if data_type == "merged-ids" else data_type
+
+
+def _amount(amount: _Amount) -> str:
+    return f"{amount.objects} objects, {amount.bytes} bytes"
+
+
+def _amount_shown(amount: Amount) -> _Amount:
+    return _Amount(amount.objects, amount.bytes)
+
+
+def _plan_shown(plan: Plan, found: NoData | None) -> _Plan:
+    return _Plan(
+        destination_id=plan.destination_id,
+        data_types=plan.data_types,
+        from_=str(plan.from_hour),
+        to=str(plan.until_hour.previous()),
+        overwrite=plan.overwrite,
+        hours=plan.hours,
+        lines=plan.lines,
+        bytes=plan.bytes,
+        already_there=_amount_shown(plan.already_there),
+        to_write=_amount_shown(plan.to_write),
+        conflicts=_amount_shown(plan.conflicts),
+        conflict_keys=plan.conflict_keys,
+        unknown=plan.unknown,
+        unknown_keys=plan.unknown_keys,
+        dropped_hours=plan.dropped_hours,
+        dropped=tuple(str(hour) for hour in plan.dropped),
+        not_sealed_from=hour_text(plan.not_sealed_from),
+        no_data=found,
+    )
+
+
+def _shown(found: Shown) -> _Shown:
+    export, progress = found.export, found.progress
+    return _Shown(
+        manual_export=export.id,
+        status=found.status,
+        state=export.state,
+        destination_id=export.destination_id,
+        data_types=export.data_types,
+        from_=str(export.from_hour),
+        to=str(export.until_hour.previous()),
+        overwrite=export.overwrite,
+        hours=progress.total,
+        runs={str(state): count for state, count in progress.runs.items()},
+        runs_per_minute=progress.runs_per_minute,
+        created_by=export.created_by,
+        created_at=time_text(export.created_micros),
+        completed_at=None if export.finished_micros is None else time_text(export.finished_micros),
+    )

@@ -1,0 +1,268 @@
+"""`runs`: the export status, as lists and hour by hour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from tailrace.cli.backfill import open_backfills
+from tailrace.cli.backfill_shown import print_manual_exports
+from tailrace.cli.output import (
+    DATA_DEFAULT,
+    DataOption,
+    JsonOption,
+    open_folder,
+    print_json,
+    print_lines,
+    print_table,
+)
+from tailrace.cli.times import time_text
+from tailrace.errors import BadRequest
+from tailrace.hours import Hour, hour_label
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from tailrace.app.runs import Account, RunDetail
+    from tailrace.clock import Clock
+    from tailrace.state.delivery import Cause
+    from tailrace.state.reports import Run
+
+
+class _Run(msgspec.Struct, frozen=True):
+    """A run as scripts read it; `manual_export` is null for an automatic one."""
+
+    status: str
+    hour: str
+    completed_at: str | None
+    destination_id: int
+    data_type: str
+    manual_export: int | None
+    files: int
+    files_delivered: int
+    attempts: int
+    cause: Cause | None
+
+
+class _Try(msgspec.Struct, frozen=True):
+    began_at: str
+    ended_at: str | None
+    outcome: str
+    cause: Cause | None
+
+
+class _File(msgspec.Struct, frozen=True):
+    name: str
+    lines: int
+    bytes: int
+    sha256: str
+    key: str | None
+    how: str | None
+    delivered_at: str | None
+
+
+class _Detail(msgspec.Struct, frozen=True):
+    """A run with all that is known of it; `account` is null while the hour is open."""
+
+    run: _Run
+    owed_since: str
+    started_at: str | None
+    tries: tuple[_Try, ...]
+    files: tuple[_File, ...]
+    account: Account | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("runs")(_runs)
+
+
+def _runs(
+    hour: Annotated[
+        str | None, typer.Argument(metavar="[HOUR]", help="All of one hour: 2026-01-02T15.")
+    ] = None,
+    destination: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only those to this destination.")
+    ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Only those of this status; may be repeated.")
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="Hours from this date or hour on.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="Hours up to it, itself included.")
+    ] = None,
+    manual: Annotated[bool, typer.Option("--manual", help="List manual exports instead.")] = False,
+    backfill: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="The runs of a manual export.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> None:
+    """Show the exports, newest first: of each hour its status and when it was completed."""
+    from tailrace.app.runs import RunsAsked, list_runs, run_details
+
+    filters = (status, first, last, backfill)
+    if manual:
+        if hour is not None or any(filters):
+            raise BadRequest("--manual goes with --destination only.")
+        with open_backfills(data) as backfills:
+            print_manual_exports(backfills.list(destination), json)
+        return
+    with _open(data) as (engine, clock):
+        if hour is not None:
+            if any(filters):
+                raise BadRequest("An HOUR goes with --destination only.")
+            found = run_details(engine, clock, Hour.parse(hour), destination)
+            _print_details([_detail(one) for one in found], hour, json)
+            return
+        asked = RunsAsked(
+            destination_id=destination,
+            states=tuple(status or ()),
+            first=first,
+            last=last,
+            manual_export=backfill or 0,
+            limit=limit,
+        )
+        _print_runs([_run(one) for one in list_runs(engine, clock, asked)], json)
+
+
+@contextmanager
+def _open(data: Path) -> Iterator[tuple[Engine, Clock]]:
+    from tailrace.state.database import open_database
+
+    folder, _, clock = open_folder(data)
+    engine = open_database(folder.database)
+    try:
+        yield engine, clock
+    finally:
+        engine.dispose()
+
+
+def _print_runs(runs: Sequence[_Run], json: bool) -> None:
+    if json:
+        print_json(runs)
+        return
+    if not runs:
+        print_lines(["There are no such runs."])
+        return
+    print_table(
+        (
+            "status",
+            "date exported (UTC)",
+            "completed at (UTC)",
+            "destination",
+            "data",
+            "files",
+            "attempts",
+        ),
+        [
+            (
+                run.status,
+                _label(run),
+                run.completed_at or "-",
+                run.destination_id,
+                run.data_type,
+                f"{run.files_delivered} of {run.files}",
+                run.attempts,
+            )
+            for run in runs
+        ],
+    )
+    print_lines([f"Showing {len(runs)} rows"])
+
+
+def _print_details(details: Sequence[_Detail], hour: str, json: bool) -> None:
+    if json:
+        print_json(details)
+        return
+    if not details:
+        print_lines([f"There is no run of {hour}."])
+    for detail in details:
+        run = detail.run
+        by_hand = f", manual export {run.manual_export}" if run.manual_export else ""
+        print_lines(
+            [
+                f"{run.data_type} of {_label(run)} to destination {run.destination_id}{by_hand}",
+                f"  status       {run.status}",
+                f"  owed since   {detail.owed_since}",
+                f"  completed    {run.completed_at or '-'}",
+                f"  account      {_equation(detail.account)}",
+            ]
+        )
+        for file in detail.files:
+            where = f"{file.how} {file.delivered_at} {file.key}" if file.key else "not delivered"
+            print_lines([f"  file         {file.name}: {file.lines} lines, {file.bytes} bytes"])
+            print_lines([f"               {where}"])
+        for one in detail.tries:
+            print_lines(
+                [f"  try          {one.began_at} to {one.ended_at or 'unknown'}: {one.outcome}"]
+            )
+            if one.cause is not None:
+                print_lines([f"               {one.cause.sentence} {one.cause.fix}"])
+
+
+def _equation(account: Account | None) -> str:
+    if account is None:
+        return "the hour is open"
+    return (
+        f"{account.accepted} accepted = {account.exported} exported + {account.duplicates} "
+        f"duplicates + {account.identifies} identifies + {account.filtered} filtered + "
+        f"{account.held} held"
+    )
+
+
+def _label(run: _Run) -> str:
+    return hour_label(Hour.parse(run.hour)).removesuffix(" UTC")
+
+
+def _run(run: Run) -> _Run:
+    return _Run(
+        status=run.state,
+        hour=str(run.hour),
+        completed_at=_time(run.finished_micros),
+        destination_id=run.destination_id,
+        data_type=run.data_type,
+        manual_export=run.manual_export or None,
+        files=run.files,
+        files_delivered=run.files_delivered,
+        attempts=run.attempts,
+        cause=run.cause,
+    )
+
+
+def _detail(found: RunDetail) -> _Detail:
+    run = found.run
+    return _Detail(
+        run=_run(run),
+        owed_since=time_text(run.created_micros),
+        started_at=_time(run.started_micros),
+        tries=tuple(
+            _Try(time_text(one.began_micros), _time(one.ended_micros), one.outcome, one.cause)
+            for one in run.tries
+        ),
+        files=tuple(
+            _File(
+                name=file.name,
+                lines=file.lines,
+                bytes=file.size_bytes,
+                sha256=file.sha256,
+                key=file.delivered.key if file.delivered else None,
+                how=file.delivered.how if file.delivered else None,
+                delivered_at=_time(file.delivered.delivered_micros) if file.delivered else None,
+            )
+            for file in found.files
+        ),
+        account=found.account,
+    )
+
+
+def _time(micros: int | None) -> str | None:
+    return None if micros is None else time_text(micros)

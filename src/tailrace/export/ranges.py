@@ -1,0 +1,61 @@
+"""The range of a manual export as a person writes it: UTC dates or hours, both ends included."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import msgspec
+
+from tailrace.errors import BadRequest
+from tailrace.hours import Hour
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}")
+_DAY_HOURS = 24
+
+
+class HourRange(msgspec.Struct, frozen=True):
+    """The hours from `from_hour` up to and without `until_hour`."""
+
+    from_hour: Hour
+    until_hour: Hour
+
+    def __str__(self) -> str:
+        return f"{self.from_hour} to {self.until_hour.previous()} (UTC)"
+
+
+def parse_range(first: str, last: str, now: Hour) -> HourRange:
+    """Read `2026-01-02` (a whole UTC day) or `2026-01-02T15` (one hour), both ends included.
+
+    There is no limit to the length (R25). Raise `BadRequest` that names the field for what is no
+    date, a range that ends before it begins, and one that reaches beyond today or the hour `now`.
+    """
+    begins, _ = _hours_of("--from", first)
+    ends, whole_day = _hours_of("--to", last)
+    until = ends.plus(_DAY_HOURS if whole_day else 1)
+    if until <= begins:
+        raise BadRequest(f"--to {last} is before --from {first}: name the earlier end first.")
+    for field, text, hour in (("--from", first, begins), ("--to", last, ends)):
+        if hour > now:
+            raise BadRequest(f"{field} {text} is in the future: it is {now} (UTC) now.")
+    return HourRange(begins, until)
+
+
+def _hours_of(field: str, text: str) -> tuple[Hour, bool]:
+    """Return the first hour of what was written, and whether that is a whole day."""
+    try:
+        if _DATE.fullmatch(text):
+            moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+            return Hour.of(moment), True
+        if _HOUR.fullmatch(text):
+            return Hour.parse(text), False
+    except (ValueError, BadRequest) as error:
+        raise _no_date(field, text) from error
+    raise _no_date(field, text)
+
+
+def _no_date(field: str, text: str) -> BadRequest:
+    return BadRequest(
+        f"{field} {text!r} is no date: write it as 2026-01-02, or one hour as 2026-01-02T15 (UTC)."
+    )

@@ -1,0 +1,294 @@
+"""`backfill` and `runs` on a folder whose service does not run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tailrace.clock import MICROS
+from tailrace.folder import DataFolder
+from tailrace.hours import Hour
+from tailrace.seal import manifest
+from tailrace.seal.names import file_name
+from tailrace.state.database import open_database
+from tailrace.state.delivery import Capabilities, Cause
+from tailrace.state.destinations import Destinations, NewDestination
+from tailrace.state.ledger import Ledger
+from tailrace.state.sealed import SealedFile, SealedHour
+
+FINE, FAILED, WRONG_USE = 0, 1, 2
+OLD = Hour.parse("2026-01-02T00")
+NOWHERE = "http://127.0.0.1:9"
+
+Run = Callable[..., Any]
+
+
+class Book:
+    """The ledger of an initialised folder, filled as sealing and exporting fill it."""
+
+    def __init__(self, data: Path, made: dict[str, Any]) -> None:
+        folder = DataFolder(data)
+        self.engine = open_database(folder.database)
+        self.clock = folder.clock()
+        self.ledger = Ledger(self.engine, self.clock)
+        self.destinations = Destinations(self.engine, self.clock)
+        self.project, self.organization = made["project_id"], made["org_id"]
+
+    def add_destination(self) -> int:
+        """Add an active destination at an address where nothing answers."""
+        added = self.destinations.add(
+            NewDestination(project=self.project, bucket="acme", endpoint_url=NOWHERE)
+        )
+        can = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
+        self.destinations.activate(added.id, can)
+        return added.id
+
+    def seal(self, *hours: Hour) -> None:
+        """Seal hours with a file of two lines each."""
+        self.ledger.add_hours([self._hour(hour) for hour in hours])
+
+    def deliver(self) -> None:
+        """Deliver one run of a manual export, as a worker would."""
+        held = self.ledger.claim_manual(
+            now_micros=0, lease_micros=MICROS, destination_limit=9, manual_limit=9
+        )
+        assert held is not None
+        self.ledger.file_delivered(held, 1, "a key#1", "put", self.clock.now_micros())
+        self.ledger.succeeded(held, self.clock.now_micros())
+
+    def refuse(self, cause: Cause) -> None:
+        """Fail one run of a manual export."""
+        held = self.ledger.claim_manual(
+            now_micros=0, lease_micros=MICROS, destination_limit=9, manual_limit=9
+        )
+        assert held is not None
+        self.ledger.failed(held, cause)
+
+    def _hour(self, hour: Hour) -> SealedHour:
+        name = file_name(self.project, hour, 1)
+        file = SealedFile(self.project, hour, 1, name, 100, "ab" * 32, 7, 2, 300)
+        record = manifest.record_bytes(
+            manifest.SealRecord(
+                format=manifest.RECORD_FORMAT,
+                scope=self.project,
+                organization=self.organization,
+                hour=str(hour),
+                files=(manifest.RecordFile(name, 2, 100, 300, "ab" * 32, "00000007"),),
+                accepted=9,
+                exported=2,
+                duplicates=1,
+                identifies=3,
+                filtered=2,
+                held=1,
+                first_server_upload_time=None,
+                last_server_upload_time=None,
+                event_dates={},
+                settings=msgspec.Raw(b"null"),
+                schema=manifest.EVENTS_SCHEMA,
+                previous=None,
+            )
+        )
+        digest = hashlib.sha256(record).hexdigest()
+        return SealedHour(self.project, self.organization, hour, record, digest, (file,))
+
+
+@pytest.fixture
+def book(run: Run, data: Path) -> Iterator[Book]:
+    made = Book(data, run("init", "--json").json())
+    yield made
+    made.engine.dispose()
+
+
+def test_a_manual_export_is_started_watched_paused_and_cancelled(run: Run, book: Book) -> None:
+    destination = str(book.add_destination())
+    book.seal(*(OLD.plus(number) for number in (0, 1, 23, 24)))
+
+    started = run("backfill", destination, "--from", "2026-01-02", "--to", "2026-01-02")
+    assert (started.code, started.err) == (FINE, "")
+    assert started.out.splitlines()[0] == "Manual export 1 is running: 3 hours are exported."
+    book.deliver()
+
+    (shown,) = run("backfill", "list", "--json").json()
+    assert {name: shown[name] for name in ("manual_export", "status", "from", "to", "hours")} == {
+        "manual_export": 1,
+        "status": "running",
+        "from": "2026-01-02T00",
+        "to": "2026-01-02T23",
+        "hours": 3,
+    }
+    assert (shown["runs"], shown["overwrite"]) == ({"pending": 2, "success": 1}, False)
+    assert (shown["data_types"], shown["created_by"]) == (["events"], "command line")
+    text = run("backfill", "list").out
+    assert text.startswith(
+        "status   data start date (UTC)  data end date (UTC)  completed at (UTC)"
+    )
+    assert "1 of 3, 2 pending" in text
+    assert text.endswith("Showing 1 rows\n")
+    assert run("runs", "--manual").out == text
+
+    assert (
+        run("backfill", "pause", "1").out == "Manual export 1 is paused: 1 of 3, 2 pending hours.\n"
+    )
+    assert run("backfill", "resume", "1", "--json").json()["status"] == "running"
+    assert run("backfill", "cancel", "1", "--json").json()["runs"] == {"cancelled": 2, "success": 1}
+    again = run("backfill", "cancel", "1")
+    assert again.code == WRONG_USE
+    assert "it is cancelled" in again.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("7", "--from", "2026-01-02", "--to", "2026-01-02"), "There is no destination 7"),
+        (("300001", "--from", "2026-01-02", "--to", "2026-01-02"), "the number of a project"),
+        (("1", "--from", "2026-01-02", "--to", "soon"), "--to 'soon' is no date"),
+        (("--from", "2026-01-03", "--to", "2026-01-02", "1"), "--to 2026-01-02 is before"),
+        (("1", "--from", "2026-01-02", "--to", "2999-01-01"), "--to 2999-01-01 is in the future"),
+        (("1", "--from", "2026-01-02", "--to", "2026-01-02", "--include", "x"), "--include 'x'"),
+        (("1", "--from", "2026-01-02"), "Missing option '--to'"),
+        (("start", "one", "--from", "2026-01-02", "--to", "2026-01-02"), "DESTINATION"),
+        (("pause", "4"), "There is no manual export 4"),
+    ],
+)
+def test_what_can_not_be_asked_for_is_refused_by_its_field(
+    run: Run, book: Book, words: tuple[str, ...], sentence: str
+) -> None:
+    book.add_destination()
+    done = run("backfill", *words, COLUMNS="200")
+    assert done.code == WRONG_USE
+    assert sentence in done.err
+    assert run("backfill", "list", "--json").json() == []
+
+
+def test_a_range_without_data_says_where_data_are_and_gives_a_text_to_copy(
+    run: Run, book: Book
+) -> None:
+    destination = str(book.add_destination())
+    book.seal(OLD, OLD.plus(24), OLD.plus(72))
+    asked = ("backfill", destination, "--from", "2025-06-01", "--to", "2025-06-02")
+
+    done = run(*asked)
+
+    assert done.code == FINE
+    assert "Manual export 1 is success: 0 hours" in done.out
+    assert "There are no data in this range." in done.out
+    assert "2026-01-02 to 2026-01-03 have 4 events." in done.out
+    assert "2026-01-05 to 2026-01-05 have 2 events." in done.out
+    text = done.out.partition("--- copy from here ---")[2]
+    assert "asked for: events of 2025-06-01T00 to 2025-06-02T23 (UTC)" in text
+    assert "hours of events: 48 asked for, 0 of them sealed" in text
+    assert "newest sealed hour of the installation: 2026-01-05T00" in text
+    (shown,) = run("backfill", "list", "--json").json()
+    assert (shown["status"], shown["hours"]) == ("success", 0)
+    shown = run(*asked, "--include", "merged-ids,events", "--json").json()["no_data"]
+    assert shown["dates"]["merged-ids"] == []
+    assert "dates with merged-ids: none" in shown["support_text"]
+
+
+def test_hours_that_are_not_sealed_yet_are_named(run: Run, book: Book) -> None:
+    destination = str(book.add_destination())
+    book.seal(OLD)
+    done = run("backfill", destination, "--from", "2026-01-02", "--to", "2026-01-02")
+    assert "1 hours are exported" in done.out
+    assert "Hours from 2026-01-02T01 on are not sealed yet and are left out." in done.out
+
+
+def test_a_plan_of_a_bucket_that_can_not_be_read_says_why_and_starts_nothing(
+    run: Run, book: Book
+) -> None:
+    destination = str(book.add_destination())
+    book.seal(OLD)
+    done = run(
+        *("backfill", destination, "--from", "2026-01-02", "--to", "2026-01-02", "--plan"),
+        AWS_ACCESS_KEY_ID="an-id",
+        AWS_SECRET_ACCESS_KEY="a-secret",
+    )
+    assert done.code == FAILED
+    assert "Cannot reach s3://acme/" in done.err
+    assert "a-secret" not in done.err
+    assert run("backfill", "list", "--json").json() == []
+
+
+def test_runs_are_listed_and_filtered(run: Run, book: Book) -> None:
+    destination = str(book.add_destination())
+    today = Hour.of_micros(book.clock.now_micros()).day_start()
+    book.seal(OLD, OLD.plus(24), today)
+    assert run("backfill", destination, "--from", "2026-01-02", "--to", "2026-01-03").code == FINE
+    book.deliver()
+
+    (automatic,) = run("runs", "--json").json()
+    assert (automatic["hour"], automatic["manual_export"]) == (str(today), None)
+    by_hand = run("runs", "--backfill", "1", "--json").json()
+    assert [(one["hour"], one["status"]) for one in by_hand] == [
+        ("2026-01-03T00", "success"),
+        ("2026-01-02T00", "pending"),
+    ]
+    text = run("runs", "--backfill", "1", "--status", "success").out
+    assert text.splitlines()[0].startswith("status   date exported (UTC)")
+    assert "2026-01-03 00:00 to 01:00" in text
+    assert text.splitlines()[2:] == ["Showing 1 rows"]
+    assert by_hand[0]["completed_at"] in text
+    early = ("runs", "--backfill", "1", "--to", "2026-01-02", "--json")
+    assert [one["hour"] for one in run(*early).json()] == ["2026-01-02T00"]
+    assert (
+        run("runs", "--from", "2026-01-02", "--to", "2026-01-02").out == "There are no such runs.\n"
+    )
+
+
+def test_an_hour_is_shown_with_files_tries_causes_and_its_equation(run: Run, book: Book) -> None:
+    destination = str(book.add_destination())
+    book.seal(OLD)
+    run("backfill", destination, "--from", "2026-01-02", "--to", "2026-01-02")
+    cause = Cause("access", "AccessDenied", "It was refused.", "Allow it.", "s3:PutObject")
+    book.refuse(cause)
+    assert run("backfill", "list", "--json").json()[0]["status"] == "failed"
+    run("backfill", "resume", "1")
+    book.deliver()
+
+    (shown,) = run("runs", "2026-01-02T00", "--json").json()
+
+    assert shown["account"] == {
+        "accepted": 9,
+        "exported": 2,
+        "duplicates": 1,
+        "identifies": 3,
+        "filtered": 2,
+        "held": 1,
+    }
+    assert [(one["outcome"], one["cause"] and one["cause"]["code"]) for one in shown["tries"]] == [
+        ("failed", "AccessDenied"),
+        ("success", None),
+    ]
+    assert all(one["began_at"] <= one["ended_at"] for one in shown["tries"])
+    (file,) = shown["files"]
+    assert (file["key"], file["how"], file["lines"]) == ("a key#1", "put", 2)
+    text = run("runs", "2026-01-02T00").out
+    assert "9 accepted = 2 exported + 1 duplicates + 3 identifies + 2 filtered + 1 held" in text
+    assert "It was refused. Allow it." in text
+    assert "manual export 1" in text
+    assert run("runs", "2026-01-02T05").out == "There is no run of 2026-01-02T05.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--status", "done"), "--status 'done': choose from pending"),
+        (("--destination", "8"), "There is no destination 8"),
+        (("--backfill", "8"), "There is no manual export 8"),
+        (("2026-01-02",), "is no hour"),
+        (("2026-01-02T00", "--status", "failed"), "An HOUR goes with --destination only"),
+        (("--manual", "--from", "2026-01-02"), "--manual goes with --destination only"),
+        (("--from", "tomorrow"), "--from 'tomorrow' is no date"),
+    ],
+)
+def test_runs_that_can_not_be_asked_for_are_refused(
+    run: Run, book: Book, words: tuple[str, ...], sentence: str
+) -> None:
+    done = run("runs", *words, COLUMNS="200")
+    assert done.code == WRONG_USE
+    assert sentence in done.err
