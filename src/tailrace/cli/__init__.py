@@ -9,6 +9,7 @@ import typer
 from tailrace.cli.backfill import register as register_backfill
 from tailrace.cli.destinations import register as register_destinations
 from tailrace.cli.output import fail, machine_trouble
+from tailrace.cli.policy import register as register_policy
 from tailrace.cli.runs import register as register_runs
 from tailrace.cli.service import register as register_service
 from tailrace.cli.setup import register as register_setup
@@ -29,6 +30,7 @@ for register in (
     register_setup,
     register_service,
     register_destinations,
+    register_policy,
     register_backfill,
     register_runs,
     register_show,

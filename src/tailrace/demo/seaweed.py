@@ -27,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 
 from tailrace.errors import NeedsOperator, Transient
+from tailrace.export import policy
 from tailrace.export.client import sealed_session
 from tailrace.ids import Ids
 
@@ -96,7 +97,7 @@ class Seaweed:
         string for the bucket itself, else a key pattern such as `exports/*`.
         """
         arn = f"arn:aws:s3:::{bucket}"
-        policy = {
+        document = {
             "Version": "2012-10-17",
             "Statement": [
                 {
@@ -108,7 +109,7 @@ class Seaweed:
                 for action, below in statements.items()
             ],
         }
-        self.client(self.owner).put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+        self.client(self.owner).put_bucket_policy(Bucket=bucket, Policy=json.dumps(document))
 
     def stop(self) -> None:
         """End the server and remove its folder; safe to call again."""
@@ -136,14 +137,7 @@ def find_program() -> Path | None:
 
 def export_policy(prefix: str) -> dict[str, list[str]]:
     """Return what an export needs below `prefix`, in the form that `put_policy` takes."""
-    objects = [f"{prefix}*"]
-    return {
-        "s3:ListBucket": [""],
-        "s3:PutObject": objects,
-        "s3:GetObject": objects,
-        "s3:AbortMultipartUpload": objects,
-        "s3:DeleteObject": [f"{prefix}_tailrace/access-check-*"],
-    }
+    return {grant.action: [policy.resources_below(grant.scope, prefix)] for grant in policy.GRANTS}
 
 
 def start(ids: Ids) -> Seaweed:

@@ -22,6 +22,7 @@ from botocore.exceptions import (
 from tailrace.errors import TailraceError
 from tailrace.export.diagnose import ACTIONS, diagnose
 from tailrace.export.objects import STORE_ERRORS, code_of, is_precondition, status_of
+from tailrace.export.policy import ACCESS_CHECK
 from tailrace.export.probe import ProbeObject
 from tailrace.state.delivery import Capabilities, Cause, Destination
 
@@ -79,7 +80,7 @@ class ClientSource(Protocol):
 
 def access_check_key(destination: Destination) -> str:
     """Return the one key that the probes write, overwrite and remove."""
-    return f"{destination.prefix}_tailrace/access-check-{destination.id}"
+    return f"{destination.prefix}{ACCESS_CHECK}{destination.id}"
 
 
 def verify(destination: Destination, clients: ClientSource) -> Verification:

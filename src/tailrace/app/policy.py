@@ -1,0 +1,72 @@
+"""The bucket policy of a destination, or of one that is still to be added.
+
+Called by `tailrace policy`, and by the pages that show one.
+"""
+
+from __future__ import annotations
+
+from tailrace.errors import BadRequest
+from tailrace.export.endpoints import check_endpoint
+from tailrace.export.policy import Place, place
+from tailrace.seal.names import check_prefix
+from tailrace.settings import Settings
+from tailrace.state.delivery import Destination
+
+
+def place_for(
+    settings: Settings,
+    *,
+    bucket: str,
+    region: str | None,
+    prefix: str = "",
+    endpoint_url: str | None = None,
+    principal: str | None = None,
+) -> Place:
+    """Return what a policy is made of, for a bucket that no destination needs to name yet.
+
+    A prefix gets its last slash; without a principal it is the operator's. Raise `BadRequest` that
+    names the field and its rule.
+    """
+    if endpoint_url is not None:
+        endpoint_url = check_endpoint(
+            endpoint_url, private_allowed=settings.export.private_endpoints
+        )
+    return place(
+        bucket=bucket,
+        prefix=check_prefix(prefix if not prefix or prefix.endswith("/") else prefix + "/"),
+        region=region,
+        endpoint_url=endpoint_url,
+        principal=principal or _operators(settings),
+    )
+
+
+def place_of(settings: Settings, destination: Destination, principal: str | None = None) -> Place:
+    """Return what a stored destination's policy is made of.
+
+    Without a principal it is the destination's role, or else the operator's. Whose an access key
+    is can't be told, so such a destination needs one: raise `BadRequest`.
+    """
+    if principal is None:
+        principal = destination.role_arn
+    if principal is None and destination.access_key_id is not None:
+        raise BadRequest(
+            f"Cannot make the policy of destination {destination.id}: it has the access key "
+            f"{destination.access_key_id}, and whose that is can't be told. Give the ARN of the "
+            "user with --principal."
+        )
+    return place(
+        bucket=destination.bucket,
+        prefix=destination.prefix,
+        region=destination.region,
+        endpoint_url=destination.endpoint_url,
+        principal=principal or _operators(settings),
+    )
+
+
+def _operators(settings: Settings) -> str:
+    if not settings.aws.principal_arn:
+        raise BadRequest(
+            "Cannot make the policy: whom it lets in is not known. Give the ARN with --principal, "
+            "or set aws.principal_arn to the role or user that tailrace runs as."
+        )
+    return settings.aws.principal_arn
