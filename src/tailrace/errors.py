@@ -2,6 +2,7 @@
 
     TailraceError
     ├── BadRequest        the caller's request or command is wrong: correct it
+    │   └── NotAllowed    the person's role does not include it: ask an admin
     ├── Transient         try the same again later
     │   ├── ClockStepped  the log does not take time from a clock that jumped
     │   ├── DiskReserve   too little disk is left to take this on
@@ -26,6 +27,10 @@ class TailraceError(Exception):
 
 class BadRequest(TailraceError):
     """What the caller sent can't be accepted, now or later."""
+
+
+class NotAllowed(BadRequest):
+    """A person's role in the organization does not include what they ask for."""
 
 
 class Transient(TailraceError):

@@ -23,7 +23,15 @@ import tailrace.state.migrations
 from tailrace.errors import NewerFormat
 from tailrace.state.database import next_number, open_database, reading, writing
 from tailrace.state.migrations import REVISIONS
-from tailrace.state.tables import delivery, delivery_file, metadata, organization, project
+from tailrace.state.tables import (
+    delivery,
+    delivery_file,
+    membership,
+    metadata,
+    organization,
+    person,
+    project,
+)
 
 COUNT_UP = """
 import sys
@@ -117,6 +125,47 @@ def test_a_database_of_an_earlier_release_gets_the_new_tables_and_keeps_its_rows
     with writing(second) as connection:
         assert next_number(connection, "manual_export") == 1
     second.dispose()
+
+
+def test_the_address_of_an_organization_becomes_its_first_admin(tmp_path: Path) -> None:
+    path = tmp_path / "tailrace.sqlite"
+    old = _make_at(path, "0005")
+    with old.begin() as connection:
+        for number, email in enumerate(
+            ("Ann@example.com", None, " ann@Example.com", "bob@b.example")
+        ):
+            connection.execute(
+                sa.text(
+                    "INSERT INTO organization (id, name, admin_email, created_micros)"
+                    " VALUES (:id, 'x', :email, :at)"
+                ),
+                {"id": number, "email": email, "at": number + 50},
+            )
+        key = "INSERT INTO api_key (key, project, created_micros) VALUES ('k', 2, 3)"
+        for statement in (ROWS[2], key):
+            connection.execute(sa.text(statement))
+    old.dispose()
+
+    new = open_database(path)
+
+    with reading(new) as connection:
+        people = connection.execute(sa.select(person).order_by(person.c.id)).all()
+        roles = connection.execute(sa.select(membership).order_by(membership.c.organization)).all()
+        keys = connection.execute(sa.text("SELECT key, project, name FROM api_key")).all()
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+    assert [(one.id, one.email, one.password_hash) for one in people] == [
+        (1, "Ann@example.com", None),
+        (2, "bob@b.example", None),
+    ]
+    assert [tuple(one) for one in roles] == [
+        (0, 1, None, "admin", 50),
+        (2, 1, None, "admin", 52),
+        (3, 2, None, "admin", 53),
+    ]
+    assert [tuple(one) for one in keys] == [("k", 2, None)]
+    with writing(new) as connection:
+        assert next_number(connection, "person") == 3
+    new.dispose()
 
 
 def test_a_second_opening_changes_nothing(tmp_path: Path) -> None:

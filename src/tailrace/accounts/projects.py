@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from tailrace.accounts.addresses import checked_address
+from tailrace.accounts.membership import account_of, insert_account, insert_member
+from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest
 from tailrace.ids import Ids
-from tailrace.state.audit import SERVICE, note
+from tailrace.state.audit import SERVICE
 from tailrace.state.database import next_number, reading, writing
 from tailrace.state.tables import api_key, organization, project
 
@@ -32,7 +34,6 @@ class Organization(msgspec.Struct, frozen=True):
 
     id: int
     name: str
-    admin_email: str | None
     created_micros: int
 
 
@@ -62,22 +63,25 @@ def add_organization(
 ) -> int:
     """Add an organization and return its ID; IDs begin with 100001 and are never reused.
 
-    `admin_email` is where its first admin is reached; empty for none. `by` names who does this in
-    the audit trail, here and below.
+    `admin_email` is its first admin's address; empty for none yet. `by` names who does this in the
+    audit trail, here and below. Raise `BadRequest` for a name or an address that is none.
     """
-    name = _checked_name(name, "organization")
+    name = checked_name(name, "organization")
+    email = checked_address(admin_email) if admin_email else None
     with writing(engine) as connection:
         number = next_number(connection, "organization")
         connection.execute(
             organization.insert().values(
                 id=number,
                 name=name,
-                admin_email=admin_email or None,
                 created_micros=clock.now_micros(),
             )
         )
-        trail = _Trail(connection, clock.now_micros(), by)
-        trail.note("added", f"organization {number}", {"name": name, "admin_email": admin_email})
+        trail = Trail(connection, clock.now_micros(), by)
+        trail.note("added", f"organization {number}", {"name": name})
+        if email is not None:
+            account = account_of(connection, email) or insert_account(trail, email, None)
+            insert_member(trail, number, account, "admin", None)
     return number
 
 
@@ -95,11 +99,11 @@ def add_project(
     Raise `BadRequest` for an unknown organization. A running collector accepts the API key within
     2 s.
     """
-    name = _checked_name(name, "project")
+    name = checked_name(name, "project")
     first_key, secret_key = _new_key(ids), _new_key(ids)
     with writing(engine) as connection:
-        trail = _Trail(connection, clock.now_micros(), by)
-        _require_organization(connection, organization_id)
+        trail = Trail(connection, clock.now_micros(), by)
+        require_organization(connection, organization_id)
         number = next_number(connection, "project")
         connection.execute(
             project.insert().values(
@@ -120,7 +124,7 @@ def add_key(engine: Engine, project_id: int, *, ids: Ids, clock: Clock, by: str 
     key = _new_key(ids)
     with writing(engine) as connection:
         require_project(connection, project_id)
-        _insert_key(_Trail(connection, clock.now_micros(), by), project_id, key)
+        _insert_key(Trail(connection, clock.now_micros(), by), project_id, key)
     return key
 
 
@@ -130,7 +134,7 @@ def revoke_key(engine: Engine, key: str, *, clock: Clock, by: str = SERVICE) -> 
     Raise `BadRequest` if it is not accepted now.
     """
     with writing(engine) as connection:
-        trail = _Trail(connection, clock.now_micros(), by)
+        trail = Trail(connection, clock.now_micros(), by)
         changed = connection.execute(
             api_key.update()
             .where(api_key.c.key == key, api_key.c.revoked_micros.is_(None))
@@ -158,7 +162,7 @@ def organizations(engine: Engine) -> list[Organization]:
     """Return all organizations, oldest first."""
     with reading(engine) as connection:
         rows = connection.execute(sa.select(organization).order_by(organization.c.id))
-        return [Organization(row.id, row.name, row.admin_email, row.created_micros) for row in rows]
+        return [Organization(row.id, row.name, row.created_micros) for row in rows]
 
 
 def projects(engine: Engine, *, organization_id: int | None = None) -> list[Project]:
@@ -195,25 +199,7 @@ def require_project(connection: Connection, project_id: int) -> None:
         raise BadRequest(f'There is no project {project_id}. Make one with "tailrace project add".')
 
 
-class _Trail(msgspec.Struct, frozen=True):
-    """A change in the making: its transaction, its time, and who makes it."""
-
-    connection: Connection
-    at_micros: int
-    by: str
-
-    def note(self, what: str, changed: str, detail: dict[str, Any]) -> None:
-        note(
-            self.connection,
-            at_micros=self.at_micros,
-            who=self.by,
-            what=what,
-            changed=changed,
-            detail=detail,
-        )
-
-
-def _insert_key(trail: _Trail, project_id: int, key: str) -> None:
+def _insert_key(trail: Trail, project_id: int, key: str) -> None:
     trail.connection.execute(
         api_key.insert().values(key=key, project=project_id, created_micros=trail.at_micros)
     )
@@ -225,7 +211,8 @@ def _new_key(ids: Ids) -> str:
     return ids.random_bytes(_KEY_BYTES).hex()
 
 
-def _checked_name(name: str, of: str) -> str:
+def checked_name(name: str, of: str) -> str:
+    """Return a name without blanks around it; raise `BadRequest` if it can't be shown."""
     trimmed = name.strip()
     if not trimmed or len(trimmed) > NAME_CHARACTERS_MAX or not trimmed.isprintable():
         raise BadRequest(
@@ -235,7 +222,8 @@ def _checked_name(name: str, of: str) -> str:
     return trimmed
 
 
-def _require_organization(connection: Connection, organization_id: int) -> None:
+def require_organization(connection: Connection, organization_id: int) -> None:
+    """Raise `BadRequest` if there is no such organization."""
     statement = sa.select(organization.c.id).where(organization.c.id == organization_id)
     if connection.execute(statement).one_or_none() is None:
         raise BadRequest(

@@ -16,7 +16,7 @@ from tailrace.cli.output import (
     print_json,
     print_lines,
 )
-from tailrace.errors import BadRequest, NeedsOperator
+from tailrace.errors import NeedsOperator
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.ids import SystemIds
@@ -47,13 +47,15 @@ def _init(
     json: JsonOption = False,
 ) -> None:
     """Make a data folder, an organization and its first project; print the keys."""
+    from tailrace.accounts.addresses import checked_address
     from tailrace.accounts.projects import add_organization, add_project, organizations
     from tailrace.state.database import open_database
     from tailrace.state.secrets import Secrets
 
     folder, files, ids = DataFolder(data.resolve()), Files(), SystemIds()
-    if email and "@" not in email.strip("@"):
-        raise BadRequest(f"--email {email!r} is no address: write it as name@example.com.")
+    if email:
+        # Before anything is made.
+        checked_address(email)
     folder.create(files)
     engine = open_database(folder.database)
     try:

@@ -14,7 +14,7 @@ metadata = sa.MetaData()
 _RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 # Numbers that only grow and are never used twice, also after a row is gone. Rows, made by the
-# first revision: organization, project, destination, accounts_version; and manual_export.
+# first revision: organization, project, destination, accounts_version; and manual_export, person.
 counter = sa.Table(
     "counter",
     metadata,
@@ -27,7 +27,6 @@ organization = sa.Table(
     metadata,
     sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("admin_email", sa.Text),
     sa.Column("created_micros", sa.BigInteger, nullable=False),
 )
 
@@ -49,7 +48,75 @@ api_key = sa.Table(
     sa.Column("project", sa.BigInteger, sa.ForeignKey("project.id"), nullable=False),
     sa.Column("created_micros", sa.BigInteger, nullable=False),
     sa.Column("revoked_micros", sa.BigInteger),
+    # What people know it by; null without one.
+    sa.Column("name", sa.Text),
     sa.Index("api_key_by_project", "project"),
+)
+
+# A portfolio project. Its number is drawn with those of projects, but it has no row among them:
+# no key, destination or option can refer to it.
+portfolio = sa.Table(
+    "portfolio",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("organization", sa.BigInteger, sa.ForeignKey("organization.id"), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.Index("portfolio_by_organization", "organization"),
+)
+
+# Which projects a portfolio project shows.
+portfolio_project = sa.Table(
+    "portfolio_project",
+    metadata,
+    sa.Column(
+        "portfolio",
+        sa.BigInteger,
+        sa.ForeignKey("portfolio.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column(
+        "project",
+        sa.BigInteger,
+        sa.ForeignKey("project.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Index("portfolio_project_by_project", "project"),
+)
+
+# The account of an e-mail address, in whatever organizations its owner is.
+person = sa.Table(
+    "person",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("email", sa.Text, nullable=False),
+    sa.Column("email_folded", sa.Text, nullable=False),
+    # By argon2; null for who can't sign in yet.
+    sa.Column("password_hash", sa.Text),
+    sa.Column("password_set_micros", sa.BigInteger),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("email_folded", name="person_of_email"),
+)
+
+membership = sa.Table(
+    "membership",
+    metadata,
+    sa.Column(
+        "organization",
+        sa.BigInteger,
+        sa.ForeignKey("organization.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column(
+        "person", sa.BigInteger, sa.ForeignKey("person.id"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("name", sa.Text),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.Index("membership_by_person", "person"),
 )
 
 # How a project's lines are made; without a row as by default.
