@@ -136,7 +136,7 @@ class Backfills:
             raise _trouble(error, destination) from error
         empty = sum(made.lines.values()) == 0
         first_dates = {
-            name: self._ledger.first_date_with_data(_scope(destination, name)) for name in types
+            name: self._ledger.first_date_with_data(destination.scope_of(name)) for name in types
         }
         found = self._no_data(destination, hours, types) if empty else None
         return Planned(made, first_dates, found)
@@ -211,7 +211,7 @@ class Backfills:
         destination = self._destinations.get(asked.destination_id)
         now = Hour.of_micros(self._clock.now_micros())
         hours = parse_range(asked.first, asked.last, now)
-        return destination, hours, asked.data_types or _received_by(destination)
+        return destination, hours, asked.data_types or destination.data_types
 
     def _refuse_project(self, number: int) -> None:
         """Say it in so many words where somebody gives a project's number for a destination's."""
@@ -229,7 +229,7 @@ class Backfills:
         )
 
     def _has_lines(self, destination: Destination, hours: HourRange, data_type: DataType) -> bool:
-        scope = _scope(destination, data_type)
+        scope = destination.scope_of(data_type)
         return self._ledger.has_lines(scope, hours.from_hour, hours.until_hour)
 
     def _no_data(
@@ -237,19 +237,6 @@ class Backfills:
     ) -> NoData:
         now = self._clock.now_micros()
         return no_data(destination, hours, types, self._ledger, now)
-
-
-def _scope(destination: Destination, data_type: DataType) -> int:
-    return destination.project if data_type == "events" else -destination.organization
-
-
-def _received_by(destination: Destination) -> Sequence[DataType]:
-    types: list[DataType] = []
-    if destination.include_events:
-        types.append("events")
-    if destination.include_merged_ids:
-        types.append("merged-ids")
-    return types
 
 
 def _trouble(error: Exception, destination: Destination) -> TailraceError:

@@ -43,7 +43,7 @@ def no_data(
     """Look where data are, and gather what support would ask for."""
     dates: dict[str, tuple[DatesWithData, ...]] = {}
     for data_type in data_types:
-        scope = destination.project if data_type == "events" else -destination.organization
+        scope = destination.scope_of(data_type)
         dates[data_type] = tuple(ledger.dates_with_data(scope)[-DATES_MAX:])
     lines = [
         *_about(destination, asked, data_types, now_micros),
@@ -75,7 +75,7 @@ def _hours(
     newest = ledger.newest_sealed_hour()
     yield f"newest sealed hour of the installation: {newest or 'none'}"
     for data_type in data_types:
-        scope = destination.project if data_type == "events" else -destination.organization
+        scope = destination.scope_of(data_type)
         count = ledger.sealed_count(scope, asked.from_hour, asked.until_hour)
         asked_hours = asked.until_hour.number - asked.from_hour.number
         span = ledger.sealed_span(scope, Hour(0), asked.until_hour)

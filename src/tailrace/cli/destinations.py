@@ -223,15 +223,6 @@ def _print_verification(destination: _Shown, verification: Verification) -> None
 
 
 def _shown(destination: Destination) -> _Shown:
-    include = [
-        name
-        for name, included in zip(
-            DATA_TYPES,
-            (destination.include_events, destination.include_merged_ids),
-            strict=True,
-        )
-        if included
-    ]
     outage = destination.outage_cause
     return _Shown(
         destination_id=destination.id,
@@ -241,7 +232,7 @@ def _shown(destination: Destination) -> _Shown:
         region=destination.region,
         prefix=destination.prefix,
         endpoint_url=destination.endpoint_url,
-        include=tuple(include),
+        include=destination.data_types,
         from_hour=None if destination.from_hour is None else str(destination.from_hour),
         outage=None if outage is None else outage.sentence,
     )

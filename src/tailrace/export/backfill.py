@@ -70,7 +70,7 @@ def plan(
     sharing = ledger.sharing_destinations(destination.id)
     tally = Tally(destination, store, layout, overwrite=overwrite)
     for data_type in data_types:
-        scope = destination.project if data_type == "events" else -destination.organization
+        scope = destination.scope_of(data_type)
         span = ledger.sealed_span(scope, asked.from_hour, asked.until_hour)
         if span is None:
             continue

@@ -135,6 +135,20 @@ class Destination(msgspec.Struct, frozen=True):
     outage_cause: Cause | None = None
     next_probe_micros: int | None = None
 
+    @property
+    def data_types(self) -> tuple[DataType, ...]:
+        """The data types that it receives."""
+        found: list[DataType] = []
+        if self.include_events:
+            found.append("events")
+        if self.include_merged_ids:
+            found.append("merged-ids")
+        return tuple(found)
+
+    def scope_of(self, data_type: DataType) -> int:
+        """Return whose sealed hours it gets of a data type: the project's or -organization's."""
+        return self.project if data_type == "events" else -self.organization
+
 
 class Delivery(msgspec.Struct, frozen=True):
     """One run in a worker's hands: this hour, to this destination, under this lease.
