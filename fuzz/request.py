@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -53,6 +53,9 @@ class _Accounts:
 
     def load(self) -> Mapping[str, Owner]:
         return {KEY: Owner(100_001, 300_001)}
+
+    def portfolios(self) -> Collection[str]:
+        return ()
 
 
 class Way(msgspec.Struct, frozen=True):

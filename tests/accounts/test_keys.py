@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from tailrace.accounts.keys import KeyBook, KeyOwner
-from tailrace.accounts.projects import add_key, add_organization, add_project, revoke_key
+from tailrace.accounts.project_keys import add_key, revoke_key
+from tailrace.accounts.projects import add_organization, add_project
 from tailrace.clock import SteppedClock
 from tailrace.errors import Transient
 from tailrace.ids import SystemIds

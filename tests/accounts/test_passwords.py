@@ -58,6 +58,28 @@ def test_an_unknown_person_costs_as_many_hashes_as_a_known_one(
     assert checked[0] == checked[1]
 
 
+def test_no_two_passwords_take_their_memory_at_a_time(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[bool] = []
+    hash_anew, verify = PasswordHasher.hash, PasswordHasher.verify
+
+    def watched_hash(hasher: PasswordHasher, password: bytes, *, salt: bytes) -> str:
+        alone.append(passwords._one_at_a_time.locked())
+        return hash_anew(hasher, password, salt=salt)
+
+    def watched_verify(hasher: PasswordHasher, known: str, password: bytes) -> bool:
+        alone.append(passwords._one_at_a_time.locked())
+        return verify(hasher, known, password)
+
+    monkeypatch.setattr(PasswordHasher, "hash", watched_hash)
+    monkeypatch.setattr(PasswordHasher, "verify", watched_verify)
+    assert passwords.matches(passwords.hash(LONG), LONG)
+    assert not passwords.matches(None, LONG)
+    assert alone == [True, True, True]
+    assert not passwords._one_at_a_time.locked()
+
+
 def test_the_cost_is_that_of_the_rfc_unless_told() -> None:
     stored = Passwords(SystemIds()).hash(LONG)
     assert extract_parameters(stored) == RFC_9106_LOW_MEMORY

@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Engine
 
+from tailrace.accounts.names import NAME_CHARACTERS_MAX
+from tailrace.accounts.project_keys import add_key, revoke_key, secret_key_is
 from tailrace.accounts.projects import (
-    NAME_CHARACTERS_MAX,
     Organization,
-    add_key,
     add_organization,
     add_project,
     organizations,
     projects,
-    revoke_key,
-    secret_key_is,
 )
 from tailrace.clock import SteppedClock
 from tailrace.errors import BadRequest

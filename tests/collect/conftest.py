@@ -35,6 +35,7 @@ class Accounts:
 
     def __init__(self) -> None:
         self.keys = {KEY: Owner(100001, 300001)}
+        self.views: set[str] = set()
         self.number = 1
         self.error: Exception | None = None
         self.versions_read = 0
@@ -47,6 +48,9 @@ class Accounts:
 
     def load(self) -> dict[str, Owner]:
         return dict(self.keys)
+
+    def portfolios(self) -> frozenset[str]:
+        return frozenset(self.views)
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ class Owner:
 class Source:
     def __init__(self) -> None:
         self.keys: dict[str, Owner] = {"old": Owner()}
+        self.views: set[str] = set()
         self.number = 1
         self.looks = 0
         self.loads = 0
@@ -33,6 +34,9 @@ class Source:
     def load(self) -> dict[str, Owner]:
         self.loads += 1
         return dict(self.keys)
+
+    def portfolios(self) -> frozenset[str]:
+        return frozenset(self.views)
 
 
 class Bench:
@@ -118,6 +122,18 @@ def test_a_new_key_is_found_by_looking_once() -> None:
         assert await bench.keys.owner("new") is not None
 
     assert run(scenario).source.looks == 2
+
+
+def test_a_new_portfolio_is_known_after_the_next_look() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.keys.refresh()
+        assert not bench.keys.is_portfolio("300003")
+        bench.source.views.add("300003")
+        bench.source.number += 1
+        assert await bench.keys.owner("300003") is None
+        assert bench.keys.is_portfolio("300003")
+
+    run(scenario)
 
 
 def test_many_unknown_keys_share_one_look() -> None:

@@ -212,6 +212,22 @@ FIELDS_OF_GARBAGE = [
 ]
 
 
+@pytest.mark.parametrize("path", ["/2/httpapi", "/batch"])
+def test_a_portfolio_project_is_no_key_and_people_are_told_why(server: Any, path: str) -> None:
+    server.accounts.views.add("300003")
+    server.accounts.number += 1
+    stored = len(server.records)
+    reply = server.post({"api_key": "300003", "events": [EVENT]}, path)
+    assert reply.status == 400
+    # SDKs compare the whole text; only people read the detail.
+    assert reply.json["error"] == "Invalid API key: 300003"
+    assert "portfolio project" in reply.json["detail"]
+    assert "can't receive events" in reply.json["detail"]
+    assert len(server.records) == stored
+    other = server.post({"api_key": "300004", "events": [EVENT]}, path)
+    assert other.json == {"code": 400, "error": "Invalid API key: 300004"}
+
+
 @pytest.mark.parametrize(("field", "value", "said"), FIELDS_OF_GARBAGE)
 def test_garbage_is_a_400_that_says_what_is_wrong(
     server: Any, api_key: str, field: bytes, value: bytes, said: str

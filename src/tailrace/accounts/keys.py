@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from tailrace.errors import Transient
 from tailrace.state.database import reading
-from tailrace.state.tables import api_key, counter, project
+from tailrace.state.tables import api_key, counter, portfolio, project
 
 
 class KeyOwner(msgspec.Struct, frozen=True):
@@ -24,13 +24,13 @@ class KeyOwner(msgspec.Struct, frozen=True):
 
 
 class KeyBook:
-    """Read the API keys. Both calls raise `Transient` when the database can't be read."""
+    """Read the API keys. All calls raise `Transient` when the database can't be read."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     def version(self) -> int:
-        """Return a number that has grown if any key was added or revoked."""
+        """Return a number that has grown if a key was added or revoked, or a portfolio added."""
         statement = sa.select(counter.c.value).where(counter.c.name == "accounts_version")
         try:
             with reading(self.engine) as connection:
@@ -52,6 +52,14 @@ class KeyBook:
             with reading(self.engine) as connection:
                 rows = connection.execute(statement)
                 return {row.key: KeyOwner(row.organization, row.id) for row in rows}
+        except (DBAPIError, NoFreeConnection) as error:
+            raise _unreadable() from error
+
+    def portfolios(self) -> frozenset[str]:
+        """Return the IDs of portfolio projects as texts, so that one in a key's place is known."""
+        try:
+            with reading(self.engine) as connection:
+                return frozenset(map(str, connection.execute(sa.select(portfolio.c.id)).scalars()))
         except (DBAPIError, NoFreeConnection) as error:
             raise _unreadable() from error
 

@@ -20,7 +20,11 @@ from tailrace.state.tables import membership, person
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A member of an organization. `created_micros` is when they became one."""
+    """A member of an organization. `created_micros` is when they became one.
+
+    `has_password` is for the operator and the person alone: of somebody who was just added it would
+    tell an organization that they have an account in another one.
+    """
 
     id: int
     organization: int

@@ -9,11 +9,11 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from tailrace.accounts.projects import require_project
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest
 from tailrace.state.audit import SERVICE, note
 from tailrace.state.database import reading, writing
+from tailrace.state.projects import organization_of_project
 from tailrace.state.tables import project_options
 
 # What `$schema` was in such lines before it became null.
@@ -60,11 +60,18 @@ def options_of(engine: Engine, project_id: int) -> ProjectOptions:
 
 
 def change_options(
-    engine: Engine, project_id: int, change: OptionsChange, *, clock: Clock, by: str = SERVICE
+    engine: Engine,
+    project_id: int,
+    change: OptionsChange,
+    *,
+    clock: Clock,
+    within: int | None = None,
+    by: str = SERVICE,
 ) -> ProjectOptions:
     """Change some of a project's options; return all. They hold from the next hour that opens.
 
-    Raise `BadRequest` for an unknown project, for no option at all, and for another schema number.
+    `within` is the organization whose person acts; None is the operator. Raise `BadRequest` for an
+    unknown project, a portfolio project, no option at all, and another schema number.
     """
     chosen = change.chosen()
     if not chosen:
@@ -75,7 +82,7 @@ def change_options(
             "or null."
         )
     with writing(engine) as connection:
-        require_project(connection, project_id)
+        organization_of_project(connection, project_id, within=within)
         options = msgspec.structs.replace(_stored(connection, project_id), **chosen)
         table = project_options.c.project
         connection.execute(project_options.delete().where(table == project_id))

@@ -20,8 +20,9 @@ from tailrace.accounts.membership import (
     members,
     memberships,
 )
+from tailrace.accounts.names import checked_name
 from tailrace.accounts.passwords import Passwords, checked_password
-from tailrace.accounts.projects import checked_name, require_organization
+from tailrace.accounts.projects import require_organization
 from tailrace.accounts.roles import Role
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock

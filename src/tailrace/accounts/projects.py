@@ -1,13 +1,10 @@
-"""Organizations, their projects, and the keys under which a project's events come in.
+"""Organizations and their projects.
 
-Called by the command line, the pages and the management API. The collector reads keys through
-`accounts.keys`.
+Called by the command line, the pages and the management API. Keys are in `project_keys`, portfolio
+projects in `portfolios`.
 """
 
 from __future__ import annotations
-
-import hashlib
-import hmac
 
 import msgspec
 import sqlalchemy as sa
@@ -15,18 +12,16 @@ from sqlalchemy.engine import Connection, Engine
 
 from tailrace.accounts.addresses import checked_address
 from tailrace.accounts.membership import account_of, insert_account, insert_member
+from tailrace.accounts.names import checked_name
+from tailrace.accounts.project_keys import hash_of, insert_key, new_key
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
-from tailrace.errors import BadRequest
+from tailrace.errors import BadRequest, NeedsOperator
 from tailrace.ids import Ids
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import next_number, reading, writing
+from tailrace.state.projects import organization_of_project
 from tailrace.state.tables import api_key, organization, project
-
-NAME_CHARACTERS_MAX = 255
-
-# 128 bits can't be guessed; as text they are the 32 hex digits that SDKs are configured with.
-_KEY_BYTES = 16
 
 
 class Organization(msgspec.Struct, frozen=True):
@@ -100,7 +95,7 @@ def add_project(
     2 s.
     """
     name = checked_name(name, "project")
-    first_key, secret_key = _new_key(ids), _new_key(ids)
+    first_key, secret_key = new_key(ids), new_key(ids)
     with writing(engine) as connection:
         trail = Trail(connection, clock.now_micros(), by)
         require_organization(connection, organization_id)
@@ -110,52 +105,13 @@ def add_project(
                 id=number,
                 organization=organization_id,
                 name=name,
-                secret_key_sha256=_hash_of(secret_key),
+                secret_key_sha256=hash_of(secret_key),
                 created_micros=trail.at_micros,
             )
         )
         trail.note("added", f"project {number}", {"name": name, "organization": organization_id})
-        _insert_key(trail, number, first_key)
+        insert_key(trail, number, first_key, None)
     return NewProject(project_id=number, api_key=first_key, secret_key=secret_key)
-
-
-def add_key(engine: Engine, project_id: int, *, ids: Ids, clock: Clock, by: str = SERVICE) -> str:
-    """Add one more API key to a project and return it; the others stay accepted."""
-    key = _new_key(ids)
-    with writing(engine) as connection:
-        require_project(connection, project_id)
-        _insert_key(Trail(connection, clock.now_micros(), by), project_id, key)
-    return key
-
-
-def revoke_key(engine: Engine, key: str, *, clock: Clock, by: str = SERVICE) -> None:
-    """Accept an API key no longer; a running collector obeys within 2 s.
-
-    Raise `BadRequest` if it is not accepted now.
-    """
-    with writing(engine) as connection:
-        trail = Trail(connection, clock.now_micros(), by)
-        changed = connection.execute(
-            api_key.update()
-            .where(api_key.c.key == key, api_key.c.revoked_micros.is_(None))
-            .values(revoked_micros=trail.at_micros)
-        )
-        if changed.rowcount != 1:
-            raise BadRequest(
-                f"Cannot revoke API key {_shown(key)}: there is no such key, or it was "
-                "revoked before. List the project's keys first."
-            )
-        next_number(connection, "accounts_version")
-        trail.note("revoked", f"api key {_shown(key)}", {})
-
-
-def secret_key_is(engine: Engine, project_id: int, secret_key: str) -> bool:
-    """Tell whether this is the project's secret key."""
-    with reading(engine) as connection:
-        stored = connection.execute(
-            sa.select(project.c.secret_key_sha256).where(project.c.id == project_id)
-        ).scalar_one_or_none()
-    return stored is not None and hmac.compare_digest(stored, _hash_of(secret_key))
 
 
 def organizations(engine: Engine) -> list[Organization]:
@@ -184,42 +140,33 @@ def projects(engine: Engine, *, organization_id: int | None = None) -> list[Proj
         ]
 
 
-def find_project(engine: Engine, project_id: int) -> Project:
-    """Return a project; raise `BadRequest` if there is none of that ID."""
+def find_project(engine: Engine, project_id: int, *, within: int | None = None) -> Project:
+    """Return a project; raise `BadRequest` if there is none of that ID, or a portfolio project.
+
+    `within` is the organization whose person asks; None is the operator.
+    """
     with reading(engine) as connection:
-        require_project(connection, project_id)
+        organization_of_project(connection, project_id, within=within)
     (found,) = [one for one in projects(engine) if one.id == project_id]
     return found
 
 
-def require_project(connection: Connection, project_id: int) -> None:
-    """Raise `BadRequest` if there is no such project."""
-    statement = sa.select(project.c.id).where(project.c.id == project_id)
-    if connection.execute(statement).one_or_none() is None:
-        raise BadRequest(f'There is no project {project_id}. Make one with "tailrace project add".')
+def chosen_organization(engine: Engine, organization_id: int | None) -> int:
+    """Return the organization that was named, or the only one where none was.
 
-
-def _insert_key(trail: Trail, project_id: int, key: str) -> None:
-    trail.connection.execute(
-        api_key.insert().values(key=key, project=project_id, created_micros=trail.at_micros)
-    )
-    next_number(trail.connection, "accounts_version")
-    trail.note("added", f"api key {_shown(key)}", {"project": project_id})
-
-
-def _new_key(ids: Ids) -> str:
-    return ids.random_bytes(_KEY_BYTES).hex()
-
-
-def checked_name(name: str, of: str) -> str:
-    """Return a name without blanks around it; raise `BadRequest` if it can't be shown."""
-    trimmed = name.strip()
-    if not trimmed or len(trimmed) > NAME_CHARACTERS_MAX or not trimmed.isprintable():
-        raise BadRequest(
-            f"Cannot name the {of} {name[:40]!r}: a name has 1 to {NAME_CHARACTERS_MAX} printable "
-            "characters. Choose another."
-        )
-    return trimmed
+    Raise `BadRequest` for an unknown one, and where none was named though there are several.
+    """
+    known = organizations(engine)
+    if not known:
+        raise NeedsOperator('There is no organization yet. Make one with "tailrace init".')
+    if organization_id is None and len(known) > 1:
+        named = ", ".join(f"{one.id} ({one.name})" for one in known)
+        raise BadRequest(f"Name the organization with --organization; there are {named}.")
+    if organization_id is None:
+        return known[0].id
+    with reading(engine) as connection:
+        require_organization(connection, organization_id)
+    return organization_id
 
 
 def require_organization(connection: Connection, organization_id: int) -> None:
@@ -227,7 +174,8 @@ def require_organization(connection: Connection, organization_id: int) -> None:
     statement = sa.select(organization.c.id).where(organization.c.id == organization_id)
     if connection.execute(statement).one_or_none() is None:
         raise BadRequest(
-            f'There is no organization {organization_id}. Make one with "tailrace init".'
+            f"There is no organization {organization_id}. Use an ID that "
+            '"tailrace organization list" shows.'
         )
 
 
@@ -241,13 +189,3 @@ def _accepted_keys(connection: Connection) -> dict[int, list[str]]:
     for row in rows:
         keys.setdefault(row.project, []).append(row.key)
     return keys
-
-
-def _hash_of(secret_key: str) -> str:
-    # A slow password hash protects what people choose; nobody can try out 128 random bits.
-    return hashlib.sha256(secret_key.encode()).hexdigest()
-
-
-def _shown(key: str) -> str:
-    """Return as much of a key as tells it from others, and no more."""
-    return f"{key[:6]}…"

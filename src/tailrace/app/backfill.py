@@ -25,11 +25,13 @@ from tailrace.export.ranges import HourRange, parse_open_range, parse_range
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.settings import Settings
+from tailrace.state.database import reading
 from tailrace.state.delivery import Capabilities, Cause, DataType, Destination, ManualExport
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger import Ledger
 from tailrace.state.manual_exports import ManualExports, NewManualExport
 from tailrace.state.manual_reports import Progress
+from tailrace.state.projects import refuse_portfolio
 
 Status = Literal["running", "paused", "cancelled", "success", "failed", "conflict"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -215,6 +217,8 @@ class Backfills:
 
     def _refuse_project(self, number: int) -> None:
         """Say it in so many words where somebody gives a project's number for a destination's."""
+        with reading(self._engine) as connection:
+            refuse_portfolio(connection, number)
         known = self._destinations.list()
         if any(one.id == number for one in known):
             return

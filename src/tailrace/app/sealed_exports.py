@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from sqlalchemy.engine import Engine
 
-from tailrace.accounts.projects import secret_key_is
+from tailrace.accounts.project_keys import secret_key_is
 from tailrace.app.busy import busy_is_transient
 from tailrace.archive.folder import FolderArchive, Hold
 from tailrace.clock import MICROS, Clock

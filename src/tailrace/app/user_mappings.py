@@ -13,7 +13,7 @@ from tailrace.accounts.mappings import (
     mappings_around,
     store_mappings,
 )
-from tailrace.accounts.projects import secret_key_is
+from tailrace.accounts.project_keys import secret_key_is
 from tailrace.app.busy import busy_is_transient
 from tailrace.clock import Clock
 from tailrace.errors import DiskReserve

@@ -8,8 +8,12 @@ import typer
 
 from tailrace.cli.backfill import register as register_backfill
 from tailrace.cli.destinations import register as register_destinations
+from tailrace.cli.keys import register as register_keys
+from tailrace.cli.organizations import register as register_organizations
 from tailrace.cli.output import fail, machine_trouble
+from tailrace.cli.people import register as register_people
 from tailrace.cli.policy import register as register_policy
+from tailrace.cli.projects import register as register_projects
 from tailrace.cli.runs import register as register_runs
 from tailrace.cli.service import register as register_service
 from tailrace.cli.setup import register as register_setup
@@ -29,6 +33,10 @@ app = typer.Typer(
 for register in (
     register_setup,
     register_service,
+    register_organizations,
+    register_people,
+    register_projects,
+    register_keys,
     register_destinations,
     register_policy,
     register_backfill,

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
+from tailrace.cli.opened import COMMAND_LINE, open_accounts
 from tailrace.cli.output import (
     DATA_DEFAULT,
     DataOption,
     JsonOption,
-    open_folder,
     print_json,
     print_lines,
 )
-from tailrace.clock import Clock
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -102,8 +98,8 @@ def _set(
         drop_bots=_is_on(drop_bots),
         keep_advertising_ids=_is_on(keep_advertising_ids),
     )
-    with _open(data) as (engine, clock):
-        change_options(engine, project, change, clock=clock)
+    with open_accounts(data) as (engine, clock):
+        change_options(engine, project, change, clock=clock, by=COMMAND_LINE)
         shown = _shown(engine, project)
     _print(shown, json)
 
@@ -112,21 +108,9 @@ def _show(
     project: ProjectArgument, data: DataOption = DATA_DEFAULT, json: JsonOption = False
 ) -> None:
     """Show a project and its options."""
-    with _open(data) as (engine, _):
+    with open_accounts(data) as (engine, _):
         shown = _shown(engine, project)
     _print(shown, json)
-
-
-@contextmanager
-def _open(data: Path) -> Iterator[tuple[Engine, Clock]]:
-    from tailrace.state.database import open_database
-
-    folder, _, clock = open_folder(data)
-    engine = open_database(folder.database)
-    try:
-        yield engine, clock
-    finally:
-        engine.dispose()
 
 
 def _is_on(switch: Switch | None) -> bool | msgspec.UnsetType:

@@ -156,9 +156,9 @@ def missing_field(name: str, detail: str | None = None) -> Answer:
     return failure(400, "Request missing required field", {"missing_field": name}, detail=detail)
 
 
-def invalid_api_key(api_key: str) -> Answer:
-    """Return the 400 that SDKs match by its exact text."""
-    return failure(400, f"Invalid API key: {echo(api_key)}")
+def invalid_api_key(api_key: str, detail: str | None = None) -> Answer:
+    """Return the 400 that SDKs match by its exact text; a detail is for people."""
+    return failure(400, f"Invalid API key: {echo(api_key)}", detail=detail)
 
 
 def too_large(detail: str | None = None) -> Answer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -36,14 +36,18 @@ class Owner(Protocol):
 
 
 class KeySource(Protocol):
-    """The accounts' keys. Both calls may block; any exception means that they can't be read."""
+    """The accounts' keys. All calls may block; any exception means that they can't be read."""
 
     def version(self) -> int:
-        """Return a number that changes whenever `load` would return something else."""
+        """Return a number that changes whenever the others would return something else."""
         ...
 
     def load(self) -> Mapping[str, Owner]:
         """Return every valid API key with its owner."""
+        ...
+
+    def portfolios(self) -> Collection[str]:
+        """Return the IDs of portfolio projects, which have no keys."""
         ...
 
 
@@ -65,6 +69,7 @@ class Keys:
         self._steady_seconds = steady_seconds
         self._pause = pause
         self._owners: Mapping[str, Owner] = {}
+        self._portfolios: Collection[str] = ()
         self._version: int | None = None
         self._good_until = float("-inf")
         self._looked_at = float("-inf")
@@ -82,6 +87,10 @@ class Keys:
         if self._steady_seconds() > self._good_until:
             raise KeysUnread("The API keys can't be read; try again later.")
         return self._owners.get(api_key)
+
+    def is_portfolio(self, api_key: str) -> bool:
+        """Tell whether what was sent as a key is the ID of a portfolio project."""
+        return api_key in self._portfolios
 
     async def owner(self, api_key: str) -> Owner | None:
         """Return the key's owner, or None after a look that began after this call."""
@@ -101,7 +110,9 @@ class Keys:
             try:
                 version = await loop.run_in_executor(self._thread, self._source.version)
                 if version != self._version:
-                    self._owners = await loop.run_in_executor(self._thread, self._source.load)
+                    owners = await loop.run_in_executor(self._thread, self._source.load)
+                    portfolios = await loop.run_in_executor(self._thread, self._source.portfolios)
+                    self._owners, self._portfolios = owners, portfolios
                     self._version = version
             except Exception as error:
                 raise KeysUnread("The API keys can't be read; try again later.") from error

@@ -241,16 +241,25 @@ class Collector:
         if stored is None:
             # What was decoded is gone: it takes many times its bytes, and many may wait here.
             if await self._keys.owner(api_key) is None:
-                return answers.invalid_api_key(api_key)
+                return self._unknown_key(api_key)
             api_key, stored = await self._judge(content, off_loop=large)
         if stored is None:
-            return answers.invalid_api_key(api_key)
+            return self._unknown_key(api_key)
         owner, accepted = stored
         share.belongs_to(api_key)
         share.take(len(accepted.body) - body_bytes)
         del content
         record = self._record(scope, endpoint.path, owner, accepted, received_micros)
         return await self._store(record, body_bytes)
+
+    def _unknown_key(self, api_key: str) -> Answer:
+        if not self._keys.is_portfolio(api_key):
+            return answers.invalid_api_key(api_key)
+        return answers.invalid_api_key(
+            api_key,
+            "This is a portfolio project, a view over other projects, and can't receive events. "
+            "Use an API key of one of the projects that it shows.",
+        )
 
     async def _store_form(
         self, request: Request, owner: Owner, accepted: Accepted, body_bytes: int

@@ -22,9 +22,10 @@ from tailrace.state.database import next_number, one_change_at_a_time, reading, 
 from tailrace.state.delivery import Capabilities, Destination
 from tailrace.state.derive import derive
 from tailrace.state.outages import clear_outage, send_conflicts_again
+from tailrace.state.projects import organization_of_project
 from tailrace.state.rows import destination_of, text_of
 from tailrace.state.sharing import refuse_shared_bucket
-from tailrace.state.tables import destination, project
+from tailrace.state.tables import destination
 
 _NOTHING = "it would receive nothing. Include events or merged-ids."
 
@@ -59,13 +60,13 @@ class Destinations:
     def add(self, new: NewDestination) -> Destination:
         """Keep a new destination as *setting up*: it exports nothing until it is activated.
 
-        Raise `BadRequest` for an unknown project, no data type, or a bucket that another
-        organization uses (D45; that organization is not named).
+        Raise `BadRequest` for an unknown or a portfolio project (R8), no data type, or a bucket
+        that another organization uses (D45; that organization is not named).
         """
         if not new.include_events and not new.include_merged_ids:
             raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")
         with self._change() as connection:
-            organization = _organization_of(connection, new.project)
+            organization = organization_of_project(connection, new.project)
             refuse_shared_bucket(connection, organization, new.bucket, new.endpoint_url)
             number = next_number(connection, "destination")
             values = msgspec.structs.asdict(new)
@@ -229,15 +230,3 @@ def _set(connection: Connection, destination_id: int, **values: Any) -> None:
     connection.execute(
         destination.update().where(destination.c.id == destination_id).values(**values)
     )
-
-
-def _organization_of(connection: Connection, project_id: int) -> int:
-    found = connection.execute(
-        sa.select(project.c.organization).where(project.c.id == project_id)
-    ).scalar_one_or_none()
-    if found is None:
-        raise BadRequest(
-            f"There is no project {project_id}. Use the project ID that "
-            '"tailrace init" or "tailrace project add" printed.'
-        )
-    return int(found)
