@@ -13,6 +13,7 @@ from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tailrace.errors import BadRequest, Corrupt, NeedsOperator, TailraceError, Transient
+from tailrace.export.bucket_names import check_region
 from tailrace.export.client import DEFAULT_REGION
 from tailrace.export.objects import ObjectConflict, code_of, status_of
 from tailrace.state.delivery import Cause, CauseKind, Destination
@@ -69,7 +70,7 @@ _NO_BUCKET = Row(
 _REGION = Row(
     "access",
     "the bucket lies in another region{region}",
-    "Set the destination's region to that of the bucket.",
+    "{take_region}",
 )
 _ACCOUNT = Row(
     "access",
@@ -201,6 +202,15 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
     return Cause(kind, code, sentence, fix, key=key)
 
 
+def take_region(destination: Destination, region: str | None) -> str:
+    """Return how the destination takes the bucket's region; a command only for one that can be."""
+    try:
+        named = check_region(region or "")
+    except BadRequest:
+        return "Set the destination's region to that of the bucket."
+    return f'Run "tailrace verify {destination.id} --region {named}".'
+
+
 def unwrapped(error: Exception) -> Exception:
     """Return the error of ours in one of botocore's, which wraps what a body raises; or itself."""
     if isinstance(error, exceptions.HTTPClientError):
@@ -234,6 +244,7 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         "call": call,
         "permission": permission or "the action it needs",
         "region": f", {region}" if region else "",
+        "take_region": take_region(destination, region if isinstance(region, str) else None),
     }
     sentence = (
         f"{_verb(call)} {_place(destination, key)}: the store answered {status} {code} to {call}, "
