@@ -38,9 +38,13 @@ class Verification(msgspec.Struct, frozen=True):
 
     @property
     def cause(self) -> Cause | None:
-        """The first reason for not passing, the customer's before others."""
+        """The first reason for not passing, the owner's before others, with all that is missing."""
         causes = [step.cause for step in self.steps if step.cause and step.outcome != "ok"]
-        return next((cause for cause in causes if cause.kind == "access"), next(iter(causes), None))
+        access = [cause for cause in causes if cause.kind == "access"]
+        first = next(iter(access or causes), None)
+        if first is None:
+            return None
+        return msgspec.structs.replace(first, missing_actions=self.missing_actions)
 
     def met_in(self, region: str) -> bool:
         """Say whether the bucket answered, and did not say that it lies in another region."""

@@ -110,13 +110,20 @@ def test_a_policy_that_breaks_and_is_mended_costs_one_outage_and_no_bytes(
     life.seal(life.put_file(1, SMALL, later), hour=later)
     assert not exporter.deliver_next()
 
+    # The first probe names all that is missing.
+    life.wait(15 * MINUTE)
+    exporter.look_after()
+    outage = life.destinations.get(added.id).outage_cause
+    assert outage is not None
+    assert outage.missing_actions == ("s3:ListBucket", "s3:PutObject")
+
     # One of the two is mended: the outage goes on and names the other.
     enforcing.put_document(place.bucket, without(place, "s3:PutObject"))
     life.wait(15 * MINUTE)
     exporter.look_after()
     outage = life.destinations.get(added.id).outage_cause
     assert outage is not None
-    assert outage.permission == "s3:PutObject"
+    assert outage.missing_actions == ("s3:PutObject",)
 
     enforcing.put_document(place.bucket, whole)
     life.wait(15 * MINUTE)
