@@ -3,20 +3,22 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from tailrace.demo import seaweed
+from tailrace.errors import BadRequest
 from tailrace.export.activation import verify_and_activate
 from tailrace.state.delivery import Capabilities
 from tailrace.state.destinations import NewDestination
 
 
-def add(world: Any, bucket: str, server: seaweed.Seaweed) -> int:
+def add(world: Any, bucket: str, server: seaweed.Seaweed, endpoint_url: str | None = None) -> int:
     new = NewDestination(
         project=world.project,
         bucket=bucket,
         region=seaweed.REGION,
         prefix="exports/",
-        endpoint_url=server.endpoint_url,
+        endpoint_url=endpoint_url or server.endpoint_url,
         access_key_id=server.exporter.access_key_id,
         secret_encrypted=server.exporter.secret_access_key.encode(),
     )
@@ -95,3 +97,48 @@ def test_a_conflict_waits_until_a_person_moved_the_object_away_and_verified(
 
     assert exporter.deliver_next()
     assert world.run().state == "success"
+
+
+def lies_in(proxy: Any, bucket: str, region: str) -> None:
+    proxy.add("HEAD", bucket, answer=(200, b""), headers=(("x-amz-bucket-region", region),))
+
+
+def test_the_right_region_is_taken_only_when_a_person_names_it(
+    world: Any, bucket: str, server: seaweed.Seaweed, proxy: Any
+) -> None:
+    number = add(world, bucket, server, endpoint_url=proxy.url)
+    destinations, clients = world.destinations, world.clients
+
+    lies_in(proxy, bucket, "eu-north-1")
+    found = verify_and_activate(number, destinations, clients)
+    assert found.cause is not None
+    assert found.cause.fix == f'Run "tailrace verify {number} --region eu-north-1".'
+    assert destinations.get(number).region == seaweed.REGION
+
+    lies_in(proxy, bucket, "eu-north-1")
+    found = verify_and_activate(number, destinations, clients, region="eu-west-1")
+    assert not found.passed
+    assert destinations.get(number).region == seaweed.REGION, "the bucket is not there either"
+
+    lies_in(proxy, bucket, "eu-north-1")
+    assert verify_and_activate(number, destinations, clients, region="eu-north-1").passed
+    taken = destinations.get(number)
+    assert (taken.region, taken.state) == ("eu-north-1", "active")
+
+
+def test_a_region_is_kept_while_permissions_are_missing_but_not_for_a_bucket_that_is_not_met(
+    world: Any, bucket: str, server: seaweed.Seaweed, proxy: Any
+) -> None:
+    number = add(world, bucket, server, endpoint_url=proxy.url)
+    destinations = world.destinations
+    proxy.add("HEAD", bucket, answer=(404, b""))
+    verify_and_activate(number, destinations, world.clients, region="eu-north-1")
+    assert destinations.get(number).region == seaweed.REGION
+
+    server.put_policy(bucket, {"s3:ListBucket": [""]})
+    found = verify_and_activate(number, destinations, world.clients, region="eu-north-1")
+    assert found.missing_actions == ("s3:PutObject",)
+    assert destinations.get(number).region == "eu-north-1"
+    assert destinations.get(number).state == "setting_up"
+    with pytest.raises(BadRequest, match="region"):
+        verify_and_activate(number, destinations, world.clients, region="eu north")

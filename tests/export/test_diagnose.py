@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ from botocore.exceptions import ClientError
 
 from tailrace.errors import Corrupt, NeedsOperator
 from tailrace.export.bucket import Contended
-from tailrace.export.diagnose import ACTIONS, TABLE, diagnose
+from tailrace.export.diagnose import ACTIONS, TABLE, Row, diagnose
 from tailrace.export.objects import ObjectConflict
+from tailrace.export.probe import KeepsNothing
 from tailrace.state.delivery import Destination
 
 
@@ -100,6 +102,9 @@ def test_the_action_in_a_message_of_the_same_organization_wins(acme: Destination
         ("SignatureDoesNotMatch", 403, "operator"),
         ("ExpiredToken", 400, "operator"),
         ("RequestTimeTooSkewed", 403, "operator"),
+        ("RequestExpired", 400, "operator"),
+        ("QuotaExceeded", 403, "access"),
+        ("KMS.ThrottlingException", 400, "temporary"),
         ("InvalidBucketName", 400, "operator"),
         ("MethodNotAllowed", 405, "operator"),
         ("BadDigest", 400, "operator"),
@@ -227,3 +232,104 @@ def test_what_is_wrong_with_the_archives_file_is_not_blamed_on_the_network(
 def test_an_answer_that_lacks_something_is_told_in_a_sentence(acme: Destination) -> None:
     cause = diagnose(KeyError("UploadId"), acme, "exports/x")
     assert cause.sentence == "Cannot work on s3://acme/exports/x: KeyError 'UploadId'."
+
+
+def test_a_full_bucket_is_the_owners_matter_and_no_missing_permission(acme: Destination) -> None:
+    cause = diagnose(answer("QuotaExceeded", 403), acme, "exports/x")
+    assert (cause.kind, cause.permission) == ("access", None)
+    assert "quota" in cause.fix
+
+
+def test_a_deny_on_purpose_is_told_from_a_missing_allow(acme: Destination) -> None:
+    message = (
+        "User: arn:aws:iam::1:user/x is not authorized to perform: s3:PutObject on resource: "
+        '"arn:aws:s3:::acme/x" with an explicit deny in a resource-based policy'
+    )
+    cause = diagnose(answer("AccessDenied", 403, message=message), acme, "exports/x")
+    assert (cause.kind, cause.permission) == ("access", "s3:PutObject")
+    assert "Take the Deny against s3:PutObject out" in cause.fix
+
+
+@pytest.mark.parametrize(
+    ("ours", "said"),
+    [("20260102T032000Z", "20 minutes ahead of"), ("20260102T024500Z", "15 minutes behind")],
+)
+def test_a_wrong_clock_is_the_operators_also_with_the_destinations_key(
+    acme: Destination, ours: str, said: str
+) -> None:
+    own = msgspec.structs.replace(acme, access_key_id="AK1")
+    times = {"RequestTime": ours, "ServerTime": "2026-01-02T03:00:00Z"}
+    cause = diagnose(answer("RequestTimeTooSkewed", 403, **times), own)
+    assert cause.kind == "operator"
+    assert f"the clock of tailrace's machine is wrong, {said} the store's." in cause.sentence
+
+
+@pytest.mark.parametrize("times", [{}, {"RequestTime": "soon", "ServerTime": "later"}])
+def test_a_wrong_clock_is_told_without_times_too(acme: Destination, times: dict[str, str]) -> None:
+    cause = diagnose(answer("RequestTimeTooSkewed", 403, **times), acme)
+    assert cause.sentence.endswith("the clock of tailrace's machine is wrong.")
+
+
+def test_a_signature_that_is_out_of_time_is_no_wrong_secret(acme: Destination) -> None:
+    message = "Signature expired: 20260102T030000Z is now earlier than 20260102T031500Z"
+    cause = diagnose(answer("SignatureDoesNotMatch", 403, "AssumeRole", message), acme)
+    assert cause.kind == "operator"
+    assert "clock" in cause.sentence
+
+
+def test_an_unknown_answer_keeps_what_the_store_said_and_all_evidence(acme: Destination) -> None:
+    error = answer("NewCode", 418, "UploadPart", "I am a\n teapot. " + "x" * 500)
+    cause = diagnose(error, acme, "exports/x")
+    assert cause.kind == "unknown"
+    assert (cause.call, cause.key, cause.status, cause.code, cause.request_id) == (
+        *("UploadPart", "exports/x", 418, "NewCode", "R1"),
+    )
+    assert "does not know: I am a teapot. xxx" in cause.sentence
+    assert len(cause.sentence) < 500
+
+
+def test_a_store_that_keeps_nothing_is_the_owners_matter(acme: Destination) -> None:
+    cause = diagnose(KeepsNothing("It keeps nothing."), acme, "exports/x")
+    assert (cause.kind, cause.permission) == ("access", None)
+
+
+@pytest.mark.parametrize(
+    ("region", "fix"),
+    [
+        ("us-west-2", 'Run "tailrace verify 1 --region us-west-2".'),
+        ("us-west-2; rm -r x", "Set the destination's region to that of the bucket."),
+    ],
+)
+def test_only_a_region_that_can_be_goes_into_a_command(
+    acme: Destination, region: str, fix: str
+) -> None:
+    error = answer("AuthorizationHeaderMalformed", 400, Region=region)
+    assert diagnose(error, acme).fix == fix
+
+
+WHO = {"access": "owner", "operator": "operator", "temporary": "nobody"}
+
+
+def documented_rows() -> list[str]:
+    """Return the table of the page on destinations, as the code has it."""
+    rows: dict[Row, list[str]] = {}
+    for code, row in TABLE.items():
+        rows.setdefault(row, []).append(code)
+    named = {
+        "call": "the call",
+        "permission": "the action",
+        "region": ", REGION",
+        "skew": "",
+        "take_region": "`tailrace verify NUMBER --region REGION`",
+    }
+    return [
+        f"| {', '.join(f'`{code}`' for code in codes)} | {row.why.format(**named)} "
+        f"| {WHO[row.kind]} | {row.fix.format(**named)} |"
+        for row, codes in rows.items()
+        if row.kind != "unknown"
+    ]
+
+
+def test_the_page_on_destinations_has_the_whole_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "destinations.md").read_text()
+    assert "\n".join(documented_rows()) in page

@@ -215,7 +215,7 @@ def test_another_region_is_told_and_never_taken_over_in_silence(
     assert not found.passed
     assert found.region == "eu-north-1"
     assert found.cause is not None
-    assert "eu-north-1" in found.cause.fix
+    assert found.cause.fix == 'Run "tailrace verify 1 --region eu-north-1".'
     assert [step.outcome for step in found.steps if step.outcome != "ok"] == ["settings"]
     assert found.missing_actions == ()
 
@@ -377,3 +377,113 @@ def test_what_is_put_carries_a_sum_for_buckets_that_lock_their_objects(
     ]
     assert puts
     assert all({"content-md5", "x-amz-checksum-crc32"} & headers.keys() for headers in puts)
+
+
+def test_every_step_is_told_as_soon_as_it_is_certain(
+    make_destination: Callable[..., Destination], bucket: str, proxy: Any, clients: Clients
+) -> None:
+    told: list[tuple[str, str, int]] = []
+
+    found = verify(
+        make_destination(bucket, endpoint_url=proxy.url),
+        clients,
+        lambda step: told.append((step.call, step.outcome, len(proxy.requests))),
+    )
+
+    assert [call for call, _, _ in told] == [step.call for step in found.steps] == CALLS
+    requests = [number for _, _, number in told]
+    # The capabilities are probed, with several requests, before the object is removed.
+    assert requests[:7] == [1, 2, 3, 4, 5, 6, 7]
+    assert requests[7] == len(proxy.requests)
+
+
+def test_a_step_that_only_the_next_answer_explains_is_told_once_and_right(
+    make_destination: Callable[..., Destination], bucket: str, proxy: Any, clients: Clients
+) -> None:
+    proxy.add("HEAD", bucket, answer=(403, b""))
+    proxy.add("GET", "list-type", answer=(403, ERROR % b"RequestTimeTooSkewed"))
+    told: list[Any] = []
+
+    found = verify(make_destination(bucket, endpoint_url=proxy.url), clients, told.append)
+
+    assert told == list(found.steps)
+    assert [step.outcome for step in told[:2]] == ["operator", "operator"]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_probes_that_are_interrupted_leave_nothing(
+    destination: Destination,
+    clients: Clients,
+    owner: S3Client,
+    keys: Callable[[], list[str]],
+    number: int,
+) -> None:
+    told: list[Any] = []
+
+    def interrupt(step: Any) -> None:
+        told.append(step)
+        if len(told) > number:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(destination, clients, interrupt)
+
+    assert len(told) == number + 1
+    assert keys() == []
+    assert not owner.list_multipart_uploads(Bucket=destination.bucket).get("Uploads")
+
+
+@pytest.mark.parametrize("fault", [{"answer": (503, ERROR % b"SlowDown")}, {"lose_answer": True}])
+def test_an_object_whose_put_had_no_answer_is_removed_all_the_same(
+    make_destination: Callable[..., Destination],
+    bucket: str,
+    proxy: Any,
+    clients: Clients,
+    keys: Callable[[], list[str]],
+    fault: dict[str, Any],
+) -> None:
+    proxy.add("PUT", "access-check", **fault)
+
+    found = verify(make_destination(bucket, endpoint_url=proxy.url), clients)
+
+    assert outcomes(found)["PutObject"] == "temporary"
+    assert found.left_behind == ()
+    assert keys() == []
+
+
+def test_an_object_that_may_have_been_put_and_can_not_be_removed_is_named(
+    make_destination: Callable[..., Destination], bucket: str, proxy: Any, clients: Clients
+) -> None:
+    proxy.add("PUT", "access-check", lose_answer=True)
+    pass_on(proxy, "DELETE", "uploadId", 1)
+    proxy.add("DELETE", "access-check", answer=(503, ERROR % b"SlowDown"))
+
+    found = verify(make_destination(bucket, endpoint_url=proxy.url), clients)
+
+    (left,) = found.left_behind
+    assert left.endswith("access-check-1, if it was written")
+
+
+def test_other_probes_that_remove_the_object_make_no_store_look_incapable(
+    make_destination: Callable[..., Destination],
+    bucket: str,
+    proxy: Any,
+    clients: Clients,
+    owner: S3Client,
+) -> None:
+    there = make_destination(bucket, endpoint_url=proxy.url)
+    key = access_check_key(there)
+
+    def remove() -> None:
+        owner.delete_object(Bucket=bucket, Key=key)
+
+    pass_on(proxy, "PUT", "partNumber", 1)
+    pass_on(proxy, "PUT", "access-check-1", 1)
+    proxy.add("PUT", "access-check-1", before=remove)
+    proxy.add("POST", "uploadId=", before=remove)
+
+    found = verify(there, clients)
+
+    assert found.passed, found.steps
+    assert found.capabilities.conditional_put
+    assert found.capabilities.conditional_complete

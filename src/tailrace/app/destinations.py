@@ -10,7 +10,7 @@ from tailrace.export.activation import verify_and_activate
 from tailrace.export.bucket_names import check_bucket_name, check_region
 from tailrace.export.client import Clients, ClientSettings
 from tailrace.export.endpoints import check_endpoint
-from tailrace.export.verify import Verification
+from tailrace.export.verify import Told, Verification, nobody
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.ids import SystemIds
@@ -39,7 +39,11 @@ class NewBucket(msgspec.Struct, frozen=True):
 
 
 def add_amazon_s3(
-    folder: DataFolder, destinations: Destinations, settings: Settings, new: NewBucket
+    folder: DataFolder,
+    destinations: Destinations,
+    settings: Settings,
+    new: NewBucket,
+    told: Told = nobody,
 ) -> Verification:
     """Keep a new destination and probe it; it becomes active only if every probe passes.
 
@@ -68,14 +72,25 @@ def add_amazon_s3(
             include_merged_ids=new.include_merged_ids,
         )
     )
-    return verify_destination(folder, destinations, settings, destination)
+    return verify_destination(folder, destinations, settings, destination, told=told)
 
 
 def verify_destination(
-    folder: DataFolder, destinations: Destinations, settings: Settings, destination: Destination
+    folder: DataFolder,
+    destinations: Destinations,
+    settings: Settings,
+    destination: Destination,
+    *,
+    region: str | None = None,
+    told: Told = nobody,
 ) -> Verification:
-    """Probe a destination; activate it if every probe passes and it was being set up."""
-    return verify_and_activate(destination.id, destinations, open_clients(folder, settings))
+    """Probe a destination; activate it if every probe passes and it was being set up.
+
+    `region`, if given, becomes the destination's if the bucket is met there. `told` hears of each
+    step as it happens.
+    """
+    clients = open_clients(folder, settings)
+    return verify_and_activate(destination.id, destinations, clients, region=region, told=told)
 
 
 def open_clients(folder: DataFolder, settings: Settings) -> Clients:

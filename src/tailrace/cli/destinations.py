@@ -21,6 +21,7 @@ from tailrace.cli.output import (
     print_lines,
     print_table,
 )
+from tailrace.cli.verification import follow, print_ending
 from tailrace.errors import BadRequest
 from tailrace.folder import DataFolder
 from tailrace.settings import load
@@ -119,6 +120,7 @@ def _add(
                 include_events="events" in types,
                 include_merged_ids="merged-ids" in types,
             ),
+            follow(json),
         )
         _report(destinations, verified, json)
 
@@ -145,6 +147,9 @@ def _change(
 
 def _verify(
     destination: Annotated[int, typer.Argument(help="Number of the destination.")],
+    region: Annotated[
+        str | None, typer.Option(help="Take this as the bucket's region, if it lies there.")
+    ] = None,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> None:
@@ -154,7 +159,9 @@ def _verify(
     with _open(data) as (folder, destinations):
         found = destinations.get(destination)
         settings = load(folder.path, os.environ).settings
-        verified = verify_destination(folder, destinations, settings, found)
+        verified = verify_destination(
+            folder, destinations, settings, found, region=region, told=follow(json)
+        )
         _report(destinations, verified, json)
 
 
@@ -195,31 +202,9 @@ def _report(destinations: Destinations, verification: Verification, json: bool) 
         )
         print_json(shown)
     else:
-        _print_verification(destination, verification)
+        print_ending(destination.state, destination.from_hour, destination.include, verification)
     if not verification.passed:
         raise typer.Exit(FAILED)
-
-
-def _print_verification(destination: _Shown, verification: Verification) -> None:
-    for step in verification.steps:
-        print_lines([f"{step.outcome:<10} {step.call} ({step.action})"])
-        if step.cause is not None:
-            print_lines([f"           {step.cause.sentence} {step.cause.fix}"])
-    for left in verification.left_behind:
-        print_lines([f"left behind: {left}"])
-    number = destination.destination_id
-    if verification.passed:
-        what = {
-            "events": f"hours from {destination.from_hour} on",
-            "merged-ids": "all merged IDs",
-        }
-        exported = " and ".join(what[name] for name in destination.include)
-        print_lines([f"Destination {number} is {destination.state}: {exported} are exported."])
-        return
-    if verification.missing_actions:
-        print_lines([f"Missing: {', '.join(verification.missing_actions)}"])
-    state = destination.state.replace("_", " ")
-    print_lines([f"Destination {number} stays {state}. Mend this, then: tailrace verify {number}"])
 
 
 def _shown(destination: Destination) -> _Shown:

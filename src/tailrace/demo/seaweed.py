@@ -72,6 +72,7 @@ class Seaweed:
         self.endpoint_url = endpoint_url
         self.owner = owner
         self.exporter = exporter
+        self.exporter_arn = EXPORTER_ARN
         self._process = process
         self._clients: dict[Keys, S3Client] = {}
 
@@ -83,7 +84,7 @@ class Seaweed:
     def client(self, keys: Keys) -> S3Client:
         """Return an S3 client for one of the two identities; it reads no file and no variable."""
         if keys not in self._clients:
-            self._clients[keys] = _client(self.endpoint_url, keys)
+            self._clients[keys] = client(self.endpoint_url, keys)
         return self._clients[keys]
 
     def create_bucket(self, bucket: str) -> None:
@@ -109,7 +110,11 @@ class Seaweed:
                 for action, below in statements.items()
             ],
         }
-        self.client(self.owner).put_bucket_policy(Bucket=bucket, Policy=json.dumps(document))
+        self.put_document(bucket, json.dumps(document))
+
+    def put_document(self, bucket: str, policy: str) -> None:
+        """Replace the bucket's policy by a whole document."""
+        self.client(self.owner).put_bucket_policy(Bucket=bucket, Policy=policy)
 
     def stop(self) -> None:
         """End the server and remove its folder; safe to call again."""
@@ -177,7 +182,8 @@ def start(ids: Ids) -> Seaweed:
     )
 
 
-def _client(endpoint_url: str, keys: Keys) -> S3Client:
+def client(endpoint_url: str, keys: Keys) -> S3Client:
+    """Return an S3 client for a store on loopback; it reads no file and no variable."""
     session = sealed_session(create_loader())
     session.set_credentials(keys.access_key_id, keys.secret_access_key)
     config = Config(
@@ -188,10 +194,10 @@ def _client(endpoint_url: str, keys: Keys) -> S3Client:
         read_timeout=30,
         retries={"total_max_attempts": 1},
     )
-    client: S3Client = boto3.Session(botocore_session=session).client(
+    made: S3Client = boto3.Session(botocore_session=session).client(
         "s3", region_name=REGION, endpoint_url=endpoint_url, verify=True, config=config
     )
-    return client
+    return made
 
 
 def _make_keys(ids: Ids) -> Keys:

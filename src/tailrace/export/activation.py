@@ -5,20 +5,33 @@ Called when a destination is added and by `tailrace verify`.
 
 from __future__ import annotations
 
-from tailrace.export.verify import ClientSource, Verification, verify
+import msgspec
+
+from tailrace.export.bucket_names import check_region
+from tailrace.export.verify import ClientSource, Told, Verification, nobody, verify
 from tailrace.state.destinations import Destinations
 
 
 def verify_and_activate(
-    destination_id: int, destinations: Destinations, clients: ClientSource
+    destination_id: int,
+    destinations: Destinations,
+    clients: ClientSource,
+    *,
+    region: str | None = None,
+    told: Told = nobody,
 ) -> Verification:
     """Run the probes; activate the destination if all passed, and change nothing if not.
 
     An active destination's outage ends and what its store can do is noted anew. A paused one
-    stays paused.
+    stays paused. A `region` that is given is probed in place of the destination's, and kept if the
+    bucket was met there: nothing else changes a region. `told` hears of each step.
     """
     destination = destinations.get(destination_id)
-    found = verify(destination, clients)
+    if region is not None:
+        destination = msgspec.structs.replace(destination, region=check_region(region))
+    found = verify(destination, clients, told)
+    if region is not None and found.met_in(region):
+        destinations.set_region(destination_id, region)
     if found.passed and destination.state == "paused":
         destinations.set_capabilities(destination_id, found.capabilities)
     elif found.passed:

@@ -6,13 +6,22 @@ Wizard, failure page, mail, command line and docs print from this table.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tailrace.errors import BadRequest, Corrupt, NeedsOperator, TailraceError, Transient
+from tailrace.errors import (
+    BadRequest,
+    Corrupt,
+    NeedsCustomer,
+    NeedsOperator,
+    TailraceError,
+    Transient,
+)
+from tailrace.export.bucket_names import check_region
 from tailrace.export.client import DEFAULT_REGION
 from tailrace.export.objects import ObjectConflict, code_of, status_of
 from tailrace.state.delivery import Cause, CauseKind, Destination
@@ -46,10 +55,15 @@ DENIED = Row(
     "{call} was refused",
     "Add {permission} to the policy of the bucket, without a Deny against it.",
 )
+_DENIED_ON_PURPOSE = Row(
+    "access",
+    "a Deny of a policy refuses {call}",
+    "Take the Deny against {permission} out of the policy, or except tailrace's principal from it.",
+)
 TEMPORARY = Row("temporary", "the store is busy or out of order", "Nothing: it is tried again.")
 UNKNOWN = Row(
     "unknown",
-    "the store gave an answer that tailrace does not know",
+    "the store gave an answer that tailrace does not know{message}",
     "Look the code up in the store's manual; it is tried again meanwhile.",
 )
 _WORDLESS = Row(
@@ -69,7 +83,12 @@ _NO_BUCKET = Row(
 _REGION = Row(
     "access",
     "the bucket lies in another region{region}",
-    "Set the destination's region to that of the bucket.",
+    "{take_region}",
+)
+_FULL = Row(
+    "access",
+    "the store has no room left for the bucket",
+    "Raise the quota of the bucket or its owner, or remove objects from it.",
 )
 _ACCOUNT = Row(
     "access",
@@ -103,7 +122,7 @@ _THEIR_KEY = Row(
 )
 _CLOCK = Row(
     "operator",
-    "the clock of tailrace's machine is wrong",
+    "the clock of tailrace's machine is wrong{skew}",
     "Set the machine's clock; request signing follows it.",
 )
 _WRONG_USE = Row(
@@ -142,12 +161,17 @@ TABLE: dict[str, Row] = {
     "KMS.KMSInvalidStateException": _KMS_STATE,
     "KMS.InvalidKeyUsageException": _KMS_STATE,
     "KMS.AccessDeniedException": _KMS_DENIED,
+    "QuotaExceeded": _FULL,
+    "InsufficientStorage": _FULL,
+    "XMinioStorageFull": _FULL,
     "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
     "InvalidBucketName": _WRONG_USE,
     "MethodNotAllowed": _WRONG_USE,
     "NotImplemented": _WRONG_USE,
     "AccessControlListNotSupported": _WRONG_USE,
     "BadDigest": _BYTES,
+    "InvalidDigest": _BYTES,
     "XAmzContentSHA256Mismatch": _BYTES,
     "XAmzContentChecksumMismatch": _BYTES,
     "SlowDown": TEMPORARY,
@@ -159,12 +183,16 @@ TABLE: dict[str, Row] = {
     "Throttling": TEMPORARY,
     "ThrottlingException": TEMPORARY,
     "RequestLimitExceeded": TEMPORARY,
+    "KMS.ThrottlingException": TEMPORARY,
+    "KMS.KMSInternalException": TEMPORARY,
+    "KMS.DependencyTimeoutException": TEMPORARY,
+    "IncompleteBody": TEMPORARY,
     # An upload that vanished, or whose parts the store does not know, is begun anew.
     "NoSuchUpload": TEMPORARY,
     "InvalidPart": TEMPORARY,
     # HEAD with credentials that ended, among others.
     "400": _WORDLESS,
-    **dict.fromkeys(_CREDENTIALS, _OUR_KEY),
+    **dict.fromkeys(sorted(_CREDENTIALS), _OUR_KEY),
 }
 
 # Under an encrypting key these calls read what was encrypted before, parts included.
@@ -177,6 +205,10 @@ _BODILESS = {
     "403": "AccessDenied",
     "Forbidden": "AccessDenied",
 }
+# STS says so under the code of a wrong secret.
+_OUT_OF_TIME = re.compile(r"\bSignature (expired|not yet current)\b")
+# Of an answer's own words, in a sentence that is mailed.
+_MESSAGE_LENGTH_MAX = 200
 _NAMED_ACTION = re.compile(r"not authorized to perform: ([a-z0-9]+:[A-Za-z]+)")
 
 
@@ -201,6 +233,15 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
     return Cause(kind, code, sentence, fix, key=key)
 
 
+def take_region(destination: Destination, region: str | None) -> str:
+    """Return how the destination takes the bucket's region; a command only for one that can be."""
+    try:
+        named = check_region(region or "")
+    except BadRequest:
+        return "Set the destination's region to that of the bucket."
+    return f'Run "tailrace verify {destination.id} --region {named}".'
+
+
 def unwrapped(error: Exception) -> Exception:
     """Return the error of ours in one of botocore's, which wraps what a body raises; or itself."""
     if isinstance(error, exceptions.HTTPClientError):
@@ -212,7 +253,7 @@ def unwrapped(error: Exception) -> Exception:
 
 def _of_answer(error: ClientError, destination: Destination, key: str | None) -> Cause:
     code, status, call = code_of(error), status_of(error), error.operation_name
-    message = str(error.response.get("Error", {}).get("Message", ""))
+    message = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
     meta: Any = error.response.get("ResponseMetadata", {})
     code = _BODILESS.get(code, code)
     if code in {"404", "NotFound"} and key is None:
@@ -225,7 +266,7 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         code = "AuthorizationHeaderMalformed"
     row = _row(code, status, call, message, destination)
     permission = None
-    if row in {DENIED, _LOOK_DENIED, _KMS_DENIED, _ROLE}:
+    if row in {DENIED, _DENIED_ON_PURPOSE, _LOOK_DENIED, _KMS_DENIED, _ROLE}:
         named = _NAMED_ACTION.search(message)
         permission = named[1] if named else ACTIONS.get(call)
         if row is _KMS_DENIED and not (named and named[1].startswith("kms:")):
@@ -233,7 +274,10 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
     words = {
         "call": call,
         "permission": permission or "the action it needs",
+        "message": f": {message[:_MESSAGE_LENGTH_MAX]}" if message else "",
+        "skew": _skew(error),
         "region": f", {region}" if region else "",
+        "take_region": take_region(destination, region if isinstance(region, str) else None),
     }
     sentence = (
         f"{_verb(call)} {_place(destination, key)}: the store answered {status} {code} to {call}, "
@@ -252,13 +296,29 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
     )
 
 
+def _skew(error: ClientError) -> str:
+    """Return by how much the clock is off, as far as the answer tells."""
+    told: Any = error.response.get("Error", {})
+    try:
+        ours = datetime.strptime(str(told.get("RequestTime")), "%Y%m%dT%H%M%S%z")
+        theirs = datetime.fromisoformat(str(told.get("ServerTime")))
+        minutes = round((ours - theirs).total_seconds() / 60)
+    except (ValueError, TypeError):
+        return ""
+    return f", {abs(minutes)} minutes {'ahead of' if minutes > 0 else 'behind'} the store's"
+
+
 def _row(code: str, status: int, call: str, message: str, destination: Destination) -> Row:
+    if _OUT_OF_TIME.search(message):
+        return _CLOCK
     if code in _CREDENTIALS and destination.access_key_id is not None:
         return _THEIR_KEY
     if code == "AccessDenied" and call == "AssumeRole":
         return _ROLE
     if code == "AccessDenied" and re.search(r"\bkms\b", message, re.IGNORECASE):
         return _KMS_DENIED
+    if code == "AccessDenied" and "explicit deny" in message:
+        return _DENIED_ON_PURPOSE
     if code == "AccessDenied" and call == "HeadObject":
         return _LOOK_DENIED
     known = TABLE.get(code)
@@ -271,6 +331,8 @@ def _row(code: str, status: int, call: str, message: str, destination: Destinati
 
 def _of_exception(error: Exception) -> tuple[CauseKind, str, str]:
     code = type(error).__name__
+    if isinstance(error, NeedsCustomer):
+        return "access", code, "The owner of the bucket has to change it."
     if isinstance(error, _OPERATOR_FAULTS):
         return "operator", code, "Whoever runs tailrace has to correct it."
     # Some of botocore's errors are an OSError as well, so these come first.

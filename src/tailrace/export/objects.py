@@ -149,13 +149,15 @@ def checked_body(store: Store, item: Item, file: BinaryIO, hold: Hold) -> FilePa
 def check_stored(store: Store, item: Item, answer: Mapping[str, Any]) -> None:
     """Check that the answer to Put or Complete names the object, and no other bytes.
 
-    Raise `Unconfirmed` without an ETag. Where the answer holds another CRC32 than was sent, ask the
-    store: raise `ObjectConflict` if it does hold other bytes, `Unconfirmed` if it does not say.
+    Without an ETag, which Ceph's gateway leaves empty after an upload in parts, the object is
+    looked for: raise `Unconfirmed` if it is absent. Where the answer holds another CRC32 than was
+    sent, ask the store: raise `ObjectConflict` if it does hold other bytes, `Unconfirmed` if it
+    does not say.
     """
-    if not answer.get("ETag"):
+    if not answer.get("ETag") and look(store, item) is None:
         raise Unconfirmed(
             f"Cannot be sure of s3://{store.bucket}/{item.key}: the store answered 200 without the "
-            "object's ETag. It is looked for and put again."
+            "object's ETag, and the object is not there. It is put again."
         )
     if _sum_in(answer) in {None, crc32_text(item.crc32)}:
         return

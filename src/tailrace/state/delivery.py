@@ -64,7 +64,8 @@ class Cause(msgspec.Struct, frozen=True):
     """Why a run did not succeed, as every page, mail and command prints it.
 
     `permission` is the missing action (`s3:PutObject`), if one is. `call`, `key`, `status` and
-    `request_id` name the request that was refused.
+    `request_id` name the request that was refused. `missing_actions` are all that the probes found
+    missing, where probes found the cause.
     """
 
     kind: CauseKind
@@ -76,6 +77,7 @@ class Cause(msgspec.Struct, frozen=True):
     key: str | None = None
     status: int | None = None
     request_id: str | None = None
+    missing_actions: tuple[str, ...] = ()
 
 
 class Try(msgspec.Struct, frozen=True):

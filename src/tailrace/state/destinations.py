@@ -184,6 +184,18 @@ class Destinations:
             if found.state == "active" and found.from_hour != first:
                 self.set_interval(found.id, first, None)
 
+    def set_region(self, destination_id: int, region: str) -> Destination:
+        """Keep the region in which a person found the bucket; nothing else changes it."""
+        with self._change() as connection:
+            before = _get(connection, destination_id)
+            if before.region == region:
+                return before
+            _set(connection, destination_id, region=region)
+            self._note(
+                connection, destination_id, "region set", {"region": region, "was": before.region}
+            )
+            return _get(connection, destination_id)
+
     def set_capabilities(self, destination_id: int, capabilities: Capabilities) -> Destination:
         """Store what the bucket's store was last seen to do."""
         with self._change() as connection:

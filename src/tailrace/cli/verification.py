@@ -1,0 +1,60 @@
+"""How `verify` and `destination add` show the probes: each step as it happens, then the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tailrace.cli.output import print_lines
+
+if TYPE_CHECKING:
+    from tailrace.export.verify import Step, Verification
+
+
+def follow(json: bool) -> Callable[[Step], None]:
+    """Return what is told of each step: it prints it, or waits for the one document of JSON."""
+    return _wait if json else _print_step
+
+
+def print_ending(
+    state: str, from_hour: str | None, include: tuple[str, ...], verification: Verification
+) -> None:
+    """Print what follows from the steps: what was left behind, is missing, or is exported now."""
+    for left in verification.left_behind:
+        print_lines([f"left behind: {left}"])
+    number = verification.destination_id
+    if verification.passed:
+        seen = verification.capabilities
+        able = {
+            "put only if absent": seen.conditional_put,
+            "end an upload only if absent": seen.conditional_complete,
+            "check sums": seen.checksums,
+        }
+        print_lines([f"{'can' if can else 'can not':<10} {what}" for what, can in able.items()])
+        exports = {"events": f"hours from {from_hour} on", "merged-ids": "all merged IDs"}
+        exported = " and ".join(exports[name] for name in include)
+        print_lines([f"Destination {number} is {state}: {exported} are exported."])
+        return
+    if verification.missing_actions:
+        print_lines(
+            [
+                f"Missing: {', '.join(verification.missing_actions)}",
+                f"The whole policy: tailrace policy {number}",
+            ]
+        )
+    print_lines(
+        [
+            f"Destination {number} stays {state.replace('_', ' ')}. "
+            f"Mend this, then: tailrace verify {number}"
+        ]
+    )
+
+
+def _print_step(step: Step) -> None:
+    print_lines([f"{step.outcome:<10} {step.name} ({step.call}, {step.action})"])
+    if step.cause is not None:
+        print_lines([f"           {step.cause.sentence} {step.cause.fix}"])
+
+
+def _wait(step: Step) -> None:
+    """Say nothing yet."""
