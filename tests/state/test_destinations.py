@@ -133,7 +133,7 @@ def test_a_paused_destination_frees_its_bucket_for_others(books: Books) -> None:
 
 def test_only_an_active_destination_can_be_paused(books: Books) -> None:
     added = books.setting_up()
-    with pytest.raises(BadRequest, match="setting_up, not active"):
+    with pytest.raises(BadRequest, match="setting up, not active"):
         books.destinations.pause(added.id)
 
 

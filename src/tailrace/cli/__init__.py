@@ -13,6 +13,7 @@ from tailrace.cli.runs import register as register_runs
 from tailrace.cli.service import register as register_service
 from tailrace.cli.setup import register as register_setup
 from tailrace.cli.show import register as register_show
+from tailrace.cli.switching import register as register_switching
 from tailrace.cli.upkeep import register as register_upkeep
 from tailrace.errors import TailraceError
 
@@ -29,6 +30,7 @@ for register in (
     register_setup,
     register_service,
     register_destinations,
+    register_switching,
     register_backfill,
     register_runs,
     register_show,

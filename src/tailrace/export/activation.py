@@ -5,6 +5,7 @@ Called when a destination is added and by `tailrace verify`.
 
 from __future__ import annotations
 
+from tailrace.errors import BadRequest
 from tailrace.export.verify import ClientSource, Verification, verify
 from tailrace.state.destinations import Destinations
 
@@ -18,9 +19,11 @@ def verify_and_activate(
     stays paused.
     """
     destination = destinations.get(destination_id)
+    if destination.state == "deleted":
+        raise BadRequest(f"Cannot verify destination {destination_id}: it is deleted.")
     found = verify(destination, clients)
     if found.passed and destination.state == "paused":
         destinations.set_capabilities(destination_id, found.capabilities)
     elif found.passed:
-        destinations.activate(destination_id, found.capabilities)
+        destinations.activate(destination_id, found.capabilities, probed=destination)
     return found

@@ -31,8 +31,8 @@ def parse_range(first: str, last: str, now: Hour) -> HourRange:
     There is no limit to the length (R25). Raise `BadRequest` that names the field for what is no
     date, a range that ends before it begins, and one that reaches beyond today or the hour `now`.
     """
-    begins, _ = _hours_of("--from", first)
-    ends, whole_day = _hours_of("--to", last)
+    begins, _ = hours_of("--from", first)
+    ends, whole_day = hours_of("--to", last)
     until = ends.plus(_DAY_HOURS if whole_day else 1)
     if until <= begins:
         raise BadRequest(f"--to {last} is before --from {first}: name the earlier end first.")
@@ -42,8 +42,11 @@ def parse_range(first: str, last: str, now: Hour) -> HourRange:
     return HourRange(begins, until)
 
 
-def _hours_of(field: str, text: str) -> tuple[Hour, bool]:
-    """Return the first hour of what was written, and whether that is a whole day."""
+def hours_of(field: str, text: str) -> tuple[Hour, bool]:
+    """Return the first hour of a date or an hour as written, and whether it is a whole day.
+
+    Raise `BadRequest` that names the field.
+    """
     try:
         if _DATE.fullmatch(text):
             moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
