@@ -93,7 +93,8 @@ def _keys(run: Run) -> tuple[list[Figure], list[str]]:
 
 
 def _people(run: Run) -> tuple[list[Figure], list[str]]:
-    return people.measure(SEED, run.now_micros, run.rounds, run.events, run.folder), []
+    found = people.measure(SEED, run.now_micros, run.rounds, run.events, run.scale, run.folder)
+    return found, []
 
 
 def _many(run: Run) -> tuple[list[Figure], list[str]]:

@@ -1,4 +1,4 @@
-"""The parent's side of a measured server: start it, ask for its CPU seconds, end it."""
+"""The parent's side of a measured process: start it, ask for its CPU seconds, end it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _END_SECONDS = 15
 
 
 class Child:
-    """One server process, listening on `port` of the loopback address."""
+    """One process that answers lines; `first` is what it said once it was up.
+
+    A server says its port of the loopback address.
+    """
 
     def __init__(self, name: str, module: str, *arguments: str) -> None:
         self.name = name
@@ -23,7 +26,12 @@ class Child:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             text=True,
         )
-        self.port = int(self._answer())
+        self.first = self._answer()
+
+    @property
+    def port(self) -> int:
+        """The port on which a server listens."""
+        return int(self.first)
 
     @property
     def pid(self) -> int:
@@ -32,8 +40,12 @@ class Child:
 
     def cpu_seconds(self) -> float:
         """Return the CPU seconds, user and system, of all the child's threads so far."""
-        self._say("cpu")
-        return float(self._answer())
+        return float(self.ask("cpu"))
+
+    def ask(self, line: str) -> str:
+        """Say a line and return the answer."""
+        self._say(line)
+        return self._answer()
 
     def __enter__(self) -> Self:
         return self

@@ -96,13 +96,14 @@ class Generator:
 
     def events(self, count: int, users: range = USERS) -> list[bytes]:
         """Return `count` events as JSON, each by a user drawn from `users`."""
-        return [self._encode(self._event(user)) for user in self._chance.choices(users, k=count)]
+        return [self._encode(self.event(user)) for user in self._chance.choices(users, k=count)]
 
     def one_each(self, users: range) -> list[bytes]:
         """Return one event of each user, in the order given."""
-        return [self._encode(self._event(user)) for user in users]
+        return [self._encode(self.event(user)) for user in users]
 
-    def _event(self, user: int) -> dict[str, Any]:
+    def event(self, user: int) -> dict[str, Any]:
+        """Return one event of a user as an object."""
         chance = self._chance
         kind = chance.randrange(EVENT_TYPES)
         event: dict[str, Any] = {

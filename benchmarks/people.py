@@ -1,168 +1,189 @@
 """Processing beside a large state: a million users and ten, and 20 million dedupe keys.
 
-The state is written straight into the tables, as commits over a long time would leave it.
+What identity and properties cost an event, what each user takes, and how long a start takes.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import functools
+import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import msgspec
-
 from benchmarks import keys
-from benchmarks.generator import (
-    PROFILES,
-    Generator,
-    bodies,
-    device_of,
-    profile_of,
-    properties_of,
-    user_of,
-)
+from benchmarks.apart import Apart, Opened, draw_pages, forget_pages
+from benchmarks.generator import bodies, device_of
 from benchmarks.journal import Journal
-from benchmarks.paired import Figure, alternate, figure
-from benchmarks.places import Place, make_place
-from benchmarks.processor import Bench
+from benchmarks.paired import Figure, alternate, figure, ratios
+from benchmarks.places import make_place
+from benchmarks.populate import populate
+from benchmarks.population import Population
+from benchmarks.processor import Spent
 from benchmarks.report import Bar, progress
+from benchmarks.size.sampling import MIB, Sampler
 from tailrace.clock import SteppedClock
 from tailrace.folder import DataFolder
 from tailrace.hours import HOUR_MICROS
-from tailrace.ids import SystemIds
-from tailrace.process.person import NO_DEVICE, NO_PLACE, device_set, place_set
-from tailrace.process.sets import Sets
 from tailrace.state.insertions import DAY_MICROS
-from tailrace.state.processing import FIRST_AMPLITUDE_ID, ProcessingStore
-from tailrace.upload import UploadEvent
 
 FEW = 1_000_000
 MANY = 10_000_000
 _EVENTS_A_REQUEST = 100
-_FIRST_SEEN_MICROS = 1_700_000_000_000_000
+# Opened so often with the page cache empty, and as often with it full.
+_OPENINGS = 3
+_REMEMBERED = 50_000
+
+EVENLY = "known users, drawn evenly"
+ACTIVE = "known users, by activity"
+
+# What is sent. A round of each kind goes before those that count, and fills the caches.
+_KINDS: dict[str, Callable[[Population, int], list[bytes]]] = {
+    "users of just now, no properties": Population.lately_bare,
+    "users of just now": Population.lately,
+    EVENLY: Population.evenly,
+    ACTIVE: Population.by_activity,
+    "updates of two properties": Population.updating,
+    "identifies": Population.identifying,
+    "fresh users": Population.fresh,
+    "merges": Population.merging,
+}
 
 
-def _name(users: int) -> str:
-    return f"processing beside {users:,} users and {keys.MANY:,} keys: events/s a core"
+def _name(users: int, kind: str) -> str:
+    return f"beside {users:,} users: {kind}"
 
 
 BARS = [
-    Bar(_name(FEW), 65_000, most=False, note="(an aim)"),
-    Bar(_name(MANY), 32_500, most=False, note="(half of that aim)"),
+    Bar(f"{_name(FEW, EVENLY)}: rate", 65_000, most=False, note="(an aim)"),
+    Bar(f"{_name(MANY, EVENLY)}: rate", 32_500, most=False, note="(half of that aim)"),
 ]
 
 
-def measure(seed: int, now_micros: int, rounds: int, events: int, folder: Path) -> list[Figure]:
-    """Process `events` events a round, of users drawn from all, beside either state in turn."""
-    scenes = {}
-    for users in (FEW, MANY):
-        progress(f"processing: making a state of {users:,} users")
-        scenes[users] = _Scene(seed, now_micros, users, events, folder / f"people-{users}")
+def measure(
+    seed: int, now_micros: int, rounds: int, events: int, scale: float, folder: Path
+) -> list[Figure]:
+    """Process `events` events of each kind a round, beside either state in turn."""
+    scenes: dict[int, _Scene] = {}
+    figures: list[Figure] = []
     try:
-        spent = alternate({str(users): scene.process for users, scene in scenes.items()}, rounds)
+        for users in (FEW, MANY):
+            progress(f"processing: making a state of {users:,} users")
+            made = int(users * scale)
+            scenes[users] = scene = _Scene(seed, now_micros, made, folder / f"people-{users}")
+            figures += scene.sizes(users)
+        for kind in _KINDS:
+            progress(f"processing: {kind}")
+            figures += _processed(scenes, kind, rounds, events)
+        figures += [
+            figure(f"beside {users:,} users: RssAnon at the most", "MiB", [scene.peak / MIB])
+            for users, scene in scenes.items()
+        ]
     finally:
         for scene in scenes.values():
             scene.close()
-    return [
-        figure(_name(users), "events/s", [events / seconds for seconds in spent[str(users)]])
-        for users in scenes
-    ]
+    return figures
+
+
+def _processed(scenes: Mapping[int, _Scene], kind: str, rounds: int, events: int) -> list[Figure]:
+    sides = {
+        str(users): functools.partial(scene.process, kind, events)
+        for users, scene in scenes.items()
+    }
+    for warm_up in sides.values():
+        warm_up()
+    spent = alternate(sides, rounds)
+    micros = {users: [1e6 * one.seconds / events for one in spent[str(users)]] for users in scenes}
+    figures = []
+    for users, values in micros.items():
+        commits = [1e6 * one.checkpoints / events for one in spent[str(users)]]
+        name = _name(users, kind)
+        figures += [
+            figure(f"{name}: CPU", "us/event", values),
+            figure(f"{name}: of that, checkpoints", "us/event", commits),
+            figure(f"{name}: rate", "events/s a core", [1e6 / value for value in values]),
+        ]
+    both = ratios(micros[MANY], micros[FEW])
+    return [*figures, figure(f"{kind}: CPU, {MANY:,} / {FEW:,} users", "ratio", both)]
 
 
 class _Scene:
-    """One data folder that knows many users already."""
+    """One data folder that knows many users already, and its processor."""
 
-    def __init__(self, seed: int, now_micros: int, users: int, events: int, folder: Path) -> None:
-        clock = SteppedClock(now_micros // HOUR_MICROS * HOUR_MICROS)
-        self._users = range(users)
-        self._events = events
+    def __init__(self, seed: int, now_micros: int, users: int, folder: Path) -> None:
+        self._clock = clock = SteppedClock(now_micros // HOUR_MICROS * HOUR_MICROS)
+        self._population = Population(seed, clock.now_micros(), users)
         self._place = make_place(folder)
-        database = DataFolder(folder).processing_database
-        _fill(database, self._place, users)
-        keys.fill(database, keys.MANY, last_day=clock.now_micros() // DAY_MICROS)
-        self._source = Generator(seed, clock.now_micros())
+        self._database = DataFolder(folder).processing_database
+        self._made = populate(self._database, self._place, self._population)
+        keys.fill(self._database, keys.MANY, last_day=clock.now_micros() // DAY_MICROS)
         self._journal = Journal(self._place, clock)
-        self._bench = Bench(self._place, clock)
-        # The first round draws the tables into the page cache.
-        self.process()
+        self._cold = [self._open_cold() for _ in range(_OPENINGS)]
+        draw_pages(self._database)
+        self._warm = [self._open() for _ in range(_OPENINGS)]
+        self._apart = Apart(self._place, clock.now_micros())
+        self.peak = 0
 
-    def process(self) -> float:
-        """Store a round's events and return the CPU seconds of processing them."""
-        sent = self._source.events(self._events, self._users)
+    def _open_cold(self) -> Opened:
+        forget_pages(self._database)
+        return self._open()
+
+    def _open(self) -> Opened:
+        with Apart(self._place, self._clock.now_micros()) as apart:
+            return apart.opened
+
+    def sizes(self, users: int) -> list[Figure]:
+        """Return what the state takes on disk and in memory, and how long it takes to open it."""
+        made = self._made
+        figures = [
+            figure(
+                f"beside {users:,} users: making one of them, CPU",
+                "us/user",
+                [1e6 * made.seconds / self._population.users],
+            ),
+            figure(
+                f"beside {users:,} users: disk, all tables",
+                "bytes/user",
+                [sum(made.table_bytes.values()) / self._population.users],
+            ),
+        ]
+        for table in ("device", "user", "identity", "person", "user_property"):
+            size = made.table_bytes[table] / self._population.users
+            figures.append(
+                figure(f"beside {users:,} users: disk, table {table}", "bytes/user", [size])
+            )
+        chance = random.Random(users)
+        numbers = chance.sample(range(self._population.users), _REMEMBERED)
+        remembered = self._apart.remember([device_of(number) for number in numbers])
+        return [
+            *figures,
+            figure(
+                f"beside {users:,} users: memory",
+                "bytes/user",
+                [remembered.taken / remembered.users],
+            ),
+            *_opened(users, "an empty page cache", self._cold),
+            *_opened(users, "a full page cache", self._warm),
+        ]
+
+    def process(self, kind: str, events: int) -> Spent:
+        """Store a round's events and return what processing them cost."""
+        sent = _KINDS[kind](self._population, events)
         requests = bodies(self._place.api_key, sent, _EVENTS_A_REQUEST)
         self._journal.append(requests, _EVENTS_A_REQUEST)
-        return self._bench.process().seconds
+        with Sampler({"processor": self._apart.pid}) as sampler:
+            spent = self._apart.process(self._clock.now_micros())
+        self.peak = max(self.peak, sampler.peaks["processor"].anonymous)
+        return spent
 
     def close(self) -> None:
         """Give everything back."""
         self._journal.close()
-        self._bench.close()
+        self._apart.__exit__(None, None, None)
 
 
-def _fill(database: Path, place: Place, users: int) -> None:
-    store = ProcessingStore.open(database, SystemIds())
-    try:
-        with store.transaction() as connection:
-            _insert(connection, place, users)
-            store.set_meta("next_amplitude_id", FIRST_AMPLITUDE_ID + users)
-    finally:
-        store.close()
-
-
-def _fields() -> list[tuple[str | None, ...]]:
-    """Return what the last event of a user left, by the user's number within `PROFILES`."""
-    devices, places = Sets(NO_DEVICE), Sets(NO_PLACE)
-    events = [
-        msgspec.convert({"event_type": "", **profile_of(number)}, UploadEvent)
-        for number in range(PROFILES)
-    ]
+def _opened(users: int, cache: str, opened: list[Opened]) -> list[Figure]:
+    name = f"beside {users:,} users: open, {cache}"
     return [
-        (
-            devices.text_of(device_set(event)),
-            places.text_of(place_set(event)),
-            event.language,
-            event.app_version,
-        )
-        for event in events
+        figure(f"{name}, wall clock", "ms", [1e3 * one.wall for one in opened]),
+        figure(f"{name}, CPU", "ms", [1e3 * one.cpu for one in opened]),
     ]
-
-
-def _insert(connection: sqlite3.Connection, place: Place, users: int) -> None:
-    """Insert in the order of each table's key: any other takes many times as long."""
-    organization, first = place.organization, FIRST_AMPLITUDE_ID
-    fields = _fields()
-    connection.execute("CREATE TEMP TABLE made (device_id, number)")
-    devices = ((device_of(number), number) for number in range(users))
-    connection.executemany("INSERT INTO made VALUES (?, ?)", devices)
-    named = [number for number in range(users) if user_of(number)]
-    connection.execute("CREATE TEMP TABLE named (number INTEGER PRIMARY KEY)")
-    connection.executemany("INSERT INTO named VALUES (?)", ((number,) for number in named))
-    connection.execute(
-        "INSERT INTO device SELECT ?, device_id, number + ?, "
-        "number NOT IN (SELECT number FROM named) FROM made ORDER BY device_id",
-        (organization, first),
-    )
-    connection.executemany(
-        "INSERT INTO user VALUES (?, ?, ?)",
-        ((organization, user_of(number), number + first) for number in named),
-    )
-    connection.executemany(
-        "INSERT INTO identity VALUES (?, ?, ?)",
-        ((number + first, organization, user_of(number)) for number in range(users)),
-    )
-    connection.executemany(
-        "INSERT INTO person VALUES (?, ?, ?, '5.0.1', NULL, ?, ?, ?, ?, NULL)",
-        (
-            (number + first, place.project, _FIRST_SEEN_MICROS, *fields[number % PROFILES])
-            for number in range(users)
-        ),
-    )
-    connection.executemany(
-        "INSERT INTO user_property VALUES (?, ?, ?)",
-        (
-            (number + first, place.project, msgspec.json.encode(properties_of(number)))
-            for number in range(users)
-            if properties_of(number)
-        ),
-    )
-    connection.execute("DROP TABLE made")
-    connection.execute("DROP TABLE named")
