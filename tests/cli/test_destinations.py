@@ -127,13 +127,16 @@ def test_a_destination_is_shown_with_access_switches_and_who_made_it(run: Run, b
 
 def test_switches_are_changed_and_the_others_stay(run: Run, book: Book) -> None:
     number = str(book.add_destination())
-    changed = run("destination", "edit", number, "--no-manifest", "--json").json()
+    done = run("destination", "edit", number, "--no-manifest", "--json").json()
+    assert (done["changed"], done["passed"]) == (["manifest"], None)
+    changed = done["destination"]
     assert (changed["manifest"], changed["marker"], changed["include"]) == (False, True, ["events"])
-    changed = run("destination", "edit", number, "--no-marker", "--manifest", "--json").json()
-    assert (changed["manifest"], changed["marker"]) == (True, False)
-    nothing = run("destination", "edit", number)
-    assert nothing.code == WRONG_USE
-    assert "--include, --manifest or --marker" in nothing.err
+    text = run(
+        "destination", "edit", number, "--no-marker", "--manifest", "--include", "merged-ids"
+    )
+    assert text.out == (
+        "Destination 1 is active: merged-ids, manifests go to s3://acme/ at http://127.0.0.1:9\n"
+    )
 
 
 def test_lists_are_narrowed_by_project(run: Run, book: Book) -> None:
@@ -173,3 +176,62 @@ def test_only_what_can_be_paused_or_resumed_is(run: Run, book: Book) -> None:
     assert run("pause", number, "--json").json()["destination"]["state"] == "paused"
     again = run("pause", number)
     assert (again.code, "it is paused, not active" in again.err) == (WRONG_USE, True)
+
+
+def test_a_place_that_can_not_be_reached_changes_nothing_and_says_so(run: Run, book: Book) -> None:
+    number = str(book.add_destination())
+    done = run("destination", "edit", number, "--bucket", "other", "--json")
+    assert done.code == FAILED
+    shown = done.json()
+    assert (shown["passed"], shown["changed"]) == (False, [])
+    assert shown["destination"]["bucket"] == "acme"
+    text = run("destination", "edit", number, "--prefix", "raw").out
+    assert "Nothing was changed: destination 1 goes on as before.\n" in text
+    assert book.destinations.get(1).prefix == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "Nothing to change"),
+        (("--bucket", "No_Bucket"), "bucket"),
+        (("--prefix", "a/../b"), "prefix"),
+        (("--access-key-id", "AK"), "--secret-access-key-file"),
+        (("--operator-access", "--role-arn", "r"), "--operator-access"),
+        (("--endpoint-url", "ftp://s3.example.com"), "endpoint"),
+        (("--include", "nothing"), "--include"),
+    ],
+)
+def test_an_edit_that_can_not_be_is_refused_by_field(
+    run: Run, book: Book, words: tuple[str, ...], named: str
+) -> None:
+    number = str(book.add_destination())
+    before = book.destinations.get(1)
+    done = run("destination", "edit", number, *words)
+    assert (done.code, named in done.err) == (WRONG_USE, True), done.err
+    assert book.destinations.get(1) == before
+
+
+def test_a_destination_is_deleted_only_when_that_is_said_and_its_runs_stay(
+    run: Run, book: Book
+) -> None:
+    number = str(book.add_destination())
+    book.seal(book.today, book.today.next())
+    book.deliver()
+    asked = run("destination", "delete", number)
+    assert asked.code == WRONG_USE
+    assert "owes 1 hours, missed 0 while paused" in asked.err
+    assert "--yes" in asked.err
+    assert book.destinations.get(1).state == "active"
+
+    done = run("destination", "delete", number, "--yes", "--json").json()
+    assert (done["runs_cancelled"], done["destination"]["state"]) == (1, "deleted")
+    assert run("destination", "list", "--json").json() == []
+    listed = run("destination", "list", "--deleted", "--json").json()
+    assert [one["state"] for one in listed] == ["deleted"]
+    runs = run("runs", "--destination", number, "--json").json()
+    assert [one["status"] for one in runs] == ["success", "cancelled"]
+    assert "automatic    off\n" in run("destination", "show", number).out
+    for words in (("pause",), ("resume",), ("verify",), ("destination", "delete", "--yes")):
+        refused = run(*words, number)
+        assert (refused.code, "deleted" in refused.err) == (WRONG_USE, True), refused.err

@@ -12,6 +12,7 @@ from tailrace.clock import Clock
 from tailrace.state.audit import oldest_by
 from tailrace.state.delivery import Destination, RunState
 from tailrace.state.destinations import Destinations
+from tailrace.state.editing import Place
 from tailrace.state.ledger import Ledger
 
 AccessKind = Literal["operator", "key", "role"]
@@ -26,6 +27,7 @@ class Described(msgspec.Struct, frozen=True):
     runs: dict[RunState, int]
     owed: int
     missed: tuple[MissedRange, ...]
+    earlier_places: tuple[Place, ...]
 
 
 def describe(engine: Engine, clock: Clock, destination_id: int) -> Described:
@@ -40,6 +42,7 @@ def describe(engine: Engine, clock: Clock, destination_id: int) -> Described:
         runs={one.state: one.runs for one in counts if one.destination_id == destination_id},
         owed=destinations.owed_runs(destination_id),
         missed=joined(destinations.missed(destination_id)),
+        earlier_places=tuple(destinations.earlier_places(destination_id)),
     )
 
 

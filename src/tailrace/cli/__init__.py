@@ -7,6 +7,7 @@ import sys
 import typer
 
 from tailrace.cli.backfill import register as register_backfill
+from tailrace.cli.destination_changes import register as register_destination_changes
 from tailrace.cli.destinations import register as register_destinations
 from tailrace.cli.output import fail, machine_trouble
 from tailrace.cli.runs import register as register_runs
@@ -30,6 +31,7 @@ for register in (
     register_setup,
     register_service,
     register_destinations,
+    register_destination_changes,
     register_switching,
     register_backfill,
     register_runs,

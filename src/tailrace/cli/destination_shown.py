@@ -57,6 +57,13 @@ class ShownMissed(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class _EarlierPlace(msgspec.Struct, frozen=True):
+    bucket: str
+    prefix: str
+    endpoint_url: str | None
+    until: str
+
+
 class _Described(msgspec.Struct, frozen=True):
     """All that is known of one; times are null where they do not apply."""
 
@@ -77,6 +84,7 @@ class _Described(msgspec.Struct, frozen=True):
     runs: dict[str, int]
     owed: int
     missed: tuple[ShownMissed, ...]
+    earlier_places: tuple[_EarlierPlace, ...]
 
 
 def print_destinations(found: Sequence[Destination], json: bool) -> None:
@@ -124,6 +132,10 @@ def print_described(found: Described, json: bool) -> None:
         f"destination  {to.destination_id}, {to.state.replace('_', ' ')}",
         f"project      {to.project_id} of organization {one.organization_id}",
         f"place        {place_text(to.bucket, to.prefix, to.endpoint_url)}",
+        *(
+            f"             {place_text(was.bucket, was.prefix, was.endpoint_url)} until {was.until}"
+            for was in one.earlier_places
+        ),
         f"region       {to.region or '-'}",
         f"access       {access}",
         f"receives     {' and '.join(to.include)}",
@@ -263,6 +275,12 @@ def _described(found: Described) -> _Described:
         runs={str(state): count for state, count in found.runs.items()},
         owed=found.owed,
         missed=shown_missed(found.missed),
+        earlier_places=tuple(
+            _EarlierPlace(
+                place.bucket, place.prefix, place.endpoint_url, time_text(place.until_micros)
+            )
+            for place in found.earlier_places
+        ),
     )
 
 

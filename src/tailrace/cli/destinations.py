@@ -1,4 +1,4 @@
-"""`destination add`, `edit`, `list` and `show`, and `verify`."""
+"""`destination add`, `list` and `show`, and `verify`; `edit` and `delete` are in their own file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tailrace.cli.destination_shown import (
     print_described,
     print_destinations,
     report,
-    shown_of,
     types_of,
 )
 from tailrace.cli.output import (
@@ -22,8 +21,6 @@ from tailrace.cli.output import (
     DataOption,
     JsonOption,
     open_folder,
-    print_json,
-    print_lines,
 )
 from tailrace.errors import BadRequest
 from tailrace.folder import DataFolder
@@ -47,7 +44,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     add_app.command("amazon-s3")(_add)
     destination_app.add_typer(add_app, name="add")
-    destination_app.command("edit")(_edit)
     destination_app.command("list")(_list)
     destination_app.command("show")(_show)
     app.add_typer(destination_app, name="destination")
@@ -122,47 +118,6 @@ def _add(
         report(destinations.get(verified.destination_id), verified, json)
 
 
-def _edit(
-    destination: DestinationArgument,
-    include: Annotated[
-        str | None,
-        typer.Option(metavar="TYPES", help="events, merged-ids, or both with a comma."),
-    ] = None,
-    manifest: Annotated[
-        bool | None, typer.Option("--manifest/--no-manifest", help="Put a manifest of each hour.")
-    ] = None,
-    marker: Annotated[
-        bool | None,
-        typer.Option("--marker/--no-marker", help="Put a marker when an hour is complete."),
-    ] = None,
-    data: DataOption = DATA_DEFAULT,
-    json: JsonOption = False,
-) -> None:
-    """Change a destination; merged IDs that are new to it come with all past ones."""
-    if include is None and manifest is None and marker is None:
-        raise BadRequest("Say what to change: --include, --manifest or --marker.")
-    types = None if include is None else types_of(include)
-    with open_destinations(data) as (_, destinations):
-        changed = destinations.get(destination)
-        if types is not None:
-            changed = destinations.include(
-                destination, events="events" in types, merged_ids="merged-ids" in types
-            )
-        if manifest is not None or marker is not None:
-            changed = destinations.set_switches(
-                destination,
-                manifest=changed.manifest if manifest is None else manifest,
-                marker=changed.marker if marker is None else marker,
-            )
-    shown = shown_of(changed)
-    if json:
-        print_json(shown)
-        return
-    switches = {"manifests": shown.manifest, "markers": shown.marker}
-    received = [*shown.include, *(name for name, on in switches.items() if on)]
-    print_lines([f"Destination {destination} now receives {', '.join(received)}."])
-
-
 def _verify(
     destination: DestinationArgument, data: DataOption = DATA_DEFAULT, json: JsonOption = False
 ) -> None:
@@ -180,12 +135,16 @@ def _list(
     project: Annotated[
         int | None, typer.Option(metavar="ID", help="Only those of this project.")
     ] = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones as well.")] = False,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> None:
     """List the destinations."""
+    from tailrace.state.delivery import LIVING_STATES
+
+    states = (*LIVING_STATES, "deleted") if deleted else LIVING_STATES
     with open_destinations(data) as (_, destinations):
-        print_destinations(destinations.list(project=project), json)
+        print_destinations(destinations.list(project=project, states=states), json)
 
 
 def _show(

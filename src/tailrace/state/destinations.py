@@ -22,6 +22,7 @@ from tailrace.state.delivery import (
     DestinationState,
 )
 from tailrace.state.destination_book import find_destination, find_living, set_values
+from tailrace.state.editing import Editing
 from tailrace.state.rows import destination_of, text_of
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.switching import Switching
@@ -49,7 +50,7 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
     marker: bool = True
 
 
-class Destinations(Switching):
+class Destinations(Switching, Editing):
     """Add, find and change destinations. `by` names who does so in the audit trail."""
 
     def add(self, new: NewDestination) -> Destination:
@@ -120,31 +121,6 @@ class Destinations(Switching):
             self._derive(connection, destination_id)
             detail = {"from_hour": str(from_hour), "until_hour": until_hour and str(until_hour)}
             self._note(connection, destination_id, "interval set", detail)
-            return find_destination(connection, destination_id)
-
-    def include(self, destination_id: int, *, events: bool, merged_ids: bool) -> Destination:
-        """Choose what a destination receives; what follows is owed at once.
-
-        Events from the destination's first hour on, merged IDs from the organization's first merge
-        on (D39). Runs that exist stay as they are. Raise `BadRequest` where it would get nothing.
-        """
-        if not events and not merged_ids:
-            raise BadRequest(f"Cannot change destination {destination_id}: {_NOTHING}")
-        with self._change() as connection:
-            find_living(connection, destination_id, "change")
-            chosen = {"include_events": events, "include_merged_ids": merged_ids}
-            set_values(connection, destination_id, **chosen)
-            self._derive(connection, destination_id)
-            self._note(connection, destination_id, "data types chosen", chosen)
-            return find_destination(connection, destination_id)
-
-    def set_switches(self, destination_id: int, *, manifest: bool, marker: bool) -> Destination:
-        """Choose whether manifests and markers are put, for hours that are not delivered yet."""
-        with self._change() as connection:
-            find_living(connection, destination_id, "change")
-            chosen = {"manifest": manifest, "marker": marker}
-            set_values(connection, destination_id, **chosen)
-            self._note(connection, destination_id, "switches set", chosen)
             return find_destination(connection, destination_id)
 
     def start_all_from(self, first: Hour) -> None:
