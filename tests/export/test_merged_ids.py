@@ -27,6 +27,8 @@ from tailrace.process.loop import Processor
 from tailrace.seal.closer import Closer
 from tailrace.seal.names import file_key, manifest_key, marker_key
 from tailrace.seal.proof import check_chain
+from tailrace.state.delivery import Destination
+from tailrace.state.manual_exports import ManualExports, NewManualExport
 from tailrace.state.processing import HourSettings, ProcessingStore
 
 if TYPE_CHECKING:
@@ -334,6 +336,74 @@ def test_merged_ids_that_are_switched_on_later_come_with_all_past_ones(
     assert later.merged(lived.organization) == seen.merged(lived.organization)
     assert {run.data_type for run in world.ledger.runs(destination_id=added.id)} == {"merged-ids"}
     assert world.ledger.check_derived() == 0
+
+
+def start_by_hand(world: Any, to: Destination, *types: str, overwrite: bool = False) -> int:
+    """Start a manual export of the four hours that were lived; return its number."""
+    export = ManualExports(world.engine, world.clock, by="test").start(
+        NewManualExport(
+            destination_id=to.id,
+            from_hour=FIRST,
+            until_hour=FIRST.plus(4),
+            include_events="events" in types,
+            include_merged_ids="merged-ids" in types,
+            overwrite=overwrite,
+        )
+    )
+    return export.id
+
+
+def test_merged_ids_are_exported_by_hand_as_events_are(
+    world: Any, lived: Site, bucket: str, owner: S3Client, tmp_path: Path
+) -> None:
+    # So late that the destination owes none of these hours by itself.
+    world.clock.advance(5 * 24 * HOUR_MICROS)
+    shop = world.add_destination(bucket)
+    deliver_all(world)
+    seen = Bucket(owner, bucket)
+    assert seen.listed() == set()
+
+    both = start_by_hand(world, shop, "events", "merged-ids")
+    deliver_all(world)
+
+    runs = world.ledger.runs(manual_export=both)
+    assert {(run.data_type, run.state) for run in runs} == {
+        ("events", "success"),
+        ("merged-ids", "success"),
+    }
+    seen.check_hours(lived.organization, range(4))
+    assert {hour: len(lines) for hour, lines in seen.merged(lived.organization).items()} == {
+        FIRST.plus(1): 3,
+        FIRST.plus(3): 1,
+    }
+    assert seen.people(tmp_path / "read", lived.shop) == {"jo": 1, "kim": 1, "nobody": 1}
+    assert not any(f"-{lived.other}" in key for key in seen.listed())
+    assert world.ledger.check_derived() == 0
+
+
+def test_other_content_in_place_of_merged_ids_is_replaced_only_when_asked_to(
+    world: Any, lived: Site, bucket: str, owner: S3Client
+) -> None:
+    world.clock.advance(5 * 24 * HOUR_MICROS)
+    added = world.add_destination(bucket)
+    key = file_key("", -lived.organization, FIRST.plus(1), 0)
+    owner.put_object(Bucket=bucket, Key=PREFIX + key, Body=b"of another")
+    seen = Bucket(owner, bucket)
+
+    left = start_by_hand(world, added, "merged-ids")
+    deliver_all(world)
+
+    (conflict,) = world.ledger.runs(manual_export=left, states=("conflict",))
+    assert (conflict.hour, conflict.cause.key) == (FIRST.plus(1), PREFIX + key)
+    assert seen.body(key) == b"of another"
+    start_by_hand(world, added, "merged-ids", overwrite=True)
+    deliver_all(world)
+    (file,) = world.ledger.delivered_files(
+        added.id, "merged-ids", FIRST.plus(1), manual_export=left + 1
+    )
+    assert file.how == "replaced"
+    seen.check_hours(lived.organization, range(4))
+    assert len(seen.merged(lived.organization)[FIRST.plus(1)]) == 3
 
 
 @pytest.mark.parametrize("included", [False, True])

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from tailrace import killpoints
+from tailrace.accounts.projects import add_organization, add_project
 from tailrace.app.switching import missed, pause, resume
 from tailrace.demo import seaweed
 from tailrace.errors import BadRequest
+from tailrace.export.activation import verify_and_activate
 from tailrace.hours import Hour
+from tailrace.ids import SystemIds
 
 DATA = b"sealed bytes"
 
@@ -82,8 +85,8 @@ def test_it_stays_paused_while_access_is_refused(
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("yesterday", "--leave-out 'yesterday' is no date"),
-        ("2026-01-01", "no hour of this was missed"),
+        ("yesterday", "hours to leave out 'yesterday' is no date"),
+        ("2026-01-01", "no hour of these was missed"),
         ("2026-11-23T09..2026-11-23T08", "name the earlier end first"),
     ],
 )
@@ -151,3 +154,21 @@ def test_a_run_in_work_ends_though_its_destination_is_paused(
     deliver_all(world)
     assert states(world) == {world.hour: "success"}
     assert len(keys()) == 3
+
+
+def test_a_bucket_that_another_organization_has_taken_meanwhile_is_not_even_probed(
+    world: Any, bucket: str, proxy: Any
+) -> None:
+    paused = world.add_destination(bucket, endpoint_url=proxy.url)
+    pause(world.destinations, paused.id)
+    rival = add_organization(world.engine, "Rival", clock=world.clock)
+    project = add_project(world.engine, rival, "Theirs", ids=SystemIds(), clock=world.clock)
+    world.add_destination(bucket, endpoint_url=proxy.url, project=project.project_id)
+    for probe in (
+        lambda: resume(world.destinations, world.clients, paused.id),
+        lambda: verify_and_activate(paused.id, world.destinations, world.clients),
+    ):
+        with pytest.raises(BadRequest, match="another organization"):
+            probe()
+    assert proxy.requests == []
+    assert world.destinations.get(paused.id).state == "paused"

@@ -448,6 +448,7 @@ def test_progress_counts_runs_and_reckons_the_pace_of_the_last(
     progress = books.ledger.progress(export.id)
     assert progress.runs == {"pending": 1, "success": 3}
     assert (progress.total, progress.runs_per_minute) == (4, 2.0)
+    assert (progress.under_way, progress.minutes_left) == (1, 0.5)
 
 
 def test_dates_with_data_are_joined_and_empty_hours_are_none(books: Books) -> None:

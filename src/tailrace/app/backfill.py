@@ -6,6 +6,7 @@ The command line's verb for a manual export is `backfill`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,15 +21,18 @@ from tailrace.errors import BadRequest, NeedsCustomer, NeedsOperator, TailraceEr
 from tailrace.export.backfill import Plan, plan
 from tailrace.export.diagnose import diagnose
 from tailrace.export.objects import Store
-from tailrace.export.ranges import HourRange, parse_range
+from tailrace.export.ranges import HourRange, parse_open_range, parse_range
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.settings import Settings
-from tailrace.state.delivery import Capabilities, DataType, Destination, ManualExport
+from tailrace.state.delivery import Capabilities, Cause, DataType, Destination, ManualExport
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger import Ledger
 from tailrace.state.manual_exports import ManualExports, NewManualExport
 from tailrace.state.manual_reports import Progress
+
+Status = Literal["running", "paused", "cancelled", "success", "failed", "conflict"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 _NOTHING = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
 
@@ -43,33 +47,54 @@ class Asked(msgspec.Struct, frozen=True):
     overwrite: bool = False
 
 
+class ListAsked(msgspec.Struct, frozen=True):
+    """Which manual exports to list; what is None or empty narrows nothing.
+
+    Of a range from `first` to `last` those that asked for any hour in it.
+    """
+
+    destination_id: int | None = None
+    statuses: tuple[str, ...] = ()
+    first: str | None = None
+    last: str | None = None
+
+
 class Planned(msgspec.Struct, frozen=True):
-    """A plan, and what is known about a range without data."""
+    """A plan, the first date with data of each type (R47), and why the range has none."""
 
     plan: Plan
+    first_dates: dict[DataType, str | None]
     no_data: NoData | None
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A manual export and how far it is."""
+    """A manual export and how far it is; with an `outage` nothing moves until access is back."""
 
     export: ManualExport
     progress: Progress
+    outage: Cause | None
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """One word for people: `running`, or what keeps it from going on, or how it ended.
 
-        `conflict` and `failed` mean that nothing but such runs is left: a person decides.
+        `conflict` and `failed` mean that nothing but such runs is left: a person decides, or
+        access has to come back.
         """
         if self.export.state == "finished":
             return "success"
-        runs = self.progress.runs
-        if self.export.state == "running" and not any(
-            runs.get(state) for state in ("pending", "running", "retrying")
-        ):
-            return "conflict" if runs.get("conflict") else "failed"
+        if self.export.state == "running" and self.progress.under_way == 0:
+            return "conflict" if self.progress.runs.get("conflict") else "failed"
         return self.export.state
+
+    @property
+    def minutes_left(self) -> float | None:
+        """How long it still takes at its pace; None where it does not go on, or no pace is known.
+
+        A pause or a stop among its last runs makes the pace look slower than it is.
+        """
+        going_on = self.status == "running" and self.outage is None
+        return self.progress.minutes_left if going_on else None
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -110,7 +135,11 @@ class Backfills:
         except (ClientError, BotoCoreError) as error:
             raise _trouble(error, destination) from error
         empty = sum(made.lines.values()) == 0
-        return Planned(made, self._no_data(destination, hours, types) if empty else None)
+        first_dates = {
+            name: self._ledger.first_date_with_data(_scope(destination, name)) for name in types
+        }
+        found = self._no_data(destination, hours, types) if empty else None
+        return Planned(made, first_dates, found)
 
     def start(self, asked: Asked) -> Started:
         """Owe the sealed hours of the range; the service delivers them behind its hourly work."""
@@ -134,9 +163,27 @@ class Backfills:
             no_data=self._no_data(destination, hours, types) if empty else None,
         )
 
-    def list(self, destination_id: int | None = None) -> list[Shown]:
-        """Return manual exports, the newest first."""
-        return [self._shown(one) for one in self._exports.list(destination_id=destination_id)]
+    def list(self, asked: ListAsked) -> list[Shown]:
+        """Return manual exports, the newest first.
+
+        Raise `BadRequest` for a destination or a status that there is not, and for no range.
+        """
+        for status in asked.statuses:
+            if status not in STATUSES:
+                raise BadRequest(f"The status {status!r}: choose from {', '.join(STATUSES)}.")
+        if asked.destination_id is not None:
+            self._destinations.get(asked.destination_id)
+        now = Hour.of_micros(self._clock.now_micros())
+        hours = parse_open_range(asked.first, asked.last, now)
+        found = [
+            self._shown(one)
+            for one in self._exports.list(
+                destination_id=asked.destination_id,
+                since=hours.from_hour,
+                before=hours.until_hour,
+            )
+        ]
+        return [one for one in found if not asked.statuses or one.status in asked.statuses]
 
     def get(self, export_id: int) -> Shown:
         """Return one; raise `BadRequest` for a number that there is not."""
@@ -155,7 +202,8 @@ class Backfills:
         return self._shown(self._exports.cancel(export_id))
 
     def _shown(self, export: ManualExport) -> Shown:
-        return Shown(export, self._ledger.progress(export.id))
+        destination = self._destinations.get(export.destination_id)
+        return Shown(export, self._ledger.progress(export.id), destination.outage_cause)
 
     def _check(self, asked: Asked) -> tuple[Destination, HourRange, Sequence[DataType]]:
         self._refuse_project(asked.destination_id)
@@ -181,7 +229,7 @@ class Backfills:
         )
 
     def _has_lines(self, destination: Destination, hours: HourRange, data_type: DataType) -> bool:
-        scope = destination.project if data_type == "events" else -destination.organization
+        scope = _scope(destination, data_type)
         return self._ledger.has_lines(scope, hours.from_hour, hours.until_hour)
 
     def _no_data(
@@ -189,6 +237,10 @@ class Backfills:
     ) -> NoData:
         now = self._clock.now_micros()
         return no_data(destination, hours, types, self._ledger, now)
+
+
+def _scope(destination: Destination, data_type: DataType) -> int:
+    return destination.project if data_type == "events" else -destination.organization
 
 
 def _received_by(destination: Destination) -> Sequence[DataType]:

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+from typing import TypeVar, get_args
+
 import msgspec
 from sqlalchemy.engine import Engine
 
-from tailrace.clock import Clock
+from tailrace.clock import MICROS, Clock
 from tailrace.errors import BadRequest
-from tailrace.export.ranges import HourRange, parse_range
+from tailrace.export.ranges import parse_open_range
 from tailrace.hours import Hour
 from tailrace.seal.manifest import decode_record
-from tailrace.state.delivery import AUTOMATIC, RUN_STATES, RunState
+from tailrace.state.delivery import AUTOMATIC, RUN_STATES, DataType
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger import Ledger
 from tailrace.state.manual_exports import ManualExports
-from tailrace.state.reports import DeliveredFile, Run
+from tailrace.state.reports import RUNS_MAX, DeliveredFile, Run, RunSort
 
-# Where nothing else is said; the ledger gives no more than a thousand at once.
+# Where nothing else is said. The ledger gives a thousand at once, and one tells of more.
 RUNS_DEFAULT = 100
+RUNS_MOST = RUNS_MAX - 1
 
-# No hour is older, so a range without a beginning begins here.
-_FIRST_DATE = "1970-01-01"
+_DATA_TYPES: tuple[DataType, ...] = get_args(DataType)
+_SORTS: tuple[RunSort, ...] = get_args(RunSort)
+Word = TypeVar("Word", bound=str)
 
 
 class RunsAsked(msgspec.Struct, frozen=True):
-    """Which runs to list; what is None narrows nothing. Automatic ones without `manual_export`."""
+    """Which runs to list; what is None narrows nothing. Automatic ones without `manual_export`.
+
+    `sort` is `hour` or `completed`, both with the newest first (R46).
+    """
 
     destination_id: int | None = None
     states: tuple[str, ...] = ()
     first: str | None = None
     last: str | None = None
     manual_export: int = AUTOMATIC
+    data_type: str | None = None
+    sort: str = "hour"
     limit: int = RUNS_DEFAULT
+
+
+class RunList(msgspec.Struct, frozen=True):
+    """The runs that were asked for; `more` if the limit left some out."""
+
+    runs: tuple[Run, ...]
+    more: bool
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -57,45 +73,60 @@ class FileOfRun(msgspec.Struct, frozen=True):
 
 
 class RunDetail(msgspec.Struct, frozen=True):
-    """One run with its files; `account` is None while the hour is open."""
+    """One run with its files; `account` is None while the hour is open.
+
+    `delay_seconds` is the time from the end of the hour until an automatic run was completed.
+    """
 
     run: Run
     files: tuple[FileOfRun, ...]
     account: Account | None
+    delay_seconds: float | None
 
 
-def list_runs(engine: Engine, clock: Clock, asked: RunsAsked) -> list[Run]:
-    """Return runs, newest hour first; raise `BadRequest` that names the option that is wrong."""
-    hours = range_of(asked.first, asked.last, clock)
+class HourDetail(msgspec.Struct, frozen=True):
+    """Every run of an hour. `over` once hours as late as this one are sealed."""
+
+    hour: Hour
+    over: bool
+    runs: tuple[RunDetail, ...]
+
+
+def list_runs(engine: Engine, clock: Clock, asked: RunsAsked) -> RunList:
+    """Return runs, the newest first; raise `BadRequest` that names the field that is wrong."""
+    hours = parse_open_range(asked.first, asked.last, Hour.of_micros(clock.now_micros()))
     _check_destination(engine, clock, asked.destination_id)
     if asked.manual_export != AUTOMATIC:
         ManualExports(engine, clock).get(asked.manual_export)
-    return Ledger(engine, clock).runs(
+    limit = min(asked.limit, RUNS_MOST)
+    found = Ledger(engine, clock).runs(
         destination_id=asked.destination_id,
-        states=_states(asked.states),
+        states=tuple(_one_of("status", name, RUN_STATES) for name in asked.states),
         since=hours.from_hour,
         before=hours.until_hour,
         manual_export=asked.manual_export,
-        limit=asked.limit,
+        data_type=None
+        if asked.data_type is None
+        else _one_of("data type", asked.data_type, _DATA_TYPES),
+        sort=_one_of("sort", asked.sort, _SORTS),
+        limit=limit + 1,
     )
+    return RunList(tuple(found[:limit]), more=len(found) > limit)
 
 
-def run_details(
-    engine: Engine, clock: Clock, hour: Hour, destination_id: int | None
-) -> list[RunDetail]:
-    """Return every run of an hour, automatic ones and those of manual exports."""
+def hour_detail(engine: Engine, clock: Clock, hour: Hour, destination_id: int | None) -> HourDetail:
+    """Return what is known of an hour: automatic runs and those of manual exports."""
     _check_destination(engine, clock, destination_id)
     ledger = Ledger(engine, clock)
-    return [
-        RunDetail(run, _files(ledger, run), _account(ledger, run))
-        for run in ledger.runs(hour=hour, destination_id=destination_id)
-    ]
-
-
-def range_of(first: str | None, last: str | None, clock: Clock) -> HourRange:
-    """Return the range of a list, of which either end may be left open."""
-    now = Hour.of_micros(clock.now_micros())
-    return parse_range(first or _FIRST_DATE, last or now.date, now)
+    newest = ledger.newest_sealed_hour()
+    return HourDetail(
+        hour=hour,
+        over=newest is not None and hour <= newest,
+        runs=tuple(
+            RunDetail(run, _files(ledger, run), _account(ledger, run), _delay_seconds(run))
+            for run in ledger.runs(hour=hour, destination_id=destination_id)
+        ),
+    )
 
 
 def _check_destination(engine: Engine, clock: Clock, destination_id: int | None) -> None:
@@ -103,12 +134,17 @@ def _check_destination(engine: Engine, clock: Clock, destination_id: int | None)
         Destinations(engine, clock).get(destination_id)
 
 
-def _states(names: tuple[str, ...]) -> tuple[RunState, ...]:
-    known = {str(state): state for state in RUN_STATES}
-    for name in names:
-        if name not in known:
-            raise BadRequest(f"--status {name!r}: choose from {', '.join(known)}.")
-    return tuple(known[name] for name in names)
+def _one_of(field: str, name: str, known: tuple[Word, ...]) -> Word:
+    for one in known:
+        if one == name:
+            return one
+    raise BadRequest(f"The {field} {name!r}: choose from {', '.join(known)}.")
+
+
+def _delay_seconds(run: Run) -> float | None:
+    if run.manual_export != AUTOMATIC or run.state != "success" or run.finished_micros is None:
+        return None
+    return round((run.finished_micros - run.hour.end_micros) / MICROS, 1)
 
 
 def _files(ledger: Ledger, run: Run) -> tuple[FileOfRun, ...]:

@@ -20,7 +20,7 @@ from tailrace.state.switching import LeftOut, MissedHour
 
 ALL = "all"
 
-_FIELD = "--leave-out"
+_FIELD = "hours to leave out"
 _DAY_HOURS = 24
 
 
@@ -95,6 +95,8 @@ def resume(
     """
     before = missed(destinations, destination_id)
     ranges = tuple(_left_out(before.hours, leave_out))
+    # Probes write: not into what may have become another organization's meanwhile.
+    destinations.refuse_bucket(before.destination)
     found = verify(before.destination, clients)
     count = 0
     if found.passed:
@@ -117,7 +119,7 @@ def _left_out(missed: Sequence[MissedHour], texts: Sequence[str]) -> Iterator[Le
             first, until = _range(text)
         types = {one.data_type for one in missed if first <= one.hour < until}
         if not types and text != ALL:
-            raise BadRequest(f"{_FIELD} {text}: no hour of this was missed.")
+            raise BadRequest(f"The {_FIELD} {text}: no hour of these was missed.")
         for data_type in sorted(types):
             yield LeftOut(data_type, first, until)
 
@@ -128,7 +130,7 @@ def _range(text: str) -> tuple[Hour, Hour]:
     last, whole_day = hours_of(_FIELD, end if dots else begin)
     until = last.plus(_DAY_HOURS if whole_day else 1)
     if until <= first:
-        raise BadRequest(f"{_FIELD} {text}: name the earlier end first.")
+        raise BadRequest(f"The {_FIELD} {text}: name the earlier end first.")
     return first, until
 
 

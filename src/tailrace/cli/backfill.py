@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,6 +49,16 @@ ExportArgument = Annotated[
     int, typer.Argument(metavar="NUMBER", help="Number of the manual export.")
 ]
 
+StatusOption = Annotated[
+    list[str] | None, typer.Option(help="Only those of this status; may be repeated.")
+]
+FirstOption = Annotated[
+    str | None, typer.Option("--from", metavar="DATE", help="Hours from this date or hour on.")
+]
+LastOption = Annotated[
+    str | None, typer.Option("--to", metavar="DATE", help="Hours up to it, itself included.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -65,10 +75,11 @@ def _start(
         int, typer.Argument(metavar="DESTINATION", help="Number of the destination.")
     ],
     first: Annotated[
-        str, typer.Option("--from", metavar="DATE", help="2026-01-02, or an hour 2026-01-02T15.")
+        str,
+        typer.Option("--from", metavar="DATE", help="Start date: 2026-01-02, or 2026-01-02T15."),
     ],
     last: Annotated[
-        str, typer.Option("--to", metavar="DATE", help="The same; it is included as well.")
+        str, typer.Option("--to", metavar="DATE", help="End date, which is included as well.")
     ],
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would be done; change nothing.")
@@ -98,12 +109,30 @@ def _list(
     destination: Annotated[
         int | None, typer.Option(metavar="ID", help="Only those to this destination.")
     ] = None,
+    status: StatusOption = None,
+    first: FirstOption = None,
+    last: LastOption = None,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> None:
     """List manual exports, newest first, with how far they are."""
+    list_manual_exports(data, destination, status, first, last, json)
+
+
+def list_manual_exports(
+    data: Path,
+    destination: int | None,
+    status: Sequence[str] | None,
+    first: str | None,
+    last: str | None,
+    json: bool,
+) -> None:
+    """Print the manual exports that are asked for; `runs --manual` does the same."""
+    from tailrace.app.backfill import ListAsked
+
+    asked = ListAsked(destination, tuple(status or ()), first, last)
     with open_backfills(data) as backfills:
-        print_manual_exports(backfills.list(destination), json)
+        print_manual_exports(backfills.list(asked), json)
 
 
 def _pause(

@@ -13,8 +13,8 @@ from tailrace.cli.times import hour_text, time_text
 if TYPE_CHECKING:
     from tailrace.app.backfill import Planned, Shown, Started
     from tailrace.app.no_data import NoData
-    from tailrace.export.backfill import Plan
     from tailrace.export.tally import Amount
+    from tailrace.state.delivery import Cause
 
 
 class _Shown(msgspec.Struct, frozen=True):
@@ -31,6 +31,8 @@ class _Shown(msgspec.Struct, frozen=True):
     hours: int
     runs: dict[str, int]
     runs_per_minute: float | None
+    minutes_left: float | None
+    outage: Cause | None
     created_by: str
     created_at: str
     completed_at: str | None
@@ -49,7 +51,8 @@ class _Plan(msgspec.Struct, frozen=True):
     from_: str = msgspec.field(name="from")
     to: str
     overwrite: bool
-    hours: int
+    first_dates: dict[str, str | None]
+    hours: dict[str, int]
     lines: dict[str, int]
     bytes: int
     already_there: _Amount
@@ -77,7 +80,7 @@ def print_manual_exports(found: Sequence[Shown], json: bool) -> None:
         print_json(shown)
         return
     if not shown:
-        print_lines(["There is no manual export yet. Start one with `tailrace backfill`."])
+        print_lines(["There are no such manual exports. `tailrace backfill` starts one."])
         return
     print_table(
         (
@@ -91,6 +94,7 @@ def print_manual_exports(found: Sequence[Shown], json: bool) -> None:
             "data",
             "hours",
             "hours a minute",
+            "minutes left",
         ),
         [
             (
@@ -104,10 +108,14 @@ def print_manual_exports(found: Sequence[Shown], json: bool) -> None:
                 ",".join(one.data_types),
                 _progress(one),
                 one.runs_per_minute or "-",
+                "-" if one.minutes_left is None else one.minutes_left,
             )
             for one in shown
         ],
     )
+    outages = {one.destination_id: one for one in shown if one.state == "running"}
+    for one in outages.values():
+        _print_outage(one)
     print_lines([f"Showing {len(shown)} rows"])
 
 
@@ -125,6 +133,8 @@ def print_manual_export(found: Shown, json: bool) -> None:
     print_lines(
         [f"Manual export {shown.manual_export} is {shown.status}: {_progress(shown)} hours."]
     )
+    if shown.state == "running":
+        _print_outage(shown)
 
 
 def print_started(started: Started, json: bool) -> None:
@@ -138,20 +148,40 @@ def print_started(started: Started, json: bool) -> None:
     print_lines([f"Manual export {number} is {state}: {shown.hours} hours are exported."])
     _print_not_sealed(open_from)
     _print_no_data(started.no_data)
+    if shown.state == "running":
+        _print_outage(shown)
     if state == "running":
         print_lines(["How far it is: tailrace backfill list"])
 
 
+def _print_outage(shown: _Shown) -> None:
+    if shown.outage is not None:
+        print_lines(
+            [
+                f"Nothing goes to destination {shown.destination_id} until access is back: "
+                f"{shown.outage.sentence} {shown.outage.fix}"
+            ]
+        )
+
+
 def print_planned(planned: Planned, json: bool) -> None:
     """Print what a manual export would do."""
-    shown = _plan_shown(planned.plan, planned.no_data)
+    shown = _plan_shown(planned)
     if json:
         print_json(shown)
         return
-    lines = ", ".join(f"{count} {_words(name)}" for name, count in shown.lines.items())
+    found = ", ".join(
+        f"{hours} hours with {shown.lines[name]} {_words(name)}"
+        for name, hours in shown.hours.items()
+    )
     print_lines(
         [
-            f"{shown.hours} hours from {shown.from_} to {shown.to}: {lines}, {shown.bytes} bytes",
+            f"{shown.from_} to {shown.to}: {found}, {shown.bytes} bytes",
+            *(
+                f"The first {_words(name)} are of {date}."
+                for name, date in shown.first_dates.items()
+                if date is not None
+            ),
             f"already there  {_amount(shown.already_there)}",
             f"to write       {_amount(shown.to_write)}",
             f"conflicts      {_amount(shown.conflicts)}{_fate_of_conflicts(shown)}",
@@ -215,15 +245,17 @@ def _amount_shown(amount: Amount) -> _Amount:
     return _Amount(amount.objects, amount.bytes)
 
 
-def _plan_shown(plan: Plan, found: NoData | None) -> _Plan:
+def _plan_shown(planned: Planned) -> _Plan:
+    plan = planned.plan
     return _Plan(
         destination_id=plan.destination_id,
         data_types=plan.data_types,
         from_=str(plan.from_hour),
         to=str(plan.until_hour.previous()),
         overwrite=plan.overwrite,
-        hours=plan.hours,
-        lines=plan.lines,
+        first_dates={str(name): date for name, date in planned.first_dates.items()},
+        hours={str(name): count for name, count in plan.hours.items()},
+        lines={str(name): count for name, count in plan.lines.items()},
         bytes=plan.bytes,
         already_there=_amount_shown(plan.already_there),
         to_write=_amount_shown(plan.to_write),
@@ -234,7 +266,7 @@ def _plan_shown(plan: Plan, found: NoData | None) -> _Plan:
         dropped_hours=plan.dropped_hours,
         dropped=tuple(str(hour) for hour in plan.dropped),
         not_sealed_from=hour_text(plan.not_sealed_from),
-        no_data=found,
+        no_data=planned.no_data,
     )
 
 
@@ -252,6 +284,8 @@ def _shown(found: Shown) -> _Shown:
         hours=progress.total,
         runs={str(state): count for state, count in progress.runs.items()},
         runs_per_minute=progress.runs_per_minute,
+        minutes_left=found.minutes_left,
+        outage=found.outage,
         created_by=export.created_by,
         created_at=time_text(export.created_micros),
         completed_at=None if export.finished_micros is None else time_text(export.finished_micros),

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from tailrace.cli.backfill import open_backfills
-from tailrace.cli.backfill_shown import print_manual_exports
+from tailrace.cli.backfill import (
+    FirstOption,
+    LastOption,
+    StatusOption,
+    list_manual_exports,
+)
 from tailrace.cli.output import (
     DATA_DEFAULT,
     DataOption,
@@ -22,16 +26,21 @@ from tailrace.cli.output import (
     print_table,
 )
 from tailrace.cli.times import time_text
+from tailrace.clock import MICROS
 from tailrace.errors import BadRequest
 from tailrace.hours import Hour, hour_label
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from tailrace.app.runs import Account, RunDetail
+    from tailrace.app.runs import Account, HourDetail, RunDetail, RunList
     from tailrace.clock import Clock
     from tailrace.state.delivery import Cause
     from tailrace.state.reports import Run
+
+# A list names so many reasons why runs are in trouble.
+CAUSES_MAX = 5
+_TROUBLED = ("retrying", "failed", "conflict")
 
 
 class _Run(msgspec.Struct, frozen=True):
@@ -52,6 +61,7 @@ class _Run(msgspec.Struct, frozen=True):
 class _Try(msgspec.Struct, frozen=True):
     began_at: str
     ended_at: str | None
+    seconds: float | None
     outcome: str
     cause: Cause | None
 
@@ -72,6 +82,7 @@ class _Detail(msgspec.Struct, frozen=True):
     run: _Run
     owed_since: str
     started_at: str | None
+    delay_seconds: float | None
     tries: tuple[_Try, ...]
     files: tuple[_File, ...]
     account: Account | None
@@ -89,39 +100,37 @@ def _runs(
     destination: Annotated[
         int | None, typer.Option(metavar="ID", help="Only those to this destination.")
     ] = None,
-    status: Annotated[
-        list[str] | None, typer.Option(help="Only those of this status; may be repeated.")
+    status: StatusOption = None,
+    first: FirstOption = None,
+    last: LastOption = None,
+    include: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="events or merged-ids; otherwise both.")
     ] = None,
-    first: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="Hours from this date or hour on.")
-    ] = None,
-    last: Annotated[
-        str | None, typer.Option("--to", metavar="DATE", help="Hours up to it, itself included.")
-    ] = None,
+    sort: Annotated[
+        str, typer.Option(metavar="COLUMN", help="hour or completed; the newest is first.")
+    ] = "hour",
     manual: Annotated[bool, typer.Option("--manual", help="List manual exports instead.")] = False,
     backfill: Annotated[
         int | None, typer.Option(metavar="NUMBER", help="The runs of a manual export.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=999, help="At most so many.")] = 100,
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> None:
     """Show the exports, newest first: of each hour its status and when it was completed."""
-    from tailrace.app.runs import RunsAsked, list_runs, run_details
+    from tailrace.app.runs import RunsAsked, hour_detail, list_runs
 
-    filters = (status, first, last, backfill)
+    of_runs = (backfill, include, sort != "hour")
     if manual:
-        if hour is not None or any(filters):
-            raise BadRequest("--manual goes with --destination only.")
-        with open_backfills(data) as backfills:
-            print_manual_exports(backfills.list(destination), json)
+        if hour is not None or any(of_runs):
+            raise BadRequest("--manual goes with --destination, --status, --from and --to only.")
+        list_manual_exports(data, destination, status, first, last, json)
         return
     with _open(data) as (engine, clock):
         if hour is not None:
-            if any(filters):
+            if any((status, first, last, *of_runs)):
                 raise BadRequest("An HOUR goes with --destination only.")
-            found = run_details(engine, clock, Hour.parse(hour), destination)
-            _print_details([_detail(one) for one in found], hour, json)
+            _print_hour(hour_detail(engine, clock, Hour.parse(hour), destination), json)
             return
         asked = RunsAsked(
             destination_id=destination,
@@ -129,9 +138,11 @@ def _runs(
             first=first,
             last=last,
             manual_export=backfill or 0,
+            data_type=include,
+            sort=sort,
             limit=limit,
         )
-        _print_runs([_run(one) for one in list_runs(engine, clock, asked)], json)
+        _print_runs(list_runs(engine, clock, asked), json)
 
 
 @contextmanager
@@ -146,7 +157,8 @@ def _open(data: Path) -> Iterator[tuple[Engine, Clock]]:
         engine.dispose()
 
 
-def _print_runs(runs: Sequence[_Run], json: bool) -> None:
+def _print_runs(found: RunList, json: bool) -> None:
+    runs = [_run(one) for one in found.runs]
     if json:
         print_json(runs)
         return
@@ -176,15 +188,41 @@ def _print_runs(runs: Sequence[_Run], json: bool) -> None:
             for run in runs
         ],
     )
-    print_lines([f"Showing {len(runs)} rows"])
+    _print_causes(runs)
+    more = "; there are more: narrow it with --from and --to, or raise --limit"
+    print_lines([f"Showing {len(runs)} rows{more if found.more else ''}"])
 
 
-def _print_details(details: Sequence[_Detail], hour: str, json: bool) -> None:
+def _print_causes(runs: Sequence[_Run]) -> None:
+    """Print why runs are in trouble, each reason once: in an outage all have the same."""
+    first: dict[str, _Run] = {}
+    for run in runs:
+        if run.cause is not None and run.status in _TROUBLED:
+            first.setdefault(run.cause.sentence, run)
+    for run in list(first.values())[:CAUSES_MAX]:
+        if run.cause is not None:
+            print_lines(
+                [
+                    f"{run.status} {run.data_type} of {run.hour} to destination "
+                    f"{run.destination_id}: {run.cause.sentence} {run.cause.fix}"
+                ]
+            )
+    if len(first) > CAUSES_MAX:
+        print_lines(["Others have other causes: `tailrace runs HOUR` shows those of an hour."])
+
+
+def _print_hour(found: HourDetail, json: bool) -> None:
+    details = [_detail(one) for one in found.runs]
     if json:
         print_json(details)
         return
     if not details:
-        print_lines([f"There is no run of {hour}."])
+        why = (
+            "no destination owes it. `tailrace backfill` exports past hours."
+            if found.over
+            else "it is not sealed yet."
+        )
+        print_lines([f"There is no run of {found.hour}: {why}"])
     for detail in details:
         run = detail.run
         by_hand = f", manual export {run.manual_export}" if run.manual_export else ""
@@ -193,7 +231,7 @@ def _print_details(details: Sequence[_Detail], hour: str, json: bool) -> None:
                 f"{run.data_type} of {_label(run)} to destination {run.destination_id}{by_hand}",
                 f"  status       {run.status}",
                 f"  owed since   {detail.owed_since}",
-                f"  completed    {run.completed_at or '-'}",
+                f"  completed    {run.completed_at or '-'}{_delay(detail)}",
                 f"  account      {_equation(detail.account)}",
             ]
         )
@@ -203,10 +241,23 @@ def _print_details(details: Sequence[_Detail], hour: str, json: bool) -> None:
             print_lines([f"               {where}"])
         for one in detail.tries:
             print_lines(
-                [f"  try          {one.began_at} to {one.ended_at or 'unknown'}: {one.outcome}"]
+                [
+                    f"  try          {one.began_at} to {one.ended_at or 'unknown'}{_seconds(one)}: "
+                    f"{one.outcome}"
+                ]
             )
             if one.cause is not None:
                 print_lines([f"               {one.cause.sentence} {one.cause.fix}"])
+
+
+def _delay(detail: _Detail) -> str:
+    if detail.delay_seconds is None:
+        return ""
+    return f", {detail.delay_seconds} s after the end of the hour"
+
+
+def _seconds(one: _Try) -> str:
+    return "" if one.seconds is None else f", {one.seconds} s"
 
 
 def _equation(account: Account | None) -> str:
@@ -244,8 +295,17 @@ def _detail(found: RunDetail) -> _Detail:
         run=_run(run),
         owed_since=time_text(run.created_micros),
         started_at=_time(run.started_micros),
+        delay_seconds=found.delay_seconds,
         tries=tuple(
-            _Try(time_text(one.began_micros), _time(one.ended_micros), one.outcome, one.cause)
+            _Try(
+                began_at=time_text(one.began_micros),
+                ended_at=_time(one.ended_micros),
+                seconds=None
+                if one.ended_micros is None
+                else round((one.ended_micros - one.began_micros) / MICROS, 2),
+                outcome=one.outcome,
+                cause=one.cause,
+            )
             for one in run.tries
         ),
         files=tuple(

@@ -21,6 +21,8 @@ def verify_and_activate(
     destination = destinations.get(destination_id)
     if destination.state == "deleted":
         raise BadRequest(f"Cannot verify destination {destination_id}: it is deleted.")
+    # Probes write: not into what became another organization's while this one was paused.
+    destinations.refuse_bucket(destination)
     found = verify(destination, clients)
     if found.passed and destination.state == "paused":
         destinations.set_capabilities(destination_id, found.capabilities)

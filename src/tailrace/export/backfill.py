@@ -25,11 +25,12 @@ _DAY_HOURS = 24
 class Plan(msgspec.Struct, frozen=True):
     """What a manual export would do now.
 
-    `lines` and `bytes` are of the data files of the range's sealed `hours`. `conflicts` hold other
-    content than ours: without *overwrite* they stay and their runs end in conflict, with it they
-    are written too. `unknown` objects are named like files of these hours and are not ours; nothing
-    touches them. `dropped` hours can't be exported: the archive has dropped a file that the bucket
-    does not hold. Hours from `not_sealed_from` on are left out, because they are not sealed yet.
+    `hours` are the range's sealed ones, `lines` and `bytes` those of their data files; an hour has
+    a run for each data type. `conflicts` hold other content than ours: without *overwrite* they
+    stay and their runs end in conflict, with it they are written too. `unknown` objects are named
+    like files of these hours and are not ours; nothing touches them. `dropped` hours can't be
+    exported: the archive has dropped a file that the bucket does not hold. Hours from
+    `not_sealed_from` on are left out, because they are not sealed yet.
     """
 
     destination_id: int
@@ -37,8 +38,8 @@ class Plan(msgspec.Struct, frozen=True):
     until_hour: Hour
     data_types: tuple[DataType, ...]
     overwrite: bool
-    hours: int
-    lines: dict[str, int]
+    hours: dict[DataType, int]
+    lines: dict[DataType, int]
     bytes: int
     already_there: Amount
     to_write: Amount
@@ -100,7 +101,7 @@ def _plan_of(
         until_hour=asked.until_hour,
         data_types=tuple(data_types),
         overwrite=tally.overwrite,
-        hours=tally.hours,
+        hours={name: tally.hours[name] for name in data_types},
         lines={name: tally.lines[name] for name in data_types},
         bytes=tally.bytes,
         already_there=tally.amount("there"),

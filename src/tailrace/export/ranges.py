@@ -13,6 +13,10 @@ from tailrace.hours import Hour
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}")
 _DAY_HOURS = 24
+# No hour is older.
+_FIRST_DATE = "1970-01-01"
+# As the lists of manual exports call them (R48).
+_START, _END = "start date", "end date"
 
 
 class HourRange(msgspec.Struct, frozen=True):
@@ -31,15 +35,20 @@ def parse_range(first: str, last: str, now: Hour) -> HourRange:
     There is no limit to the length (R25). Raise `BadRequest` that names the field for what is no
     date, a range that ends before it begins, and one that reaches beyond today or the hour `now`.
     """
-    begins, _ = hours_of("--from", first)
-    ends, whole_day = hours_of("--to", last)
+    begins, _ = hours_of(_START, first)
+    ends, whole_day = hours_of(_END, last)
     until = ends.plus(_DAY_HOURS if whole_day else 1)
     if until <= begins:
-        raise BadRequest(f"--to {last} is before --from {first}: name the earlier end first.")
-    for field, text, hour in (("--from", first, begins), ("--to", last, ends)):
+        raise BadRequest(f"The end date {last} is before the start date {first}.")
+    for field, text, hour in ((_START, first, begins), (_END, last, ends)):
         if hour > now:
-            raise BadRequest(f"{field} {text} is in the future: it is {now} (UTC) now.")
+            raise BadRequest(f"The {field} {text} is in the future: it is {now} (UTC) now.")
     return HourRange(begins, until)
+
+
+def parse_open_range(first: str | None, last: str | None, now: Hour) -> HourRange:
+    """Read the range of a list, of which either end may be left open; raise as `parse_range`."""
+    return parse_range(first or _FIRST_DATE, last or now.date, now)
 
 
 def hours_of(field: str, text: str) -> tuple[Hour, bool]:
@@ -60,5 +69,6 @@ def hours_of(field: str, text: str) -> tuple[Hour, bool]:
 
 def _no_date(field: str, text: str) -> BadRequest:
     return BadRequest(
-        f"{field} {text!r} is no date: write it as 2026-01-02, or one hour as 2026-01-02T15 (UTC)."
+        f"The {field} {text[:80]!r} is no date: write it as 2026-01-02, or one hour as "
+        "2026-01-02T15 (UTC)."
     )

@@ -43,7 +43,7 @@ class Tally:
         self, destination: Destination, store: Store, layout: Layout, *, overwrite: bool
     ) -> None:
         self.overwrite = overwrite
-        self.hours = 0
+        self.hours: Counter[DataType] = Counter()
         self.lines: Counter[DataType] = Counter()
         self.bytes = 0
         self.conflict_keys: list[str] = []
@@ -72,7 +72,7 @@ class Tally:
                 self.unknown += 1
                 _name(self.unknown_keys, key)
         for hour in hours:
-            self.hours += 1
+            self.hours[data_type] += 1
             self.lines[data_type] += sum(known.file.lines for known in hour.files)
             self.bytes += sum(known.file.size_bytes for known in hour.files)
             self._add_hour(hour, expected[hour.hour], sizes)

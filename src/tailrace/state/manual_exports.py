@@ -102,14 +102,26 @@ class ManualExports:
             return _get(connection, export_id)
 
     def list(
-        self, *, destination_id: int | None = None, limit: int = EXPORTS_MAX
+        self,
+        *,
+        destination_id: int | None = None,
+        since: Hour | None = None,
+        before: Hour | None = None,
+        limit: int = EXPORTS_MAX,
     ) -> list[ManualExport]:
-        """Return manual exports, the newest first."""
+        """Return manual exports, the newest first.
+
+        With `since` and `before` those that asked for an hour in `[since, before)`.
+        """
         statement = (
             sa.select(manual_export)
             .order_by(manual_export.c.id.desc())
             .limit(min(limit, EXPORTS_MAX))
         )
+        if since is not None:
+            statement = statement.where(manual_export.c.until_hour > since.number)
+        if before is not None:
+            statement = statement.where(manual_export.c.from_hour < before.number)
         if destination_id is not None:
             statement = statement.where(manual_export.c.destination_id == destination_id)
         with reading(self.engine) as connection:

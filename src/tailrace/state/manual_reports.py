@@ -24,6 +24,9 @@ from tailrace.state.tables import delivery, sealed_file, sealed_hour
 # The pace of a manual export is that of its last runs, so many of them.
 PACE_RUNS = 100
 
+# The others that are owed wait for a person, or for access.
+UNDER_WAY: tuple[RunState, ...] = ("pending", "running", "retrying")
+
 _DAY_HOURS = 24
 
 
@@ -58,12 +61,23 @@ class Progress(msgspec.Struct, frozen=True):
 
     runs: dict[RunState, int]
     runs_per_minute: float | None
-    newest_finished_micros: int | None
 
     @property
     def total(self) -> int:
         """All of its runs."""
         return sum(self.runs.values())
+
+    @property
+    def under_way(self) -> int:
+        """The runs that wait for nothing but their turn or their next try."""
+        return sum(self.runs.get(state, 0) for state in UNDER_WAY)
+
+    @property
+    def minutes_left(self) -> float | None:
+        """How long the rest takes at the pace of the last runs; None while that is not known."""
+        if self.runs_per_minute is None:
+            return None
+        return round(self.under_way / self.runs_per_minute, 1)
 
 
 class ManualReports(Book):
@@ -144,6 +158,15 @@ class ManualReports(Book):
         with reading(self.engine) as connection:
             return sharing(connection, destination_id)
 
+    def first_date_with_data(self, scope: int) -> str | None:
+        """Return the UTC date of a scope's first sealed lines, `yyyy-MM-dd`; None without any."""
+        statement = sa.select(sa.func.min(sealed_file.c.hour)).where(
+            sealed_file.c.scope == scope, sealed_file.c.lines > 0
+        )
+        with reading(self.engine) as connection:
+            first = connection.execute(statement).scalar_one()
+        return None if first is None else Hour(first).date
+
     def dates_with_data(self, scope: int) -> list[DatesWithData]:
         """Return the UTC dates of sealed hours that have lines, the earliest first."""
         day = (sealed_file.c.hour // _DAY_HOURS).label("day")
@@ -178,7 +201,7 @@ class ManualReports(Book):
         with reading(self.engine) as connection:
             runs = {row.state: row.runs for row in connection.execute(counts)}
             ends = list(connection.execute(ended).scalars())
-        return Progress(runs, _pace(ends), ends[0] if ends else None)
+        return Progress(runs, _pace(ends))
 
 
 def _within(table: sa.Table, scope: int, first: Hour, until: Hour) -> sa.ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -17,6 +17,9 @@ from tailrace.state.tables import delivery, delivery_file, destination, sealed_f
 
 # A page or a command shows no more at once; ask again with `before`.
 RUNS_MAX = 1000
+
+
+RunSort = Literal["hour", "completed"]
 
 
 class RunCount(msgspec.Struct, frozen=True):
@@ -147,23 +150,31 @@ class Reports(Book):
         before: Hour | None = None,
         since: Hour | None = None,
         manual_export: int | None = None,
+        data_type: DataType | None = None,
+        sort: RunSort = "hour",
         limit: int = RUNS_MAX,
     ) -> list[Run]:
         """Return runs, newest hour first; each filter that is given narrows them.
 
         `manual_export` is `AUTOMATIC` for automatic runs only, or a manual export's number. Hours
-        from `since` on and `before` an hour are returned.
+        from `since` on and `before` an hour are returned. By `completed` the one that was completed
+        last comes first, and those that are not come at the end.
         """
+        order = [
+            delivery.c.hour.desc(),
+            delivery.c.destination_id,
+            delivery.c.data_type,
+            delivery.c.manual_export,
+        ]
+        if sort == "completed":
+            order.insert(0, delivery.c.finished_micros.desc().nulls_last())
         statement = (
             sa.select(delivery, _SEALED, _FILES, _FILES_DELIVERED)
-            .order_by(
-                delivery.c.hour.desc(),
-                delivery.c.destination_id,
-                delivery.c.data_type,
-                delivery.c.manual_export,
-            )
+            .order_by(*order)
             .limit(min(limit, RUNS_MAX))
         )
+        if data_type is not None:
+            statement = statement.where(delivery.c.data_type == data_type)
         if destination_id is not None:
             statement = statement.where(delivery.c.destination_id == destination_id)
         if scope is not None:
