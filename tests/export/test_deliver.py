@@ -293,7 +293,7 @@ def test_a_lost_lease_stops_before_the_manifest(
     world.seal(world.put_file(1, DATA))
 
     class LosingLedger(Ledger):
-        def renew(self, held: Delivery, until_micros: int) -> None:
+        def renew(self, held: Delivery, until_micros: int, *, now_micros: int) -> None:
             raise LeaseLost("Lost.")
 
     world.exporter(LosingLedger(world.engine, world.clock)).deliver_next()

@@ -206,7 +206,7 @@ def test_a_lost_lease_ends_the_work_and_not_the_worker(world: Any, bucket: str) 
     world.seal()
 
     class LosingLedger(Ledger):
-        def renew(self, held: Any, until_micros: int) -> None:
+        def renew(self, held: Any, until_micros: int, *, now_micros: int) -> None:
             raise LeaseLost("Lost.")
 
     assert world.exporter(LosingLedger(world.engine, world.clock)).deliver_next()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import msgspec
 import pytest
 
 from tailrace import killpoints
@@ -315,7 +316,9 @@ def test_merged_ids_that_are_switched_on_later_come_with_all_past_ones(
 
     # Days later, so that no hour with merges is of today.
     world.clock.advance(5 * 24 * HOUR_MICROS)
-    world.destinations.include(first.id, events=True, merged_ids=True)
+    seen_so_far = world.destinations.get(first.id)
+    wanted = msgspec.structs.replace(seen_so_far, include_merged_ids=True)
+    world.destinations.edit(seen_so_far, wanted, None, now_micros=0)
     deliver_all(world)
     # The empty hour that its interval covers as well.
     seen.check_hours(lived.organization, range(4))
@@ -419,7 +422,9 @@ def test_past_merges_of_an_older_folder_come_out_in_their_hours(
     site.upgrade()
     site.send(FIRST.plus(4), site.shop, ("kim-2", None, "kim"))
     site.seal(FIRST.plus(4))
-    world.destinations.include(added.id, events=True, merged_ids=True)
+    seen_so_far = world.destinations.get(added.id)
+    wanted = msgspec.structs.replace(seen_so_far, include_merged_ids=True)
+    world.destinations.edit(seen_so_far, wanted, None, now_micros=0)
     deliver_all(world)
     if included:
         # Hours that were delivered as empty are not: a person has to move their manifests away.

@@ -41,13 +41,13 @@ def test_a_renewed_lease_keeps_the_run(books: Books) -> None:
     books.active()
     books.seal(books.today)
     held = books.held(now_micros=0)
-    books.ledger.renew(held, 2 * LATER)
+    books.ledger.renew(held, 2 * LATER, now_micros=0)
     assert books.claim(2 * LATER - 1) is None
     assert books.claim(2 * LATER) is not None
 
 
 WRITES: dict[str, Callable[[Books, Delivery], object]] = {
-    "renew": lambda b, d: b.ledger.renew(d, 99 * LATER),
+    "renew": lambda b, d: b.ledger.renew(d, 99 * LATER, now_micros=0),
     "upload_started": lambda b, d: b.ledger.upload_started(d, "k", "u"),
     "upload_ended": lambda b, d: b.ledger.upload_ended(d),
     "file_delivered": lambda b, d: b.ledger.file_delivered(d, 1, "k", "put", 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import sqlalchemy as sa
 
 from tailrace.state.database import writing
@@ -68,7 +69,8 @@ def test_all_hours_since_the_first_merge_are_owed_when_merged_ids_are_switched_o
     owed = {(both.id, "merged-ids", before.plus(offset)): "pending" for offset in (1, 2, 3)}
     assert books.states() == owed
 
-    books.destinations.include(events.id, events=True, merged_ids=True)
+    wanted = msgspec.structs.replace(events, include_merged_ids=True)
+    books.destinations.edit(events, wanted, None, now_micros=0)
     assert len(books.states()) == 6
     assert books.ledger.check_derived() == 0
     books.seal(books.today, files=0, scope=scope)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,8 +12,8 @@ import pytest
 from tailrace.errors import BadRequest
 from tailrace.hours import Hour
 from tailrace.state.audit import entries
-from tailrace.state.delivery import Capabilities
-from tailrace.state.destinations import NewDestination
+from tailrace.state.delivery import Capabilities, Destination
+from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -133,19 +135,23 @@ def test_a_paused_destination_frees_its_bucket_for_others(books: Books) -> None:
 
 def test_only_an_active_destination_can_be_paused(books: Books) -> None:
     added = books.setting_up()
-    with pytest.raises(BadRequest, match="setting_up, not active"):
+    with pytest.raises(BadRequest, match="setting up, not active"):
         books.destinations.pause(added.id)
 
 
 def test_what_a_destination_receives_can_be_changed(books: Books) -> None:
     added = books.active()
-    changed = books.destinations.include(added.id, events=False, merged_ids=True)
+    wanted = msgspec.structs.replace(added, include_events=False, include_merged_ids=True)
+    books.destinations.edit(added, wanted, None, now_micros=0)
+    changed = books.destinations.get(added.id)
     assert (changed.include_events, changed.include_merged_ids) == (False, True)
     assert changed.from_hour == added.from_hour
     with pytest.raises(BadRequest, match="it would receive nothing"):
-        books.destinations.include(added.id, events=False, merged_ids=False)
+        books.destinations.edit(
+            changed, msgspec.structs.replace(changed, include_merged_ids=False), None, now_micros=0
+        )
     assert books.destinations.get(added.id) == changed
-    assert entries(books.engine, of=f"destination {added.id}")[0].what == "data types chosen"
+    assert entries(books.engine, of=f"destination {added.id}")[0].what == "edited"
 
 
 def test_an_interval_can_not_end_before_it_begins(books: Books) -> None:
@@ -193,3 +199,59 @@ def test_a_refused_change_leaves_no_entry(books: Books) -> None:
     with pytest.raises(BadRequest):
         books.setting_up(project=42)
     assert entries(books.engine) == before
+
+
+def test_of_organizations_that_race_for_a_bucket_one_gets_it(books: Books) -> None:
+    rivals = [books.add_project(books.add_organization(f"Rival {n}")) for n in range(8)]
+    start = threading.Barrier(len(rivals))
+
+    def add(project: int) -> int:
+        own = Destinations(books.engine, books.clock)
+        start.wait()
+        try:
+            return own.add(NewDestination(project=project, bucket="wanted")).organization
+        except BadRequest:
+            return 0
+
+    with ThreadPoolExecutor(len(rivals)) as pool:
+        owners = list(pool.map(add, rivals))
+
+    assert len([owner for owner in owners if owner]) == 1
+    assert {one.organization for one in books.destinations.list()} == set(owners) - {0}
+
+
+def test_of_organizations_that_race_to_edit_or_resume_into_a_bucket_one_gets_it(
+    books: Books,
+) -> None:
+    others = [
+        books.active(bucket=f"own-{n}", project=books.add_project(books.add_organization(f"R{n}")))
+        for n in range(6)
+    ]
+    paused = books.active(bucket="wanted")
+    paused = books.destinations.pause(paused.id)
+    start = threading.Barrier(len(others) + 1)
+
+    def edit(seen: Destination) -> bool:
+        wanted = msgspec.structs.replace(seen, bucket="wanted")
+        start.wait()
+        try:
+            books.destinations.edit(seen, wanted, books.capabilities, now_micros=0)
+        except BadRequest:
+            return False
+        return True
+
+    def resume(seen: Destination) -> bool:
+        start.wait()
+        try:
+            books.destinations.resume(seen, books.capabilities)
+        except BadRequest:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(others) + 1) as pool:
+        resumed = pool.submit(resume, paused)
+        edited = list(pool.map(edit, others))
+
+    assert [resumed.result(), *edited].count(True) == 1
+    using = [one for one in books.destinations.list() if one.bucket == "wanted"]
+    assert len([one for one in using if one.state == "active"]) == 1

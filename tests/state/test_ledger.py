@@ -300,7 +300,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         if act == "renew":
             try:
-                self.ledger.renew(held, self.now + LEASE_MICROS)
+                self.ledger.renew(held, self.now + LEASE_MICROS, now_micros=self.now)
             except Halted:
                 assert self.exports.get(held.manual_export).state != "running"
             self.expires[key] = self.now + LEASE_MICROS

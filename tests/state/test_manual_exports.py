@@ -223,7 +223,7 @@ def test_a_run_in_work_hears_of_a_pause_when_it_renews_and_is_due_once_it_goes_o
     taken = held(books)
     exports.pause(export.id)
     with pytest.raises(Halted, match="is paused"):
-        books.ledger.renew(taken, 5)
+        books.ledger.renew(taken, 5, now_micros=0)
     books.put_all(taken)
     books.ledger.waiting(taken)
     assert set(states(books, export).values()) == {"pending"}
@@ -262,7 +262,7 @@ def test_cancelling_owes_nothing_more_and_keeps_what_was_delivered(
     }
     assert claim(books) is None
     with pytest.raises(Halted, match="is cancelled"):
-        books.ledger.renew(in_work, 5)
+        books.ledger.renew(in_work, 5, now_micros=0)
     assert books.ledger.is_cancelled(in_work)
     books.ledger.cancelled(in_work)
     assert states(books, export)[hours[1]] == "cancelled"
@@ -284,7 +284,7 @@ def test_an_upload_that_a_cancelled_export_began_is_given_out_to_be_aborted(
     again = held(books)
     assert (again.upload_id, again.cancelled) == ("second", True)
     assert books.ledger.upload_of(again) == ("k#1", "second")
-    books.ledger.renew(again, LATER)
+    books.ledger.renew(again, LATER, now_micros=0)
     books.ledger.upload_ended(again)
     books.ledger.cancelled(again)
     assert claim(books) is None, "the other one's holder may still live"
@@ -448,6 +448,7 @@ def test_progress_counts_runs_and_reckons_the_pace_of_the_last(
     progress = books.ledger.progress(export.id)
     assert progress.runs == {"pending": 1, "success": 3}
     assert (progress.total, progress.runs_per_minute) == (4, 2.0)
+    assert (progress.under_way, progress.minutes_left) == (1, 0.5)
 
 
 def test_dates_with_data_are_joined_and_empty_hours_are_none(books: Books) -> None:

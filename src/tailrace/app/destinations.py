@@ -7,7 +7,12 @@ import msgspec
 from tailrace.clock import SystemClock
 from tailrace.errors import BadRequest
 from tailrace.export.activation import verify_and_activate
-from tailrace.export.bucket_names import check_bucket_name, check_region
+from tailrace.export.bucket_names import (
+    check_bucket_name,
+    check_external_id,
+    check_region,
+    check_role,
+)
 from tailrace.export.client import Clients, ClientSettings
 from tailrace.export.endpoints import check_endpoint
 from tailrace.export.verify import Told, Verification, nobody
@@ -21,21 +26,43 @@ from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.secrets import Secrets
 
 
-class NewBucket(msgspec.Struct, frozen=True):
-    """What a person says of a bucket; `secret_access_key` is plain text, on its way to be kept."""
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """With whose rights a bucket is used; nothing said: the operator's own principal.
+
+    `secret_access_key` is plain text, on its way to be kept.
+    """
+
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Access(access_key_id={self.access_key_id!r}, role_arn={self.role_arn!r})"
+
+
+class NewBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says of a bucket."""
 
     project: int
     bucket: str
     region: str
-    prefix: str
-    endpoint_url: str | None
-    access_key_id: str | None
-    secret_access_key: str | None
-    include_events: bool
-    include_merged_ids: bool
+    prefix: str = ""
+    endpoint_url: str | None = None
+    access: Access = Access()
+    include_events: bool = True
+    include_merged_ids: bool = False
+    manifest: bool = True
+    marker: bool = True
 
-    def __repr__(self) -> str:
-        return f"NewBucket(project={self.project}, bucket={self.bucket!r})"
+
+class KeptAccess(msgspec.Struct, frozen=True):
+    """Access as it is kept; the fields are those of `Destination`."""
+
+    access_key_id: str | None
+    secret_encrypted: bytes | None
+    role_arn: str | None
+    external_id: str | None
 
 
 def add_amazon_s3(
@@ -49,27 +76,19 @@ def add_amazon_s3(
 
     A prefix gets its last slash. Raise `BadRequest` that names the field and its rule.
     """
-    secrets = open_secrets(folder)
-    prefix = new.prefix if not new.prefix or new.prefix.endswith("/") else new.prefix + "/"
-    endpoint_url = new.endpoint_url
-    if endpoint_url is not None:
-        endpoint_url = check_endpoint(
-            endpoint_url, private_allowed=settings.export.private_endpoints
-        )
-    if new.access_key_id is not None and not new.access_key_id.strip():
-        raise BadRequest("The access key ID is empty. Leave it out, or give the key's ID.")
-    secret = new.secret_access_key
+    access = keep_access(open_secrets(folder), new.access)
     destination = destinations.add(
         NewDestination(
             project=new.project,
             bucket=check_bucket_name(new.bucket),
             region=check_region(new.region),
-            prefix=check_prefix(prefix),
-            endpoint_url=endpoint_url,
-            access_key_id=new.access_key_id,
-            secret_encrypted=None if secret is None else secrets.encrypt(secret),
+            prefix=check_prefix(with_last_slash(new.prefix)),
+            endpoint_url=checked_endpoint(settings, new.endpoint_url),
             include_events=new.include_events,
             include_merged_ids=new.include_merged_ids,
+            manifest=new.manifest,
+            marker=new.marker,
+            **msgspec.structs.asdict(access),
         )
     )
     return verify_destination(folder, destinations, settings, destination, told=told)
@@ -91,6 +110,37 @@ def verify_destination(
     """
     clients = open_clients(folder, settings)
     return verify_and_activate(destination.id, destinations, clients, region=region, told=told)
+
+
+def with_last_slash(prefix: str) -> str:
+    """Return a prefix as it is kept: empty, or with a slash at its end."""
+    return prefix if not prefix or prefix.endswith("/") else prefix + "/"
+
+
+def checked_endpoint(settings: Settings, url: str | None) -> str | None:
+    """Return a store's address in its plain form; None is Amazon S3 itself."""
+    if url is None:
+        return None
+    return check_endpoint(url, private_allowed=settings.export.private_endpoints)
+
+
+def keep_access(secrets: Secrets, access: Access) -> KeptAccess:
+    """Check what a person says of access and encrypt its secret."""
+    key_id, secret = access.access_key_id, access.secret_access_key
+    if (key_id is None) != (secret is None):
+        raise BadRequest("An access key ID and its secret go together: give both, or neither.")
+    if key_id is not None and not key_id.strip():
+        raise BadRequest("The access key ID is empty. Leave it out, or give the key's ID.")
+    if access.role_arn is not None and key_id is not None:
+        raise BadRequest("Give a role or an access key, not both.")
+    if access.external_id is not None and access.role_arn is None:
+        raise BadRequest("An external ID goes with a role: give the role's ARN as well.")
+    return KeptAccess(
+        access_key_id=key_id,
+        secret_encrypted=None if secret is None else secrets.encrypt(secret),
+        role_arn=None if access.role_arn is None else check_role(access.role_arn),
+        external_id=None if access.external_id is None else check_external_id(access.external_id),
+    )
 
 
 def open_clients(folder: DataFolder, settings: Settings) -> Clients:

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from tailrace.cli.backfill import register as register_backfill
+from tailrace.cli.destination_changes import register as register_destination_changes
 from tailrace.cli.destinations import register as register_destinations
 from tailrace.cli.keys import register as register_keys
 from tailrace.cli.organizations import register as register_organizations
@@ -18,6 +19,7 @@ from tailrace.cli.runs import register as register_runs
 from tailrace.cli.service import register as register_service
 from tailrace.cli.setup import register as register_setup
 from tailrace.cli.show import register as register_show
+from tailrace.cli.switching import register as register_switching
 from tailrace.cli.upkeep import register as register_upkeep
 from tailrace.errors import TailraceError
 
@@ -39,6 +41,8 @@ for register in (
     register_keys,
     register_destinations,
     register_policy,
+    register_destination_changes,
+    register_switching,
     register_backfill,
     register_runs,
     register_show,

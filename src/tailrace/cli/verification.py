@@ -1,4 +1,4 @@
-"""How `verify` and `destination add` show the probes: each step as it happens, then the outcome."""
+"""How probes are shown: each step as it happens, then the outcome."""
 
 from __future__ import annotations
 
@@ -16,38 +16,52 @@ def follow(json: bool) -> Callable[[Step], None]:
     return _wait if json else _print_step
 
 
-def print_ending(
+def print_outcome(
     state: str, from_hour: str | None, include: tuple[str, ...], verification: Verification
 ) -> None:
-    """Print what follows from the steps: what was left behind, is missing, or is exported now."""
-    for left in verification.left_behind:
-        print_lines([f"left behind: {left}"])
+    """Print what follows from the steps of `verify` or `destination add`."""
     number = verification.destination_id
-    if verification.passed:
-        seen = verification.capabilities
-        able = {
-            "put only if absent": seen.conditional_put,
-            "end an upload only if absent": seen.conditional_complete,
-            "check sums": seen.checksums,
-        }
-        print_lines([f"{'can' if can else 'can not':<10} {what}" for what, can in able.items()])
-        exports = {"events": f"hours from {from_hour} on", "merged-ids": "all merged IDs"}
-        exported = " and ".join(exports[name] for name in include)
-        print_lines([f"Destination {number} is {state}: {exported} are exported."])
+    if not verification.passed:
+        print_trouble(verification)
+        again = f"Mend this, then: tailrace verify {number}"
+        print_lines([f"Destination {number} stays {state.replace('_', ' ')}. {again}"])
         return
+    print_able(verification)
+    if state == "paused":
+        print_lines([f"Destination {number} is paused. Go on with: tailrace resume {number}"])
+        return
+    exports = {"events": f"hours from {from_hour} on", "merged-ids": "all merged IDs"}
+    exported = " and ".join(exports[name] for name in include)
+    print_lines([f"Destination {number} is {state}: {exported} are exported."])
+
+
+def print_able(verification: Verification) -> None:
+    """Print what the store can do, and what the probes could not remove."""
+    _print_left_behind(verification)
+    seen = verification.capabilities
+    able = {
+        "put only if absent": seen.conditional_put,
+        "end an upload only if absent": seen.conditional_complete,
+        "check sums": seen.checksums,
+    }
+    print_lines([f"{'can' if can else 'can not':<10} {what}" for what, can in able.items()])
+
+
+def print_trouble(verification: Verification) -> None:
+    """Print which actions are missing, and what the probes could not remove."""
+    _print_left_behind(verification)
     if verification.missing_actions:
         print_lines(
             [
                 f"Missing: {', '.join(verification.missing_actions)}",
-                f"The whole policy: tailrace policy {number}",
+                f"The whole policy: tailrace policy {verification.destination_id}",
             ]
         )
-    print_lines(
-        [
-            f"Destination {number} stays {state.replace('_', ' ')}. "
-            f"Mend this, then: tailrace verify {number}"
-        ]
-    )
+
+
+def _print_left_behind(verification: Verification) -> None:
+    for left in verification.left_behind:
+        print_lines([f"left behind: {left}"])
 
 
 def _print_step(step: Step) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tailrace.errors import BadRequest
 from tailrace.export.bucket_names import check_region
 from tailrace.export.verify import ClientSource, Told, Verification, nobody, verify
 from tailrace.state.destinations import Destinations
@@ -27,6 +28,10 @@ def verify_and_activate(
     bucket was met there: nothing else changes a region. `told` hears of each step.
     """
     destination = destinations.get(destination_id)
+    if destination.state == "deleted":
+        raise BadRequest(f"Cannot verify destination {destination_id}: it is deleted.")
+    # Probes write: not into what became another organization's while this one was paused.
+    destinations.refuse_bucket(destination)
     if region is not None:
         destination = msgspec.structs.replace(destination, region=check_region(region))
     found = verify(destination, clients, told)
@@ -35,5 +40,5 @@ def verify_and_activate(
     if found.passed and destination.state == "paused":
         destinations.set_capabilities(destination_id, found.capabilities)
     elif found.passed:
-        destinations.activate(destination_id, found.capabilities)
+        destinations.activate(destination_id, found.capabilities, probed=destination)
     return found

@@ -1,4 +1,4 @@
-"""Which bucket and region names can be right at all, checked before anything is kept or called."""
+"""Which buckets, regions and roles can be right at all, checked before anything is kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from tailrace.errors import BadRequest
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 REGION_LENGTH_MAX = 40
+# As IAM writes roles, with or without a path.
+_ROLE = re.compile(r"arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,575}")
+_EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/_-]{2,1224}")
 
 
 def check_bucket_name(name: str) -> str:
@@ -37,6 +40,25 @@ def check_region(name: str) -> str:
             f"Cannot use the region {name[:80]!r}: write it like us-west-2, in lower case."
         )
     return name
+
+
+def check_role(arn: str) -> str:
+    """Return a role's ARN, or raise `BadRequest` for what names no role."""
+    if not _ROLE.fullmatch(arn):
+        raise BadRequest(
+            f"Cannot use the role {arn[:80]!r}: write its ARN, like "
+            "arn:aws:iam::111122223333:role/tailrace."
+        )
+    return arn
+
+
+def check_external_id(text: str) -> str:
+    """Return an external ID, or raise `BadRequest` for one that AWS would not take."""
+    if not _EXTERNAL_ID.fullmatch(text):
+        raise BadRequest(
+            "Cannot use this external ID: it has 2 to 1,224 letters, digits and + = , . @ : / _ -"
+        )
+    return text
 
 
 def _is_address(name: str) -> bool:

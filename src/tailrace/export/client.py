@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -26,8 +27,8 @@ from botocore.loaders import Loader, create_loader
 
 from tailrace.clock import Clock
 from tailrace.errors import NeedsOperator
-from tailrace.export.endpoints import check_endpoint
-from tailrace.export.transport import Transport
+from tailrace.export.endpoints import check_address, check_endpoint
+from tailrace.export.transport import Transport, any_address
 from tailrace.state.delivery import Destination
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class Clients:
             config=_config(access, settings),
         )
         client.meta.events.register("before-call.s3", _keep_to_the_region)
-        client.meta.events.register("before-send.s3", self._transport().send)
+        transport = self._transport(_address_check(endpoint_url, settings))
+        client.meta.events.register("before-send.s3", transport.send)
         return client
 
     def _session(self, access: _Access) -> boto3.Session:
@@ -139,7 +141,7 @@ class Clients:
         session.register_component("credential_provider", CredentialResolver(providers=[role]))
         return boto3.Session(botocore_session=session)
 
-    def _transport(self) -> Transport:
+    def _transport(self, check_address: Callable[[str], None] = any_address) -> Transport:
         settings = self._settings
         return Transport(
             self._machine,
@@ -147,6 +149,7 @@ class Clients:
             proxies=dict(settings.proxies),
             timeouts_seconds=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
             connections_max=settings.connections_max,
+            check_address=check_address,
         )
 
 
@@ -173,6 +176,18 @@ def _access_of(destination: Destination) -> _Access:
         external_id=destination.external_id,
         checksums=capabilities is not None and capabilities.checksums,
     )
+
+
+def _address_check(endpoint_url: str | None, settings: ClientSettings) -> Callable[[str], None]:
+    """Return what looks at the addresses that connections to a customer's endpoint lead to.
+
+    Amazon's own names may lead into one's network on purpose, and through a proxy all connections
+    lead to it.
+    """
+    if endpoint_url is None or settings.private_endpoints or settings.proxies:
+        return any_address
+    host = urlsplit(endpoint_url).hostname or ""
+    return lambda address: check_address(endpoint_url, host, address)
 
 
 def _config(access: _Access, settings: ClientSettings) -> Config:

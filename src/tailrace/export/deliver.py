@@ -69,7 +69,7 @@ class LeaseHold:
         if self._stopping():
             raise Stopped("The exporter is stopping.")
         now = self._machine.now_micros()
-        self._ledger.renew(self._held, now + LEASE_SECONDS * MICROS)
+        self._ledger.renew(self._held, now + LEASE_SECONDS * MICROS, now_micros=now)
         self._renew_at = now + RENEW_SECONDS * MICROS
 
     def go_on(self) -> None:
@@ -85,7 +85,7 @@ class LeaseHold:
         if self._machine.now_micros() >= self._renew_at:
             now = self._machine.now_micros()
             with contextlib.suppress(LeaseLost, Halted):
-                self._ledger.renew(self._held, now + LEASE_SECONDS * MICROS)
+                self._ledger.renew(self._held, now + LEASE_SECONDS * MICROS, now_micros=now)
                 self._renew_at = now + RENEW_SECONDS * MICROS
 
     def upload_started(self, key: str, upload_id: str) -> None:

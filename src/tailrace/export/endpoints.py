@@ -1,6 +1,6 @@
 """Which endpoint URLs a destination may name: an S3 store's, never a service of this network.
 
-Called when a destination is added and again before each client is made, since names move.
+Called when a destination is added, before each client is made, and of each connection: names move.
 """
 
 from __future__ import annotations
@@ -43,15 +43,19 @@ def check_endpoint(url: str, *, private_allowed: bool, resolve: Resolve = resolv
                 f"Cannot use the endpoint {url}: {host} has no address ({error}). Check its name."
             ) from error
         for text in addresses:
-            if not _is_public(ipaddress.ip_address(text.partition("%")[0])):
-                raise BadRequest(
-                    f"Cannot use the endpoint {url}: {host} is {text}, which is no public address. "
-                    "Whoever runs tailrace can allow such endpoints with "
-                    "export.private_endpoints."
-                )
+            check_address(url, host, text)
     shown = f"[{host}]" if ":" in host else host
     default = {"http": 80, "https": 443}[scheme]
     return f"{scheme}://{shown}" if port == default else f"{scheme}://{shown}:{port}"
+
+
+def check_address(url: str, host: str, text: str) -> None:
+    """Raise `BadRequest` for an address in one's own network; `url` and `host` led to it."""
+    if not _is_public(ipaddress.ip_address(text.partition("%")[0])):
+        raise BadRequest(
+            f"Cannot use the endpoint {url}: {host} is {text}, which is no public address. "
+            "Whoever runs tailrace can allow such endpoints with export.private_endpoints."
+        )
 
 
 def _parse(url: str) -> tuple[str, str, int]:

@@ -35,8 +35,8 @@ def parse_range(first: str, last: str, now: Hour) -> HourRange:
     There is no limit to the length (R25). Raise `BadRequest` that names the field for what is no
     date, a range that ends before it begins, and one that reaches beyond today or the hour `now`.
     """
-    begins, _ = _hours_of(_START, first)
-    ends, whole_day = _hours_of(_END, last)
+    begins, _ = hours_of(_START, first)
+    ends, whole_day = hours_of(_END, last)
     until = ends.plus(_DAY_HOURS if whole_day else 1)
     if until <= begins:
         raise BadRequest(f"The end date {last} is before the start date {first}.")
@@ -51,8 +51,11 @@ def parse_open_range(first: str | None, last: str | None, now: Hour) -> HourRang
     return parse_range(first or _FIRST_DATE, last or now.date, now)
 
 
-def _hours_of(field: str, text: str) -> tuple[Hour, bool]:
-    """Return the first hour of what was written, and whether that is a whole day."""
+def hours_of(field: str, text: str) -> tuple[Hour, bool]:
+    """Return the first hour of a date or an hour as written, and whether it is a whole day.
+
+    Raise `BadRequest` that names the field.
+    """
     try:
         if _DATE.fullmatch(text):
             moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)

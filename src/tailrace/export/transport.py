@@ -81,7 +81,12 @@ def _nothing() -> None:
     """Nobody waits for signs of life."""
 
 
+def any_address(_: str) -> None:
+    """Take every address."""
+
+
 _under_way: ContextVar[Allowance] = ContextVar("under_way")
+_check_address: ContextVar[Callable[[str], None]] = ContextVar("check_address", default=any_address)
 _progress: ContextVar[Callable[[], None]] = ContextVar("progress", default=_nothing)
 
 
@@ -96,7 +101,11 @@ def alive(progress: Callable[[], None]) -> Iterator[None]:
 
 
 class Transport:
-    """Sends the requests of one client; `send` is a handler of its `before-send` event."""
+    """Sends the requests of one client; `send` is a handler of its `before-send` event.
+
+    `check_address` raises for an address that a new connection must not lead to. It is asked after
+    the connection is made and before a byte is sent, because a name may resolve anew each time.
+    """
 
     def __init__(
         self,
@@ -106,8 +115,10 @@ class Transport:
         proxies: dict[str, str],
         timeouts_seconds: tuple[float, float],
         connections_max: int,
+        check_address: Callable[[str], None] = any_address,
     ) -> None:
         self._clock = clock
+        self._check_address = check_address
         self._session = _Session(
             verify=verify,
             proxies=proxies,
@@ -120,9 +131,11 @@ class Transport:
         operation = event_name.rpartition(".")[2]
         body_bytes = int(request.headers.get("Content-Length", 0))
         token = _under_way.set(Allowance(operation, body_bytes, self._clock, _progress.get()))
+        checking = _check_address.set(self._check_address)
         try:
             return self._session.send(request)
         finally:
+            _check_address.reset(checking)
             _under_way.reset(token)
 
 
@@ -203,6 +216,15 @@ class _Timed:
 
     sock: Any
     close: Any
+
+    def _new_conn(self) -> socket.socket:
+        made: socket.socket = super()._new_conn()  # type: ignore[misc]  # as below
+        try:
+            _check_address.get()(made.getpeername()[0])
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]  # of the connection that this is mixed into

@@ -65,3 +65,10 @@ def entries(engine: Engine, *, of: str | None = None, limit: int = ENTRIES_MAX) 
             )
             for row in connection.execute(statement)
         ]
+
+
+def oldest_by(engine: Engine, of: str) -> str | None:
+    """Return who made the oldest entry of an object: its creator. None if there is none."""
+    statement = sa.select(audit.c.who).where(audit.c.object == of).order_by(audit.c.id).limit(1)
+    with reading(engine) as connection:
+        return connection.execute(statement).scalar_one_or_none()

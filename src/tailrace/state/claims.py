@@ -116,6 +116,11 @@ def tries_with(
     return (*held.tries, one)[-TRIES_MAX:]
 
 
+def on_hold(now_micros: int) -> sa.ColumnElement[bool]:
+    """Return whether a destination's runs are to be let alone, because a person changes it."""
+    return sa.func.coalesce(destination.c.held_until_micros, 0) > now_micros
+
+
 def _destinations(
     now_micros: int, destination_limit: int, passing_over: Collection[int]
 ) -> sa.Select[tuple[int]]:
@@ -136,6 +141,7 @@ def _destinations(
         .where(
             destination.c.state == "active",
             destination.c.outage_since_micros.is_(None),
+            ~on_hold(now_micros),
             destination.c.id.not_in(passing_over),
         )
         .subquery()
@@ -172,6 +178,7 @@ def _exports(
             manual_export.c.state.in_(_CLAIMED_OF),
             destination.c.state.in_(("active", "paused")),
             destination.c.outage_since_micros.is_(None),
+            ~on_hold(now_micros),
             destination.c.id.not_in(passing_over),
             due,
         )

@@ -16,7 +16,7 @@ from tailrace import killpoints
 from tailrace.errors import Corrupt, Halted, LeaseLost
 from tailrace.hours import Hour
 from tailrace.state.book import Book
-from tailrace.state.claims import of_run, tries_with
+from tailrace.state.claims import of_run, on_hold, tries_with
 from tailrace.state.database import reading, writing
 from tailrace.state.delivery import (
     AUTOMATIC,
@@ -35,6 +35,7 @@ from tailrace.state.sealed import SealedFile
 from tailrace.state.tables import (
     delivery,
     delivery_file,
+    destination,
     manual_export,
     sealed_file,
     sealed_hour,
@@ -63,16 +64,20 @@ class Deliveries(Book):
             )
             return set(rows.scalars())
 
-    def renew(self, held: Delivery, until_micros: int) -> None:
+    def renew(self, held: Delivery, until_micros: int, *, now_micros: int) -> None:
         """Keep the run until a later moment.
 
-        Raise `Halted` if its manual export is not running any more; the lease is kept all the same.
+        Raise `Halted` if its manual export is not running any more, or if a person changes the
+        destination just now; the lease is kept all the same.
         """
         with writing(self.engine) as connection:
             _write(connection, held, due_micros=until_micros)
             halted = _halted(connection, held)
+            on_hold = _is_on_hold(connection, held.destination_id, now_micros)
         if halted is not None and not held.cancelled:
             raise Halted(f"The manual export {held.manual_export} is {halted}.")
+        if on_hold:
+            raise Halted(f"Destination {held.destination_id} is being changed.")
 
     def is_cancelled(self, held: Delivery) -> bool:
         """Tell whether the run's manual export was cancelled."""
@@ -236,6 +241,11 @@ def _halted(connection: Connection, held: Delivery) -> str | None:
         sa.select(manual_export.c.state).where(manual_export.c.id == held.manual_export)
     ).scalar_one()
     return None if state == "running" else state
+
+
+def _is_on_hold(connection: Connection, destination_id: int, now_micros: int) -> bool:
+    statement = sa.select(on_hold(now_micros)).where(destination.c.id == destination_id)
+    return bool(connection.execute(statement).scalar_one())
 
 
 def _end(

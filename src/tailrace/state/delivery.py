@@ -13,11 +13,14 @@ from tailrace.hours import Hour
 
 DataType = Literal["events", "merged-ids"]
 RunState = Literal["pending", "running", "retrying", "failed", "conflict", "success", "cancelled"]
-DestinationState = Literal["setting_up", "active", "paused"]
+DestinationState = Literal["setting_up", "active", "paused", "deleted"]
 CauseKind = Literal["access", "temporary", "operator", "conflict", "unknown"]
 DeliveredHow = Literal["put", "found", "replaced"]
 ManualExportState = Literal["running", "paused", "cancelled", "finished"]
 TryOutcome = Literal["success", "retrying", "failed", "conflict", "lost", "let go", "cancelled"]
+
+# Of a deleted destination only the history is left.
+LIVING_STATES: tuple[DestinationState, ...] = ("setting_up", "active", "paused")
 
 # In place of a manual export's number: the run is an automatic one.
 AUTOMATIC = 0
@@ -109,7 +112,8 @@ class Destination(msgspec.Struct, frozen=True):
     the hours of scope `project`, `include_merged_ids` those of scope `-organization`, and of these
     also the ones before `from_hour`, since the organization's first merge.
     `outage_since_micros` is set while access is refused; nothing is tried then but a probe at
-    `next_probe_micros` (the machine's time).
+    `next_probe_micros` (the machine's time). It was paused, or deleted, at `paused_micros` and
+    `deleted_micros` (the service's time).
     """
 
     id: int
@@ -136,6 +140,8 @@ class Destination(msgspec.Struct, frozen=True):
     outage_since_micros: int | None = None
     outage_cause: Cause | None = None
     next_probe_micros: int | None = None
+    paused_micros: int | None = None
+    deleted_micros: int | None = None
 
     @property
     def data_types(self) -> tuple[DataType, ...]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tailrace.hours import Hour
-from tailrace.state.delivery import AUTOMATIC
+from tailrace.state.delivery import AUTOMATIC, DataType
 from tailrace.state.tables import (
     delivery,
     destination,
@@ -88,9 +88,24 @@ def _missing(
     )
 
 
+def hours_without_run(data_type: DataType, destination_id: int) -> sa.Select[tuple[int]]:
+    """Select what a destination's interval covers and no automatic run stands for.
+
+    Whatever the destination's state: of a paused one these are the hours that it misses.
+    """
+    return _without_run(data_type, None).where(destination.c.id == destination_id)
+
+
 def _missing_of(
-    data_type: str, since: Hour | None, destination_id: int | None
+    data_type: DataType, since: Hour | None, destination_id: int | None
 ) -> sa.Select[tuple[int]]:
+    statement = _without_run(data_type, since).where(destination.c.state == "active")
+    if destination_id is not None:
+        statement = statement.where(destination.c.id == destination_id)
+    return statement
+
+
+def _without_run(data_type: DataType, since: Hour | None) -> sa.Select[tuple[int]]:
     known = _known_hours(since)
     included: sa.ColumnElement[bool] = destination.c.include_events
     scope: sa.ColumnElement[int] = destination.c.project
@@ -98,7 +113,7 @@ def _missing_of(
     if data_type == "merged-ids":
         included, scope = destination.c.include_merged_ids, -destination.c.organization
         due = sa.or_(due, known.c.hour >= _first_hour_with_merges())
-    statement = (
+    return (
         sa.select(
             destination.c.id.label("destination_id"),
             sa.literal(data_type).label("data_type"),
@@ -108,7 +123,6 @@ def _missing_of(
         )
         .join(known, known.c.scope == scope)
         .where(
-            destination.c.state == "active",
             included,
             destination.c.from_hour.is_not(None),
             due,
@@ -121,9 +135,6 @@ def _missing_of(
             ),
         )
     )
-    if destination_id is not None:
-        statement = statement.where(destination.c.id == destination_id)
-    return statement
 
 
 def _missing_by_hand(

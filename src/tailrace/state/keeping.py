@@ -71,7 +71,8 @@ def _may_go() -> sa.ColumnElement[bool]:
 def _is_awaited(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa.Exists:
     """Whether an interval covers the hour and the destination did not get it.
 
-    A paused destination has no runs of the hours that it misses; they are owed once it goes on.
+    A paused destination has no runs of the hours that it misses; they are owed once it goes on. One
+    that is deleted waits for nothing.
     """
     settled = sa.exists().where(
         delivery.c.destination_id == destination.c.id,
@@ -81,6 +82,7 @@ def _is_awaited(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa
         delivery.c.state.in_(SETTLED_STATES),
     )
     return sa.exists().where(
+        destination.c.state != "deleted",
         destination.c.include_events,
         destination.c.project == scope,
         destination.c.from_hour <= hour,

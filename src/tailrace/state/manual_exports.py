@@ -260,6 +260,8 @@ def _owner_of(connection: Connection, destination_id: int) -> tuple[int, int]:
         raise BadRequest(
             f'There is no destination {destination_id}. List them with "tailrace destination list".'
         )
+    if row.state == "deleted":
+        raise BadRequest(f"Cannot export to destination {destination_id}: it is deleted.")
     if row.state not in ("active", "paused"):
         raise BadRequest(
             f"Cannot export to destination {destination_id}: it is "

@@ -67,8 +67,9 @@ class Outages(Book):
         """
         runs = delivery.c.due_micros > latest_micros
         probes = destination.c.next_probe_micros > latest_micros
+        holds = destination.c.held_until_micros > latest_micros
         with reading(self.engine) as connection:
-            beyond = sa.exists().where(runs), sa.exists().where(probes)
+            beyond = sa.exists().where(runs), sa.exists().where(probes), sa.exists().where(holds)
             if not any(connection.execute(sa.select(*beyond)).one()):
                 return 0
         with writing(self.engine) as connection:
@@ -76,7 +77,10 @@ class Outages(Book):
             probed = connection.execute(
                 destination.update().where(probes).values(next_probe_micros=0)
             )
-            return woken.rowcount + probed.rowcount
+            freed = connection.execute(
+                destination.update().where(holds).values(held_until_micros=None)
+            )
+            return woken.rowcount + probed.rowcount + freed.rowcount
 
     def end_outage(self, destination_id: int) -> bool:
         """Make every owed hour due at once; return False if there was no outage."""

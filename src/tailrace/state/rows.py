@@ -113,6 +113,8 @@ def destination_of(row: Row[Any]) -> Destination:
         outage_since_micros=row.outage_since_micros,
         outage_cause=cause_of(row.outage_cause),
         next_probe_micros=row.next_probe_micros,
+        paused_micros=row.paused_micros,
+        deleted_micros=row.deleted_micros,
     )
 
 

@@ -44,7 +44,7 @@ def refuse_shared_bucket(
         sa.select(destination.c.endpoint_url).where(
             destination.c.bucket == bucket,
             destination.c.organization != organization,
-            sa.or_(destination.c.state != "paused", by_hand),
+            sa.or_(destination.c.state.in_(("setting_up", "active")), by_hand),
         )
     ).scalars()
     if any(store_of(other) == store_of(endpoint_url) for other in others):

@@ -176,8 +176,25 @@ destination = sa.Table(
     sa.Column("outage_since_micros", sa.BigInteger),
     sa.Column("outage_cause", sa.Text),
     sa.Column("next_probe_micros", sa.BigInteger),
+    sa.Column("paused_micros", sa.BigInteger),
+    sa.Column("deleted_micros", sa.BigInteger),
+    # The machine's time until which no run is taken and those in work let go, for an edit.
+    sa.Column("held_until_micros", sa.BigInteger),
     sa.Index("destination_by_bucket", "bucket"),
     sa.Index("destination_by_project", "project"),
+)
+
+# Where a destination's objects went before it was given another bucket, prefix or store.
+earlier_place = sa.Table(
+    "earlier_place",
+    metadata,
+    sa.Column("id", _RowNumber, primary_key=True),
+    sa.Column("destination_id", sa.BigInteger, sa.ForeignKey("destination.id"), nullable=False),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("endpoint_url", sa.Text),
+    sa.Column("until_micros", sa.BigInteger, nullable=False),
+    sa.Index("earlier_place_by_destination", "destination_id"),
 )
 
 sealed_hour = sa.Table(

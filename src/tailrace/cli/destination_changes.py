@@ -1,0 +1,271 @@
+"""`destination edit` and `destination delete`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from tailrace.cli.destination_shown import Shown, place_text, shown_of, types_of
+from tailrace.cli.destinations import (
+    DestinationArgument,
+    destination_app,
+    open_destinations,
+    read_secret,
+)
+from tailrace.cli.output import (
+    DATA_DEFAULT,
+    FAILED,
+    DataOption,
+    JsonOption,
+    print_json,
+    print_lines,
+)
+from tailrace.cli.verification import follow, print_trouble
+from tailrace.errors import BadRequest
+from tailrace.settings import load
+
+if TYPE_CHECKING:
+    from tailrace.app.destinations import Access
+    from tailrace.app.editing import DeletionPlan, Edited, Editor
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    data_type: str
+    hour: str
+    files: int
+
+
+class _Edited(msgspec.Struct, frozen=True):
+    """How an edit ended; `passed` and `verification` are null where nothing had to be probed."""
+
+    destination: Shown
+    changed: tuple[str, ...]
+    passed: bool | None
+    missing_actions: tuple[str, ...]
+    begun_at_the_old_place: tuple[_Begun, ...]
+    left_behind: tuple[str, ...]
+    verification: Any
+
+
+class _Deleted(msgspec.Struct, frozen=True):
+    """What a deletion gave up, in runs and manual exports."""
+
+    destination: Shown
+    runs_cancelled: int
+    missed_hours: int
+    manual_exports_cancelled: int
+    left_behind: tuple[str, ...]
+
+
+def register(_: typer.Typer) -> None:
+    """Add the commands to those of `destination`."""
+    destination_app.command("edit")(_edit)
+    destination_app.command("delete")(_delete)
+
+
+def _edit(
+    destination: DestinationArgument,
+    bucket: Annotated[str | None, typer.Option(help="Another bucket.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="Begin every key with this; empty for no prefix.")
+    ] = None,
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An S3-compatible store's address; empty: Amazon S3."),
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="Region of the bucket.")] = None,
+    access_key_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Access key, with its secret's file.")
+    ] = None,
+    secret_access_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File that holds its secret.")
+    ] = None,
+    role_arn: Annotated[
+        str | None, typer.Option(metavar="ARN", help="Role that the operator's principal assumes.")
+    ] = None,
+    external_id: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="External ID that goes with the role.")
+    ] = None,
+    operator_access: Annotated[
+        bool, typer.Option("--operator-access", help="The operator's own principal.")
+    ] = False,
+    include: Annotated[
+        str | None,
+        typer.Option(metavar="TYPES", help="events, merged-ids, or both with a comma."),
+    ] = None,
+    manifest: Annotated[
+        bool | None, typer.Option("--manifest/--no-manifest", help="Put a manifest of each hour.")
+    ] = None,
+    marker: Annotated[
+        bool | None,
+        typer.Option("--marker/--no-marker", help="Put a marker when an hour is complete."),
+    ] = None,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> None:
+    """Change a destination; another place or access is probed first, and kept if all passes."""
+    from tailrace.app.editing import Edit
+
+    types = None if include is None else types_of(include)
+    access = _access(
+        access_key_id, secret_access_key_file, role_arn, external_id, operator=operator_access
+    )
+    given = {
+        "bucket": bucket,
+        "prefix": prefix,
+        "region": region,
+        "access": access,
+        "include_events": None if types is None else "events" in types,
+        "include_merged_ids": None if types is None else "merged-ids" in types,
+        "manifest": manifest,
+        "marker": marker,
+    }
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if endpoint_url is not None:
+        chosen["endpoint_url"] = endpoint_url or None
+    with _open_editor(data) as editor:
+        edited = editor.edit(destination, Edit(**chosen), follow(json))
+    _print_edited(edited, json)
+    if edited.verification is not None and not edited.verification.passed:
+        raise typer.Exit(FAILED)
+
+
+def _delete(
+    destination: DestinationArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: DataOption = DATA_DEFAULT,
+    json: JsonOption = False,
+) -> None:
+    """Delete a destination; what was delivered stays in its bucket, and its history here."""
+    with _open_editor(data) as editor:
+        plan = editor.plan_deletion(destination)
+        if not yes:
+            _ask(plan)
+        done = editor.delete(destination)
+    deleted = done.deleted
+    if json:
+        print_json(
+            _Deleted(
+                destination=shown_of(deleted.destination),
+                runs_cancelled=deleted.runs,
+                missed_hours=plan.missed,
+                manual_exports_cancelled=deleted.manual_exports,
+                left_behind=done.left_behind,
+            )
+        )
+        return
+    print_lines(
+        [
+            *(f"left behind: {left}" for left in done.left_behind),
+            f"Destination {destination} is deleted. {deleted.runs} owed hours will not go out. "
+            f"Its runs are still shown by: tailrace runs --destination {destination}",
+        ]
+    )
+
+
+def _ask(plan: DeletionPlan) -> None:
+    number = plan.destination.id
+    to = plan.destination
+    what = (
+        f"Destination {number} ({place_text(to.bucket, to.prefix, to.endpoint_url)}) owes "
+        f"{plan.owed} hours, missed {plan.missed} while paused, and has "
+        f"{len(plan.manual_exports)} manual exports under way."
+    )
+    if not sys.stdin.isatty():
+        raise BadRequest(f"{what} To give these up and delete it, add --yes.")
+    typer.confirm(f"{what} Give these up and delete it?", abort=True)
+
+
+def _print_edited(edited: Edited, json: bool) -> None:
+    shown, found = shown_of(edited.destination), edited.verification
+    if json:
+        print_json(
+            _Edited(
+                destination=shown,
+                changed=edited.changed,
+                passed=None if found is None else found.passed,
+                missing_actions=() if found is None else found.missing_actions,
+                begun_at_the_old_place=tuple(
+                    _Begun(one.data_type, str(one.hour), one.files) for one in edited.begun
+                ),
+                left_behind=edited.left_behind,
+                verification=found,
+            )
+        )
+        return
+    number = shown.destination_id
+    if found is not None and not found.passed:
+        print_trouble(found)
+        if edited.changed:
+            again = f"Mend this, then: tailrace verify {number}"
+            print_lines([f"Destination {number} is changed and stays setting up. {again}"])
+        else:
+            print_lines([f"Nothing was changed: destination {number} goes on as before."])
+        return
+    switches = {"manifests": shown.manifest, "markers": shown.marker}
+    received = [*shown.include, *(name for name, on in switches.items() if on)]
+    place = place_text(shown.bucket, shown.prefix, shown.endpoint_url)
+    print_lines(
+        [
+            *(f"left behind: {left}" for left in edited.left_behind),
+            *(
+                f"begun at the old place: {one.files} files of {one.data_type} of {one.hour}; "
+                "the whole hour goes to the new one"
+                for one in edited.begun
+            ),
+            f"Destination {number} is {shown.state.replace('_', ' ')}: {', '.join(received)} "
+            f"go to {place}",
+        ]
+    )
+
+
+def _access(
+    key_id: str | None,
+    secret_file: Path | None,
+    role_arn: str | None,
+    external_id: str | None,
+    *,
+    operator: bool,
+) -> Access | None:
+    """Return the access that the options name, or None if they name none."""
+    from tailrace.app.destinations import Access
+
+    named = (key_id, secret_file, role_arn, external_id)
+    if (key_id is None) != (secret_file is None):
+        raise BadRequest("--access-key-id and --secret-access-key-file go together.")
+    if operator and any(value is not None for value in named):
+        raise BadRequest("--operator-access goes with no key and no role.")
+    if not operator and all(value is None for value in named):
+        return None
+    return Access(
+        access_key_id=key_id,
+        secret_access_key=read_secret(secret_file),
+        role_arn=role_arn,
+        external_id=external_id,
+    )
+
+
+@contextmanager
+def _open_editor(data: Path) -> Iterator[Editor]:
+    from tailrace.app.destinations import open_clients, open_secrets
+    from tailrace.app.editing import Editor
+    from tailrace.clock import SystemClock
+
+    with open_destinations(data) as (folder, destinations):
+        settings = load(folder.path, os.environ).settings
+        yield Editor(
+            destinations,
+            open_clients(folder, settings),
+            open_secrets(folder),
+            settings,
+            machine=SystemClock(),
+            sleep=time.sleep,
+        )

@@ -1,0 +1,104 @@
+"""`DestinationBook`: what each part of the destinations' rows is made with.
+
+Each change is one transaction with its entry in the audit trail and the runs that follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from tailrace.clock import Clock
+from tailrace.errors import BadRequest
+from tailrace.state.audit import SERVICE, note
+from tailrace.state.database import one_change_at_a_time, writing
+from tailrace.state.delivery import Destination
+from tailrace.state.derive import derive
+from tailrace.state.rows import destination_of
+from tailrace.state.tables import destination
+
+# What probes depend on; what they found says nothing once one of these is another.
+_PROBED = (
+    "state",
+    "bucket",
+    "prefix",
+    "endpoint_url",
+    "region",
+    "access_key_id",
+    "secret_encrypted",
+    "role_arn",
+    "external_id",
+)
+
+
+class DestinationBook:
+    """The database, the service's clock, and who acts: `by` stands in the audit trail."""
+
+    def __init__(self, engine: Engine, clock: Clock, *, by: str = SERVICE) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.by = by
+
+    @contextmanager
+    def _change(self) -> Iterator[Connection]:
+        with writing(self.engine) as connection:
+            one_change_at_a_time(connection)
+            yield connection
+
+    def _derive(self, connection: Connection, destination_id: int) -> None:
+        derive(connection, now_micros=self.clock.now_micros(), destination_id=destination_id)
+
+    def _note(
+        self, connection: Connection, destination_id: int, what: str, detail: dict[str, Any]
+    ) -> None:
+        note(
+            connection,
+            at_micros=self.clock.now_micros(),
+            who=self.by,
+            what=what,
+            changed=f"destination {destination_id}",
+            detail=detail,
+        )
+
+
+def find_destination(connection: Connection, destination_id: int) -> Destination:
+    """Return a destination, also a deleted one; raise `BadRequest` if there never was one."""
+    row = connection.execute(
+        sa.select(destination).where(destination.c.id == destination_id)
+    ).one_or_none()
+    if row is None:
+        raise BadRequest(
+            f'There is no destination {destination_id}. List them with "tailrace destination list".'
+        )
+    return destination_of(row)
+
+
+def find_living(connection: Connection, destination_id: int, verb: str) -> Destination:
+    """Return a destination that is to be changed; raise `BadRequest` for one that is deleted."""
+    found = find_destination(connection, destination_id)
+    if found.state == "deleted":
+        raise BadRequest(
+            f"Cannot {verb} destination {destination_id}: it is deleted. Its history stays; add a "
+            "new destination."
+        )
+    return found
+
+
+def refuse_changed(now: Destination, seen: Destination) -> None:
+    """Raise `BadRequest` unless a destination is still what was seen and probed of it."""
+    if any(getattr(now, name) != getattr(seen, name) for name in _PROBED):
+        raise BadRequest(
+            f"Cannot change destination {now.id}: someone else has changed it meanwhile. "
+            f'Look at it with "tailrace destination show {now.id}", and try again.'
+        )
+
+
+def set_values(connection: Connection, destination_id: int, **values: Any) -> None:
+    """Write columns of a destination."""
+    connection.execute(
+        destination.update().where(destination.c.id == destination_id).values(**values)
+    )
