@@ -92,7 +92,8 @@ def item_of_bytes(key: str, body: bytes, sha256: str, crc32: int, content_type: 
 def look(store: Store, item: Item) -> DeliveredHow | None:
     """Return `found` if the object is there and ours, None if it is absent.
 
-    Ours means the size and the SHA-256 in its metadata. Raise `ObjectConflict` otherwise.
+    Ours means the size and the SHA-256 in its metadata. Raise `ObjectConflict` otherwise, and
+    `Unconfirmed` for a 200 that speaks of no object: a page that something on the way made up.
     """
     try:
         head = _head(store, item.key)
@@ -100,6 +101,11 @@ def look(store: Store, item: Item) -> DeliveredHow | None:
         if status_of(error) == 404 and code_of(error) in {"404", "NoSuchKey", "NotFound"}:
             return None
         raise
+    if not head.get("ETag"):
+        raise Unconfirmed(
+            f"Cannot be sure of s3://{store.bucket}/{item.key}: the store answered 200 without the "
+            "object's ETag. It is looked for again."
+        )
     metadata = {name.lower(): value for name, value in head["Metadata"].items()}
     size, sha256 = head["ContentLength"], metadata.get(SHA256_KEY)
     if size == item.size_bytes and sha256 == item.sha256:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tailrace.state.delivery import Capabilities
 from tests.export.faults import play
 from tests.export.faults.conftest import LARGE, SMALL
 from tests.export.faults.exchange import Answer
@@ -204,3 +205,17 @@ def test_an_object_that_is_not_known_to_be_ours_stays_as_it_is(
     drive(life.world, life.world.exporter())
     life.prove()
     assert hashlib.sha256(SMALL).hexdigest() in {one.sha256 for one in life.faults.reached}
+
+
+def test_a_made_up_200_for_an_object_is_no_other_content(life: Any) -> None:
+    """Where the store puts regardless of what is there, the object is looked for first."""
+    life.begin(SMALL)
+    less = Capabilities(conditional_put=False, conditional_complete=False, checksums=True)
+    life.world.destinations.set_capabilities(life.destination.id, less)
+    rule = life.faults.play("HeadObject", play.say(200, b""), times=3)
+
+    seen = drive(life.world, life.world.exporter())
+
+    assert rule.met
+    assert {(kind, code) for _, kind, code in seen} == {("temporary", "Unconfirmed")}
+    life.prove(conditional=False)
