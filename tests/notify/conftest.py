@@ -27,7 +27,6 @@ from tailrace.accounts.passwords import Passwords
 from tailrace.accounts.people import NewPerson, add_person
 from tailrace.accounts.roles import Role, checked_role
 from tailrace.clock import MICROS
-from tailrace.files import Files
 from tailrace.ids import SystemIds
 from tailrace.notify.notices import Notices
 from tailrace.notify.outage_mails import Mailing
@@ -41,9 +40,11 @@ from tests.export.conftest import bucket as bucket
 from tests.export.conftest import clean_environment as clean_environment
 from tests.export.conftest import clients as clients
 from tests.export.conftest import empty_database as empty_database
+from tests.export.conftest import make_destination as make_destination
 from tests.export.conftest import owner as owner
 from tests.export.conftest import server as server
 from tests.export.conftest import world as world
+from tests.notify.mailing import Disk
 from tests.state.conftest import Books
 
 USER = "tailrace@example.com"
@@ -256,20 +257,6 @@ def check_password(
         USER.encode(), PASSWORD.encode()
     )
     return AuthResult(success=right, handled=False)
-
-
-class Disk(Files):
-    """A file system whose free space is what a test says."""
-
-    def __init__(self) -> None:
-        self.free = 500 * 10**9
-        self.total = 1000 * 10**9
-
-    def free_bytes(self, path: Path) -> int:
-        return self.free
-
-    def total_bytes(self, path: Path) -> int:
-        return self.total
 
 
 class Office(Books):

@@ -7,7 +7,7 @@ from tailrace.clock import MICROS, to_datetime
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+_UNITS = ("byte", "kB", "MB", "GB", "TB")
 
 
 def moment(micros: int) -> str:
@@ -39,4 +39,4 @@ def size(number: int) -> str:
     value, unit = float(number), 0
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
-    return f"{number:,} bytes" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+    return counted(number, "byte") if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from tailrace.clock import MICROS, Clock
 from tailrace.ids import Ids
 from tailrace.notify.letter import Letter, as_html, as_text, subject_line
+from tailrace.notify.message import message_id
 from tailrace.notify.outage_letters import (
     Facing,
     all_clear_letter,
@@ -88,10 +89,8 @@ def make_outage_mails(mailing: Mailing) -> int:
 
 def keep(mailing: Mailing, connection: Connection, new: NewMail) -> int:
     """Keep a mail under a message ID of its own, inside the caller's transaction."""
-    domain = mailing.settings.smtp.sender.rpartition("@")[2]
-    message_id = f"<tailrace.{mailing.ids.random_bytes(16).hex()}@{domain}>"
-    now = mailing.clock.now_micros()
-    return keep_mail(connection, new, made_micros=now, message_id=message_id)
+    number = message_id(mailing.ids, mailing.settings.smtp.sender)
+    return keep_mail(connection, new, made_micros=mailing.clock.now_micros(), message_id=number)
 
 
 def _make(mailing: Mailing, outage_id: int) -> int:

@@ -10,7 +10,7 @@ import structlog
 
 from tailrace.clock import MICROS, Clock
 from tailrace.errors import MailServerTrouble
-from tailrace.notify.message import message_of
+from tailrace.notify.message import message_of, outgoing
 from tailrace.notify.smtp import Refused, Session, open_session
 from tailrace.settings import SmtpSettings
 from tailrace.state.mails import Mail, Mails, Outcome
@@ -59,7 +59,7 @@ def _send_all(
     for position, one in enumerate(waiting):
         addresses = _addresses(one, machine.now_micros())
         try:
-            refused = session.send(message_of(one, settings.sender), addresses)
+            refused = session.send(message_of(outgoing(one), settings.sender), addresses)
         except MailServerTrouble as trouble:
             troubles += 1
             log.warning("mail_not_taken", mail=one.id, step=trouble.step, why=str(trouble))

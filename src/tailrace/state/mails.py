@@ -30,6 +30,10 @@ MAILS_MAX = 1000
 KEEP_MICROS = 400 * 24 * 3600 * MICROS
 
 
+# A mail that was not sent is news for a week.
+LATELY_MICROS = 7 * 24 * 3600 * MICROS
+
+
 class NewMail(msgspec.Struct, frozen=True, kw_only=True):
     """A mail to be kept and sent. Without an organization it is for the operator.
 
@@ -175,12 +179,21 @@ class Mails(Book):
             return connection.execute(statement).rowcount
 
     def counts(self) -> MailCounts:
-        """Count the addresses that wait for a mail, and those that did not get one."""
+        """Count the addresses that wait for a mail, and those that lately did not get one."""
         state = mail_recipient.c.state
-        numbers = sa.select(state, sa.func.count().label("number")).group_by(state)
+        lately = self.clock.now_micros() - LATELY_MICROS
+        numbers = (
+            sa.select(state, sa.func.count().label("number"))
+            .where(sa.or_(state == "waiting", mail_recipient.c.tried_micros >= lately))
+            .group_by(state)
+        )
         last = (
             sa.select(mail_recipient.c.error)
-            .where(mail_recipient.c.error.is_not(None), state != "sent")
+            .where(
+                mail_recipient.c.error.is_not(None),
+                state != "sent",
+                mail_recipient.c.tried_micros >= lately,
+            )
             .order_by(mail_recipient.c.tried_micros.desc())
             .limit(1)
         )
