@@ -12,6 +12,8 @@ from tailrace.state.delivery import Cause
 from tailrace.state.mails import Mail
 from tests.notify.conftest import Office
 
+pytestmark = pytest.mark.slow(reason="days of samples are a transaction each")
+
 GB = 10**9
 CLOCK = Cause(
     "operator",
@@ -24,11 +26,11 @@ OPERATOR = ("ops@tailrace.example",)
 
 def live(office: Office, hours: float, gigabytes_an_hour: float) -> list[str]:
     """Let the disk fill, and return the subjects of the mails that are made."""
-    for _ in range(round(hours * 6)):
+    for _ in range(round(hours)):
         office.mailing.gauge.sample()
         make_warnings(office.mailing)
-        office.wait(seconds=600)
-        office.disk.free -= round(gigabytes_an_hour * GB / 6)
+        office.wait(hours=1)
+        office.disk.free -= round(gigabytes_an_hour * GB)
     return [one.subject for one in reversed(office.mails.newest())]
 
 
@@ -203,6 +205,16 @@ def test_a_fault_of_the_operators_is_mailed_to_the_operator_alone_once_a_day(
     assert "20 minutes behind the store's" in found[0].text
     assert "Set the machine's clock" in found[0].text
     assert "Destinations  1, 2" in found[0].text
+
+
+def test_a_fault_that_the_probes_of_an_outage_meet_is_the_operators_too(office: Office) -> None:
+    destination = office.active()
+    office.refuse(destination)
+    make_warnings(office.mailing)
+    assert office.kinds() == []
+    office.ledger.probe_failed(destination.id, CLOCK, 0)
+    make_warnings(office.mailing)
+    assert office.kinds() == ["fault"]
 
 
 def test_a_fault_that_is_over_can_come_again(office: Office) -> None:

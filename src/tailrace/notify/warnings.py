@@ -161,15 +161,23 @@ def _in_outage(connection: Connection) -> list[Destination]:
 
 
 def _faults(connection: Connection) -> tuple[Fault, ...]:
-    """Return the faults of the operator's that keep runs from being delivered, each once."""
-    statement = (
+    """Return the faults of the operator's that keep anything from being delivered, each once."""
+    runs = (
         sa.select(delivery.c.destination_id, delivery.c.cause)
         .where(delivery.c.state == "retrying", delivery.c.attempts >= _FAULT_ATTEMPTS)
         .order_by(delivery.c.destination_id)
         .limit(_FAULTY_RUNS_MAX)
     )
+    # In an outage nothing is tried but probes, which may meet such a fault as well.
+    probes = (
+        sa.select(
+            destination.c.id.label("destination_id"), destination.c.outage_cause.label("cause")
+        )
+        .where(destination.c.state == "active", destination.c.outage_since_micros.is_not(None))
+        .order_by(destination.c.id)
+    )
     found: dict[str, Fault] = {}
-    for row in connection.execute(statement):
+    for row in (*connection.execute(runs), *connection.execute(probes)):
         cause = cause_of(row.cause)
         if cause is None or cause.kind != "operator":
             continue
