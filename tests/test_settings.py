@@ -57,6 +57,20 @@ def test_a_list_in_the_environment_is_split_at_commas(tmp_path: Path) -> None:
         ("public_url = 'example'\n", "public_url"),
         ("[disk]\nfirst_bytes = 1\n", "disk.first_bytes"),
         ("[smtp]\nsecurity = 'maybe'\n", "smtp.security"),
+        ("[smtp]\nsender = 'Acme <a@acme.example>'\n", "smtp.sender"),
+        ("[smtp]\nsender = 'nobody'\n", "smtp.sender"),
+        ('[smtp]\nsender = "a@acme.example\\nBcc: b@acme.example"\n', "smtp.sender"),
+        ("[smtp]\nsender = 'ä@acme.example'\n", "smtp.sender"),
+        ("[smtp]\noperator = ['ops@acme.example', '@']\n", "smtp.operator"),
+        ("[smtp]\nhost = 'mail.example:587'\n", "smtp.host"),
+        ("[smtp]\nusername = 'ann'\n", "smtp.password_file"),
+        ("[smtp]\npassword_file = '/run/secrets/mail'\n", "smtp.username"),
+        (
+            "[smtp]\nhost = 'mail.example'\nsecurity = 'none'\nusername = 'a'\n"
+            "password_file = 'b'\n",
+            "clear text",
+        ),
+        ("[smtp]\ntimeout_seconds = 0\n", "smtp.timeout_seconds"),
         ("[disk]\nsecond_percent = nan\n", "disk.second_percent"),
         ("seal = 5\n", "seal"),
         ("a = " + "[" * 2000, "no valid TOML"),
@@ -67,6 +81,19 @@ def test_a_bad_file_is_refused_by_name(tmp_path: Path, text: str, named: str) ->
     _write(tmp_path, text)
     with pytest.raises(BadSetting, match=named):
         load(tmp_path, {})
+
+
+def test_a_mail_server_is_named_with_an_account_and_operators(tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        "[smtp]\nhost = '::1'\nsecurity = 'none'\nusername = 'a'\npassword_file = 'b'\n"
+        "sender = 'tailrace@acme.example'\n",
+    )
+    smtp = load(
+        tmp_path, {"TAILRACE_SMTP_OPERATOR": "ops@acme.example, night@acme.example"}
+    ).settings.smtp
+    assert (smtp.host, smtp.sender) == ("::1", "tailrace@acme.example")
+    assert smtp.operator == ("ops@acme.example", "night@acme.example")
 
 
 @pytest.mark.parametrize(

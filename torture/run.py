@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tailrace.accounts.projects import add_organization, add_project
+from tailrace.clock import MICROS, SystemClock
 from tailrace.demo import seaweed
 from tailrace.demo.seaweed import Seaweed
 from tailrace.folder import DataFolder
@@ -23,6 +24,8 @@ from tailrace.hours import Hour
 from tailrace.ids import SystemIds
 from tailrace.seal.names import marker_key
 from tailrace.state.database import open_database
+from tailrace.state.delivery import Cause
+from tailrace.state.ledger import Ledger
 from torture import inside
 from torture.buckets import CHANGES, Owners, covers
 from torture.journal import Journal
@@ -51,6 +54,8 @@ FIRST_START = (
     ("collector-2", "partitions.durable"),
 )
 TOLD_KILLS = 50
+# No probe ends an outage that is only played.
+PLAYED_SECONDS = 1800
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -151,7 +156,7 @@ class _Run:
         self._tell(f"{killer.kills()} kills; the owners come to an end")
         owners.stop()
         if self._options.births:
-            self._rare_points()
+            self._rare_points(owners)
         self._tell("the last hour has to end, and all be delivered")
         last = self._come_to_rest(load, owners)
         self._faults += owners.failures
@@ -233,11 +238,32 @@ class _Run:
             self._tell(f"{kills} kills, {self._service.hours_run():.1f} hours")
         return not (owners.failures or load.failures) and time.monotonic() < until
 
-    def _rare_points(self) -> None:
-        """Kill the command whose points nothing else reaches."""
+    def _rare_points(self, owners: Owners) -> None:
+        """Kill at points that nothing else reaches, or hardly."""
         for suffix in ("written", "renamed", "durable"):
             self._arm([("command", f"clock_accepted.{suffix}")])
             self._service.command("clock", "accept")
+        self._disarm()
+        self._mail_of_an_outage(owners)
+
+    def _mail_of_an_outage(self, owners: Owners) -> None:
+        """Let an outage begin and kill who makes its mail; then it ends.
+
+        Real ones need half an hour in which an exporter lives.
+        """
+        played = Cause("access", "Played", "The torture plays an outage.", "It ends by itself.")
+        place = ("exporter", "mail.before_commit")
+        before = self._service.counts(inside.POINT_KILLS).get(place, 0)
+        self._arm([place])
+        with owners.opened() as destinations:
+            ledger = Ledger(destinations.engine, destinations.clock)
+            found = next(one for one in destinations.list() if one.state == "active")
+            probe = SystemClock().now_micros() + PLAYED_SECONDS * MICROS
+            ledger.begin_outage(found.id, played, probe)
+            self._service.wait_for(
+                lambda: self._service.counts(inside.POINT_KILLS).get(place, 0) > before, UP_SECONDS
+            )
+            ledger.end_outage(found.id)
         self._disarm()
 
     def _come_to_rest(self, load: Load, owners: Owners) -> Hour:

@@ -12,6 +12,7 @@
     ├── NeedsOperator     whoever runs tailrace has to change something
     │   ├── BadSetting    a setting is unknown or has a bad value
     │   ├── InUse         another process holds this folder
+    │   ├── MailServerTrouble  the mail server did not take a mail
     │   └── NewerFormat   the data were written by a newer release
     └── Corrupt           stored data are not what was written: stop, change nothing
 
@@ -19,6 +20,11 @@ A message says what failed, on which thing, why, and what to do.
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+# How far a mail got: each step needs the ones before it.
+MailStep = Literal["connect", "TLS", "sign-in", "sender", "recipient", "message"]
 
 
 class TailraceError(Exception):
@@ -67,6 +73,15 @@ class BadSetting(NeedsOperator):
 
 class InUse(NeedsOperator):
     """Another process holds the lock."""
+
+
+class MailServerTrouble(NeedsOperator):
+    """The mail server did not take a mail; `for_good` if it says that no other try would help."""
+
+    def __init__(self, sentence: str, *, step: MailStep, for_good: bool = False) -> None:
+        super().__init__(sentence)
+        self.step = step
+        self.for_good = for_good
 
 
 class NewerFormat(NeedsOperator):

@@ -7,8 +7,11 @@ Built once by a process's entry point and handed down. `seal.partition_bytes` in
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -27,6 +30,10 @@ _NOT_SETTINGS = {"TAILRACE_DATA", "TAILRACE_KILL_AT"}
 Percent = Annotated[float, Meta(ge=0, le=90)]
 Bytes = Annotated[int, Meta(ge=0)]
 PerSecond = Annotated[int, Meta(ge=1, le=100_000)]
+
+# A name or an IPv4 address, an IPv6 address, or nothing: no mail server.
+_HOST = re.compile(r"[A-Za-z0-9.-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 # The largest body is what the bound on a collector's memory was measured with.
 BodyBytes = Annotated[int, Meta(ge=1024, le=20_971_520)]
@@ -51,6 +58,16 @@ class SmtpSettings(msgspec.Struct, frozen=True):
     username: Annotated[str, Meta(description="account; empty: no sign-in")] = ""
     password_file: Annotated[str, Meta(description="file that holds the password")] = ""
     sender: Annotated[str, Meta(description="address in From")] = "tailrace@localhost"
+    operator: Annotated[
+        tuple[str, ...],
+        Meta(description="who is told of the disk and of tailrace's own faults"),
+    ] = ()
+    ca_file: Annotated[
+        str, Meta(description="certificates (PEM) to trust besides the machine's; empty: none")
+    ] = ""
+    timeout_seconds: Annotated[
+        int, Meta(ge=1, le=300, description="patience with each answer of the server")
+    ] = 30
 
 
 class CollectSettings(msgspec.Struct, frozen=True):
@@ -302,7 +319,25 @@ def _convert(field: _Field, value: Any, where: str, *, strict: bool) -> Any:
             raise BadSetting(f"{where}: {converted!r} is no address ({error}).") from error
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise BadSetting(f"{where}: {converted!r} is no http or https address.")
+    if field.key == "smtp.host" and not _HOST.fullmatch(converted):
+        raise BadSetting(
+            f"{where}: {converted!r} is no name or address of a host. The port is smtp.port."
+        )
+    if field.key in {"smtp.sender", "smtp.operator"}:
+        for address in (converted,) if isinstance(converted, str) else converted:
+            _check_address(address, where)
     return converted
+
+
+def _check_address(address: str, where: str) -> None:
+    try:
+        parsed = Address(addr_spec=address)
+    except (ValueError, HeaderParseError, IndexError):
+        parsed = None
+    if parsed is None or not parsed.domain or not address.isascii():
+        raise BadSetting(
+            f"{where}: {address!r} is no mail address. Write it as name@example.com, in ASCII."
+        )
 
 
 def _check_together(settings: Settings) -> None:
@@ -316,6 +351,17 @@ def _check_together(settings: Settings) -> None:
                 f"disk.first_{unit}, disk.second_{unit} and disk.third_{unit} are {first}, "
                 f"{second} and {third}: each reserve must be at least as large as the next."
             )
+    smtp = settings.smtp
+    if bool(smtp.username) != bool(smtp.password_file):
+        raise BadSetting(
+            "smtp.username and smtp.password_file go together: give both, or neither to send "
+            "without signing in."
+        )
+    if smtp.username and smtp.security == "none" and smtp.host not in _LOOPBACK:
+        raise BadSetting(
+            'smtp.security is "none" with smtp.username: the password would go over the network '
+            'in clear text. Use "starttls" or "tls".'
+        )
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

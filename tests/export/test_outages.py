@@ -94,6 +94,40 @@ def test_one_probe_every_15_minutes_decides_for_all_hours(
     assert len(keys()) == 6
 
 
+def test_a_new_outage_is_looked_into_at_once_and_its_next_probe_stays(
+    world: Any, bucket: str, server: seaweed.Seaweed
+) -> None:
+    destination = outage(world, bucket, server)
+    before = world.destinations.get(destination.id)
+    assert before.outage_cause.missing_actions == ()
+    policy = policy_without("s3:PutObject")
+    del policy["s3:ListBucket"]
+    server.put_policy(bucket, policy)
+    exporter = world.exporter()
+
+    exporter.look_after()
+
+    found = world.destinations.get(destination.id)
+    assert found.outage_cause.missing_actions == ("s3:ListBucket", "s3:PutObject")
+    assert found.next_probe_micros == before.next_probe_micros
+    assert world.ledger.to_look_into() == []
+
+
+def test_probes_that_pass_at_once_end_no_outage_and_keep_its_cause(
+    world: Any, bucket: str, server: seaweed.Seaweed
+) -> None:
+    destination = outage(world, bucket, server)
+    before = world.destinations.get(destination.id)
+    server.put_policy(bucket, seaweed.export_policy("exports/"))
+
+    world.exporter().look_after()
+
+    found = world.destinations.get(destination.id)
+    assert found.outage_since_micros == before.outage_since_micros
+    assert found.outage_cause == before.outage_cause
+    assert world.ledger.to_look_into() == []
+
+
 def test_the_schedule_begins_anew_after_an_outage(
     world: Any, bucket: str, server: seaweed.Seaweed
 ) -> None:

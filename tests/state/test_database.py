@@ -23,6 +23,7 @@ import tailrace.state.migrations
 from tailrace.errors import NewerFormat
 from tailrace.state.database import next_number, open_database, reading, writing
 from tailrace.state.migrations import REVISIONS
+from tailrace.state.outage_history import open_outages
 from tailrace.state.tables import (
     delivery,
     delivery_file,
@@ -165,6 +166,28 @@ def test_the_address_of_an_organization_becomes_its_first_admin(tmp_path: Path) 
     assert [tuple(one) for one in keys] == [("k", 2, None)]
     with writing(new) as connection:
         assert next_number(connection, "person") == 3
+    new.dispose()
+
+
+def test_an_outage_of_an_earlier_release_gets_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "tailrace.sqlite"
+    old = _make_at(path, "0007")
+    cause = '{"kind":"access","code":"AccessDenied","sentence":"No.","fix":"Add it."}'
+    with old.begin() as connection:
+        for statement in ROWS[:4]:
+            connection.execute(sa.text(statement))
+        connection.execute(
+            sa.text("UPDATE destination SET outage_since_micros = 7, outage_cause = :cause"),
+            {"cause": cause},
+        )
+    old.dispose()
+
+    new = open_database(path)
+
+    with reading(new) as connection:
+        (found,) = open_outages(connection, 10)
+    assert (found.destination_id, found.began_micros, found.ended_micros) == (3, 7, None)
+    assert (found.cause.code, found.probed) == ("AccessDenied", False)
     new.dispose()
 
 

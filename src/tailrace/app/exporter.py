@@ -1,4 +1,4 @@
-"""The exporter part: delivers what the ledger owes until it is stopped."""
+"""The exporter part: delivers what the ledger owes, and mails, until it is stopped."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from tailrace.app.part import PartContext
 from tailrace.archive.folder import FolderArchive
 from tailrace.clock import SystemClock
 from tailrace.export.exporter import Exporter, Ports
+from tailrace.notify.notices import Notices
+from tailrace.notify.outage_mails import Mailing
+from tailrace.notify.room import RoomGauge
 from tailrace.state.database import open_database
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger import Ledger
@@ -16,7 +19,7 @@ STOP_SECONDS = 4.5
 
 
 def run(context: PartContext) -> None:
-    """Deliver until the part is stopped."""
+    """Deliver and mail until the part is stopped."""
     folder, settings = context.folder, context.settings
     held = context.files.lock(folder.path / "exporter.lock", "the exporter")
     engine = open_database(folder.database)
@@ -38,10 +41,21 @@ def run(context: PartContext) -> None:
         workers=settings.export.workers,
         per_destination=settings.export.per_destination,
     )
+    machine = SystemClock()
+    mailing = Mailing(
+        engine=engine,
+        clock=context.clock,
+        ids=context.ids,
+        settings=settings,
+        gauge=RoomGauge(engine, context.files, folder.path, settings.disk, machine),
+    )
+    notices = Notices(mailing, machine)
     context.start_beating(dict)
     exporter.start()
+    notices.start()
     try:
         context.stop.wait()
+        notices.stop()
         exporter.stop(STOP_SECONDS)
     finally:
         context.end()

@@ -10,6 +10,7 @@ from tailrace.cli.backfill import register as register_backfill
 from tailrace.cli.destination_changes import register as register_destination_changes
 from tailrace.cli.destinations import register as register_destinations
 from tailrace.cli.keys import register as register_keys
+from tailrace.cli.mail import register as register_mail
 from tailrace.cli.organizations import register as register_organizations
 from tailrace.cli.output import fail, machine_trouble
 from tailrace.cli.people import register as register_people
@@ -45,6 +46,7 @@ for register in (
     register_switching,
     register_backfill,
     register_runs,
+    register_mail,
     register_show,
     register_upkeep,
 ):

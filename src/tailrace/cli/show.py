@@ -19,7 +19,7 @@ from tailrace.cli.output import (
     print_lines,
     print_table,
 )
-from tailrace.errors import BadRequest
+from tailrace.errors import BadRequest, BadSetting
 from tailrace.settings import load
 
 if TYPE_CHECKING:
@@ -59,10 +59,18 @@ def _status(data: DataOption = DATA_DEFAULT, json: JsonOption = False) -> None:
     if json:
         print_json(status)
     else:
-        _print_status(status)
+        _print_status(status, _mail_host(folder.path))
 
 
-def _print_status(status: Status) -> None:
+def _mail_host(folder: Path) -> str | None:
+    try:
+        return load(folder, os.environ).settings.smtp.host
+    except BadSetting:
+        # Whoever looks at the status of a service that such a setting stopped has to see it.
+        return None
+
+
+def _print_status(status: Status, mail_host: str | None) -> None:
     state = "running" if status.running else "stopped"
     down = [part.name for part in status.parts if not part.up]
     print_lines([f"service     {state} ({status.time})"])
@@ -103,13 +111,24 @@ def _print_status(status: Status) -> None:
         silent = ", silent: it holds its hour open" if partition.silent else ""
         done = partition.processed_until or "nothing"
         print_lines([f"partition {partition.id}  processed until {done}{lag}{silent}"])
-    print_lines([f"held        {status.held} events"])
+    print_lines([f"held        {status.held} events", f"mail        {_mail(status, mail_host)}"])
     for part in status.parts:
         for name, sentence in _PART_ALARMS.items():
             if part.up and part.counters.get(name):
                 print_lines([f"ALARM       {part.name}: {sentence}"])
     for alarm in status.alarms:
         print_lines([f"ALARM       {alarm.sentence}"])
+
+
+def _mail(status: Status, host: str | None) -> str:
+    found = status.mail
+    if host == "":
+        return f"{found.waiting} kept; no mail server is set (smtp.host), so none is sent"
+    parts = [f"{found.waiting} to send"]
+    if found.not_sent:
+        parts.append(f"{found.not_sent} not sent")
+    why = f": {found.error}" if found.error and (found.waiting or found.not_sent) else ""
+    return ", ".join(parts) + why
 
 
 def _counts(counts: dict[str, int]) -> str:

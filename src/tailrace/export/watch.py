@@ -6,6 +6,7 @@ Called by the exporter every few seconds.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import structlog
 
@@ -38,21 +39,47 @@ class Watch:
         self._left_behind: dict[int, threading.Thread] = {}
 
     def probe_due(self) -> None:
-        """Probe the destinations whose turn it is, but none where a probe is still under way."""
+        """Probe the destinations whose turn it is, but none where a probe is still under way.
+
+        A new outage is looked into at once, so that its mail names everything that is missing;
+        whether it is over is decided by the probes that follow.
+        """
         for destination_id in self._ledger.probe_due(self._machine.now_micros()):
-            self._left_behind = {
-                of: thread for of, thread in self._left_behind.items() if thread.is_alive()
-            }
-            if destination_id in self._left_behind or len(self._left_behind) >= LEFT_BEHIND_MAX:
-                continue
-            thread = threading.Thread(
-                target=self._probe, args=(destination_id,), name="export-probe", daemon=True
-            )
-            thread.start()
-            thread.join(PATIENCE_SECONDS)
-            if thread.is_alive():
-                self._left_behind[destination_id] = thread
-                log.warning("export_probe_hangs", destination=destination_id)
+            self._begin(self._probe, destination_id)
+        for destination_id in self._ledger.to_look_into():
+            self._begin(self._look_into, destination_id)
+
+    def _begin(self, probe: Callable[[int], None], destination_id: int) -> None:
+        self._left_behind = {
+            of: thread for of, thread in self._left_behind.items() if thread.is_alive()
+        }
+        if destination_id in self._left_behind or len(self._left_behind) >= LEFT_BEHIND_MAX:
+            return
+        thread = threading.Thread(
+            target=probe, args=(destination_id,), name="export-probe", daemon=True
+        )
+        thread.start()
+        thread.join(PATIENCE_SECONDS)
+        if thread.is_alive():
+            self._left_behind[destination_id] = thread
+            log.warning("export_probe_hangs", destination=destination_id)
+
+    def _look_into(self, destination_id: int) -> None:
+        try:
+            destination = self._destinations.get(destination_id)
+            known = destination.outage_cause
+            if known is None:
+                return
+            try:
+                # Probes that all pass know nothing better than the run that was refused.
+                cause = verify(destination, self._clients).cause or known
+            except Exception:
+                log.exception("export_probe_trouble", destination=destination_id)
+                cause = known
+            self._ledger.looked_into(destination_id, cause)
+        except Exception:
+            # The ledger can't be read or written; it is still to be looked into.
+            log.exception("export_trouble", destination=destination_id)
 
     def _probe(self, destination_id: int) -> None:
         try:

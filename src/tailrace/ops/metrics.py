@@ -115,6 +115,14 @@ class _StatusCollector(Collector):
         yield GaugeMetricFamily(
             "tailrace_alarms", "Hours that do not balance and are not sealed.", len(status.alarms)
         )
+        yield GaugeMetricFamily(
+            "tailrace_mails_waiting", "Addresses that wait for a mail.", status.mail.waiting
+        )
+        yield GaugeMetricFamily(
+            "tailrace_mails_not_sent",
+            "Addresses that did not get their mail: refused, or given up after three days.",
+            status.mail.not_sent,
+        )
 
 
 def exposition(status: Status) -> bytes:

@@ -15,6 +15,7 @@ from tailrace.log.reader import LogReader
 from tailrace.ops.heartbeats import is_alive, read_heartbeats
 from tailrace.state.delivery import RunState
 from tailrace.state.ledger import Ledger
+from tailrace.state.mails import Mails
 from tailrace.state.processing_view import Alarm, OpenHour, OpenMerges, ProcessingView
 
 MICROS_PER_SECOND = 1_000_000
@@ -73,6 +74,14 @@ class HourCounts(msgspec.Struct, frozen=True):
     sealed: int
 
 
+class MailStatus(msgspec.Struct, frozen=True):
+    """Addresses that wait for a mail, and those that did not get theirs; the newest reason."""
+
+    waiting: int
+    not_sent: int
+    error: str | None
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything `tailrace status` prints."""
 
@@ -92,6 +101,7 @@ class Status(msgspec.Struct, frozen=True):
     troubles: tuple[Trouble, ...]
     held: int
     alarms: tuple[Alarm, ...]
+    mail: MailStatus
 
 
 class StatusReader:
@@ -102,6 +112,7 @@ class StatusReader:
         self._clock = clock
         self._processing = ProcessingView(folder.processing_database)
         self._ledger = Ledger(engine, clock)
+        self._mails = Mails(engine, clock)
 
     def read(self) -> Status:
         """Compute the status now; reads a few small tables and files."""
@@ -140,7 +151,12 @@ class StatusReader:
             troubles=self._troubles(),
             held=self._processing.held_count(),
             alarms=tuple(self._processing.alarms()),
+            mail=self._mail(),
         )
+
+    def _mail(self) -> MailStatus:
+        counts = self._mails.counts()
+        return MailStatus(counts.waiting, counts.not_sent, counts.error)
 
     def _destinations(self) -> tuple[DestinationRuns, ...]:
         owed = {lag.destination_id: lag.oldest_owed for lag in self._ledger.lags()}

@@ -69,6 +69,11 @@ def entries(engine: Engine, *, of: str | None = None, limit: int = ENTRIES_MAX) 
 
 def oldest_by(engine: Engine, of: str) -> str | None:
     """Return who made the oldest entry of an object: its creator. None if there is none."""
-    statement = sa.select(audit.c.who).where(audit.c.object == of).order_by(audit.c.id).limit(1)
     with reading(engine) as connection:
-        return connection.execute(statement).scalar_one_or_none()
+        return creator(connection, of)
+
+
+def creator(connection: Connection, of: str) -> str | None:
+    """Return the same as `oldest_by`, inside the caller's transaction."""
+    statement = sa.select(audit.c.who).where(audit.c.object == of).order_by(audit.c.id).limit(1)
+    return connection.execute(statement).scalar_one_or_none()

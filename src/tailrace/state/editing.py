@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from tailrace import killpoints
 from tailrace.errors import BadRequest, Transient
 from tailrace.hours import Hour
+from tailrace.state import outage_history
 from tailrace.state.database import reading
 from tailrace.state.delivery import (
     AUTOMATIC,
@@ -160,7 +161,7 @@ class Editing(DestinationBook):
                 set_values(connection, before.id, **changes)
             if capabilities is not None:
                 set_values(connection, before.id, capabilities=text_of(capabilities))
-                clear_outage(connection, before.id)
+                clear_outage(connection, before.id, self.clock.now_micros())
                 send_conflicts_again(connection, before.id)
             self._derive(connection, before.id)
             shown = {name: value for name, value in changes.items() if name != "secret_encrypted"}
@@ -209,6 +210,7 @@ class Editing(DestinationBook):
                 outage_cause=None,
                 next_probe_micros=None,
             )
+            outage_history.close_all(connection, destination_id, now)
             detail = {"runs_cancelled": runs, "manual_exports_cancelled": exports}
             self._note(connection, destination_id, "deleted", detail)
             killpoints.reached("destination.before_commit")

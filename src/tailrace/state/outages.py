@@ -8,11 +8,15 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tailrace.state import outage_history
 from tailrace.state.book import Book
 from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Cause
 from tailrace.state.rows import text_of
 from tailrace.state.tables import delivery, destination, manual_export
+
+# New outages that are looked into one after the other; more than that wait for the next turn.
+LOOKS_MAX = 16
 
 
 class Outages(Book):
@@ -52,12 +56,28 @@ class Outages(Book):
         with writing(self.engine) as connection:
             connection.execute(
                 destination.update()
-                .where(
-                    destination.c.id == destination_id,
-                    destination.c.outage_since_micros.is_not(None),
-                )
+                .where(_refused(destination_id))
                 .values(outage_cause=text_of(cause), next_probe_micros=next_probe_micros)
             )
+            outage_history.go_on(connection, destination_id, cause)
+
+    def to_look_into(self) -> list[int]:
+        """Return the destinations of new outages, of which all that is missing is to be found.
+
+        At most `LOOKS_MAX`, the oldest first.
+        """
+        with reading(self.engine) as connection:
+            return outage_history.not_probed(connection, LOOKS_MAX)
+
+    def looked_into(self, destination_id: int, cause: Cause) -> None:
+        """Keep what was found of a new outage; its next probe stays when it is."""
+        with writing(self.engine) as connection:
+            connection.execute(
+                destination.update()
+                .where(_refused(destination_id))
+                .values(outage_cause=text_of(cause))
+            )
+            outage_history.go_on(connection, destination_id, cause)
 
     def wake_beyond(self, latest_micros: int) -> int:
         """Make due what waits for a later moment than any schedule sets; return how much that is.
@@ -85,7 +105,7 @@ class Outages(Book):
     def end_outage(self, destination_id: int) -> bool:
         """Make every owed hour due at once; return False if there was no outage."""
         with writing(self.engine) as connection:
-            return clear_outage(connection, destination_id)
+            return clear_outage(connection, destination_id, self.clock.now_micros())
 
 
 def note_outage(
@@ -105,18 +125,22 @@ def note_outage(
             next_probe_micros=next_probe_micros,
         )
     )
-    return changed.rowcount == 1
+    if changed.rowcount != 1:
+        return False
+    outage_history.begin(connection, destination_id, cause, since_micros)
+    return True
 
 
-def clear_outage(connection: Connection, destination_id: int) -> bool:
+def clear_outage(connection: Connection, destination_id: int, ended_micros: int) -> bool:
     """End an outage inside the caller's transaction; return False if there was none."""
     changed = connection.execute(
         destination.update()
-        .where(destination.c.id == destination_id, destination.c.outage_since_micros.is_not(None))
+        .where(_refused(destination_id))
         .values(outage_since_micros=None, outage_cause=None, next_probe_micros=None)
     )
     if changed.rowcount != 1:
         return False
+    outage_history.end(connection, destination_id, ended_micros)
     # The schedule of tries begins anew: those made against a closed door say nothing now.
     connection.execute(
         delivery.update()
@@ -138,4 +162,10 @@ def send_conflicts_again(connection: Connection, destination_id: int) -> None:
         delivery.update()
         .where(delivery.c.destination_id == destination_id, delivery.c.state == "conflict")
         .values(state="retrying", due_micros=0, attempts=0)
+    )
+
+
+def _refused(destination_id: int) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        destination.c.id == destination_id, destination.c.outage_since_micros.is_not(None)
     )

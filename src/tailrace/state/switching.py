@@ -157,7 +157,7 @@ class Switching(DestinationBook):
             capabilities=text_of(capabilities),
             paused_micros=None,
         )
-        clear_outage(connection, before.id)
+        clear_outage(connection, before.id, self.clock.now_micros())
         send_conflicts_again(connection, before.id)
         return first
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-metadata = sa.MetaData()
-
-# SQLite numbers rows by itself only where the key's type is INTEGER.
-_RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+from tailrace.state.mail_tables import mail as mail
+from tailrace.state.mail_tables import mail_recipient as mail_recipient
+from tailrace.state.mail_tables import outage as outage
+from tailrace.state.mail_tables import room_sample as room_sample
+from tailrace.state.mail_tables import warning as warning
+from tailrace.state.metadata import RowNumber
+from tailrace.state.metadata import metadata as metadata
 
 # Numbers that only grow and are never used twice, also after a row is gone. Rows, made by the
 # first revision: organization, project, destination, accounts_version; and manual_export, person.
@@ -188,7 +191,7 @@ destination = sa.Table(
 earlier_place = sa.Table(
     "earlier_place",
     metadata,
-    sa.Column("id", _RowNumber, primary_key=True),
+    sa.Column("id", RowNumber, primary_key=True),
     sa.Column("destination_id", sa.BigInteger, sa.ForeignKey("destination.id"), nullable=False),
     sa.Column("bucket", sa.Text, nullable=False),
     sa.Column("prefix", sa.Text, nullable=False),
@@ -339,7 +342,7 @@ manual_export = sa.Table(
 audit = sa.Table(
     "audit",
     metadata,
-    sa.Column("id", _RowNumber, primary_key=True),
+    sa.Column("id", RowNumber, primary_key=True),
     sa.Column("at_micros", sa.BigInteger, nullable=False),
     sa.Column("who", sa.Text, nullable=False),
     sa.Column("what", sa.Text, nullable=False),

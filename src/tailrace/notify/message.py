@@ -1,0 +1,72 @@
+"""A kept mail as the message that is sent; the same bytes at every try."""
+
+from __future__ import annotations
+
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+import msgspec
+
+from tailrace.clock import to_datetime
+from tailrace.ids import Ids
+from tailrace.state.mails import Mail
+
+SENDER_NAME = "tailrace"
+
+# Seven bits are what every server takes.
+_POLICY = SMTP.clone(cte_type="7bit")
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message is made of; the same makes the same bytes."""
+
+    to: tuple[str, ...]
+    subject: str
+    text: str
+    html: str
+    made_micros: int
+    message_id: str
+    thread_id: str | None = None
+
+
+def outgoing(mail: Mail) -> Outgoing:
+    """Return a kept mail as it goes out."""
+    return Outgoing(
+        to=tuple(one.address for one in mail.recipients),
+        subject=mail.subject,
+        text=mail.text,
+        html=mail.html,
+        made_micros=mail.made_micros,
+        message_id=mail.message_id,
+        thread_id=mail.thread_id,
+    )
+
+
+def message_id(ids: Ids, sender: str) -> str:
+    """Return an ID that no other message has."""
+    return f"<tailrace.{ids.random_bytes(16).hex()}@{sender.rpartition('@')[2]}>"
+
+
+def message_of(out: Outgoing, sender: str) -> EmailMessage:
+    """Return the message with its text and HTML.
+
+    Its ID never changes, so that mail programs show once what had to be sent twice. Mails of one
+    outage answer its first one, and so stand together. `Auto-Submitted` (RFC 3834) keeps
+    out-of-office programs from answering.
+    """
+    message = EmailMessage(policy=_POLICY)
+    message["From"] = Address(SENDER_NAME, addr_spec=sender)
+    message["To"] = tuple(Address(addr_spec=address) for address in out.to)
+    message["Subject"] = out.subject
+    message["Date"] = format_datetime(to_datetime(out.made_micros))
+    message["Message-ID"] = out.message_id
+    if out.thread_id is not None and out.thread_id != out.message_id:
+        message["In-Reply-To"] = out.thread_id
+        message["References"] = out.thread_id
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(out.text)
+    message.add_alternative(out.html, subtype="html")
+    message.set_boundary("tailrace-" + out.message_id.strip("<>").partition("@")[0][-32:])
+    return message

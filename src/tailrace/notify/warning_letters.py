@@ -1,0 +1,134 @@
+"""What the mails about room, the disk and the operator's own faults say."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tailrace.notify.amounts import counted, duration, size
+from tailrace.notify.letter import Facts, Heading, Letter, Paragraph, Small
+from tailrace.notify.room import Room
+from tailrace.state.delivery import Cause, Destination
+from tailrace.state.owed import Owed
+
+_OPERATOR = Small("Sent to whoever runs tailrace (smtp.operator). It is mailed once.")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A fault of the operator's, and the destinations that nothing reaches because of it."""
+
+    cause: Cause
+    destinations: tuple[int, ...]
+
+
+def room_letter(room: Room) -> Letter:
+    """Return the mail to the operator that the disk will be full."""
+    return Letter(
+        f"tailrace's disk has room for {_left(room)}",
+        (
+            Paragraph(
+                f"The disk of tailrace's data folder has room for {_left(room)} at the rate of the "
+                "last day. Then uploads are refused with 503 until there is room again."
+            ),
+            _disk(room),
+            Heading("What to do"),
+            Paragraph(
+                "Add to the disk, or let tailrace give up sealed files that were delivered: "
+                "archive.evict or archive.keep_days. What is not delivered is never given up. "
+                "tailrace status names the destinations that do not take their hours."
+            ),
+            _OPERATOR,
+        ),
+    )
+
+
+def waiting_room_letter(room: Room, destination: Destination, waits: Owed) -> Letter:
+    """Return the mail to those whose refused bucket makes the disk fill."""
+    return Letter(
+        f"Room for {_left(room)}: access to {destination.bucket} is refused "
+        f"(destination {destination.id})",
+        (
+            Paragraph(
+                f"Access to the bucket {destination.bucket} is refused, so its hours wait on "
+                f"tailrace's disk, and that has room for {_left(room)} at the rate of the last "
+                "day. Then new events are refused with 503. What waits is not lost."
+            ),
+            Facts(
+                (
+                    ("Destination", f"{destination.id}, s3://{destination.bucket}/"),
+                    (
+                        "Waiting",
+                        f"{counted(waits.hours, 'closed hour')}, "
+                        f"{counted(waits.events, 'event')}, {size(waits.size_bytes)}",
+                    ),
+                )
+            ),
+            Paragraph(
+                "The mail about the outage says what is missing. Once access is back, all that "
+                "waits goes out by itself."
+            ),
+            Small("Sent to the admins of the organization and to whoever added the destination."),
+        ),
+    )
+
+
+_RESERVES = {
+    1: "Sealed files that were delivered are given up if archive.evict is on.",
+    2: "Uploads are refused with 503. All that was accepted is still sealed and delivered.",
+    3: "Only deliveries go on: events that were accepted wait in the log.",
+}
+
+
+def disk_letter(room: Room, reserve: int) -> Letter:
+    """Return the mail to the operator that a reserve of disk space is broken into."""
+    ordinal = {1: "first", 2: "second", 3: "third"}[reserve]
+    return Letter(
+        f"tailrace's disk is under the {ordinal} reserve",
+        (
+            Paragraph(
+                f"Less is free on the disk of tailrace's data folder than the {ordinal} of three "
+                f"reserves. {_RESERVES[reserve]}"
+            ),
+            _disk(room),
+            Paragraph("Free some space, or add to the disk. Nothing needs to be restarted."),
+            _OPERATOR,
+        ),
+    )
+
+
+def fault_letter(fault: Fault) -> Letter:
+    """Return the mail to the operator that deliveries fail for a reason of tailrace's own."""
+    numbers = ", ".join(str(number) for number in fault.destinations)
+    what = "destination" if len(fault.destinations) == 1 else "destinations"
+    return Letter(
+        f"tailrace cannot deliver: {fault.cause.code}",
+        (
+            Paragraph(
+                "Deliveries fail for a reason that only whoever runs tailrace can mend. The owners "
+                "of the buckets are not told. No event is lost; what waits goes out by itself."
+            ),
+            Heading("What is wrong"),
+            Paragraph(fault.cause.sentence),
+            Paragraph(fault.cause.fix),
+            Facts(((what.capitalize(), numbers),)),
+            Small(
+                "Sent to whoever runs tailrace (smtp.operator), once a day while it lasts. "
+                "tailrace status shows what is retried."
+            ),
+        ),
+    )
+
+
+def _disk(room: Room) -> Facts:
+    filled = f"{size(room.filled_bytes)} in the last day" if room.filled_bytes > 0 else "nothing"
+    return Facts(
+        (
+            ("Free", size(room.free_bytes)),
+            ("Before uploads stop", size(max(0, room.usable_bytes))),
+            ("Filled by", filled),
+        )
+    )
+
+
+def _left(room: Room) -> str:
+    left = room.seconds_left or 0.0
+    return "less than an hour" if left < 3600 else duration(left)

@@ -1,0 +1,240 @@
+"""Little room on the disk, and the operator's own faults: mailed once, to whom it concerns."""
+
+from __future__ import annotations
+
+import pytest
+
+from tailrace.clock import MICROS
+from tailrace.notify.room import Room
+from tailrace.notify.warnings import make_warnings
+from tailrace.state.database import reading
+from tailrace.state.delivery import Cause
+from tailrace.state.mails import Mail
+from tests.notify.conftest import Office
+
+pytestmark = pytest.mark.slow(reason="days of samples are a transaction each")
+
+GB = 10**9
+CLOCK = Cause(
+    "operator",
+    "RequestTimeTooSkewed",
+    "The clock of tailrace's machine is wrong, 20 minutes behind the store's.",
+    "Set the machine's clock; request signing follows it.",
+)
+OPERATOR = ("ops@tailrace.example",)
+
+
+def live(office: Office, hours: float, gigabytes_an_hour: float) -> list[str]:
+    """Let the disk fill, and return the subjects of the mails that are made."""
+    for _ in range(round(hours)):
+        office.mailing.gauge.sample()
+        make_warnings(office.mailing)
+        office.wait(hours=1)
+        office.disk.free -= round(gigabytes_an_hour * GB)
+    return [one.subject for one in reversed(office.mails.newest())]
+
+
+def room(office: Office) -> Room:
+    with reading(office.engine) as connection:
+        return office.mailing.gauge.room(connection)
+
+
+def readers(mail: Mail) -> tuple[str, ...]:
+    return tuple(one.address for one in mail.recipients)
+
+
+def test_room_is_what_is_free_before_uploads_stop_at_the_rate_of_the_last_day(
+    office: Office,
+) -> None:
+    live(office, 48, 1)
+    office.mailing.gauge.sample()
+    found = room(office)
+
+    assert found.free_bytes == pytest.approx(452 * GB)
+    assert found.usable_bytes == pytest.approx(448 * GB), "the second reserve is 4 GB"
+    assert found.filled_bytes == pytest.approx(24 * GB)
+    assert found.seconds_left == pytest.approx(448 / 24 * 86400)
+
+
+def test_only_the_last_day_counts(office: Office) -> None:
+    live(office, 24, 4)
+    live(office, 24, 0.1)
+    assert room(office).filled_bytes == pytest.approx(2.4 * GB, rel=0.01)
+
+
+def test_a_disk_that_does_not_fill_has_room_without_end(office: Office) -> None:
+    assert room(office).seconds_left is None
+    live(office, 2, -1)
+    assert room(office).seconds_left is None
+
+
+def test_samples_of_a_clock_that_was_set_back_are_forgotten(office: Office) -> None:
+    office.clock.step(365 * 24 * 3600 * MICROS)
+    office.mailing.gauge.sample()
+    office.clock.step(-365 * 24 * 3600 * MICROS)
+    office.disk.free -= 10 * GB
+    office.mailing.gauge.sample()
+    assert room(office).filled_bytes == 0
+    office.wait(hours=1)
+    office.disk.free -= GB
+    office.mailing.gauge.sample()
+    assert room(office).filled_bytes == GB
+
+
+def test_the_operator_is_told_at_7_days_and_at_24_hours(office: Office) -> None:
+    office.disk.free = 100 * GB
+    # 12 GB a day: a week is left with 84 GB, a day with 12.
+    subjects = live(office, 180, 0.5)
+
+    assert subjects == [
+        "tailrace's disk has room for 7 days",
+        "tailrace's disk has room for 24 hours",
+    ]
+    assert {readers(one) for one in office.mails.newest()} == {OPERATOR}
+    text = office.mails.newest()[0].text
+    assert "Before uploads stop  11." in text
+    assert "archive.keep_days" in text
+
+
+def test_a_disk_that_fills_at_once_is_told_of_once(office: Office) -> None:
+    office.disk.free = 100 * GB
+    office.mailing.gauge.sample()
+    office.wait(hours=1)
+    office.disk.free = 40 * GB
+    for _ in range(3):
+        make_warnings(office.mailing)
+    assert [one.subject for one in office.mails.newest()] == [
+        "tailrace's disk has room for 14 hours"
+    ]
+
+
+def test_room_that_goes_up_and_down_is_mailed_once(office: Office) -> None:
+    office.disk.free = 90 * GB
+    live(office, 24, 0.5)
+    for _ in range(20):
+        live(office, 1, 0.7)
+        live(office, 1, 0.3)
+    assert office.kinds() == ["room"]
+
+
+def test_room_that_was_made_is_mailed_of_again_when_it_is_gone(office: Office) -> None:
+    office.disk.free = 90 * GB
+    live(office, 26, 0.5)
+    assert office.kinds() == ["room"]
+    office.disk.free += 400 * GB
+    live(office, 25, 0.5)
+    office.disk.free = 80 * GB
+    live(office, 25, 0.5)
+    assert office.kinds() == ["room", "room"]
+
+
+def test_who_owns_a_refused_bucket_is_told_of_the_room_too(office: Office) -> None:
+    office.active(bucket="well")
+    refused = office.active(bucket="refused")
+    office.seal(office.today)
+    office.refuse(refused)
+    office.disk.free = 84 * GB
+    live(office, 24, 0.5)
+
+    theirs, operators = office.mails.newest()
+    assert (operators.kind, operators.destination_id, readers(operators)) == (
+        "room",
+        None,
+        OPERATOR,
+    )
+    assert theirs.destination_id == refused.id
+    assert readers(theirs) == ("ann@acme.example", "bob@acme.example", "cleo@acme.example")
+    assert theirs.subject.startswith("Room for ")
+    assert "access to refused is refused" in theirs.subject
+    assert "1 closed hour, 10 events" in theirs.text
+    assert "archive" not in theirs.text, "the machine is not theirs"
+
+
+@pytest.mark.parametrize(
+    ("free", "ordinal"), [(9 * GB, "first"), (3 * GB, "second"), (GB // 2, "third")]
+)
+def test_each_reserve_is_told_to_the_operator_once(office: Office, free: int, ordinal: str) -> None:
+    office.disk.free = free
+    for _ in range(5):
+        make_warnings(office.mailing)
+    disk = [one for one in office.mails.newest() if one.kind == "disk"]
+    assert [one.subject for one in disk] == [f"tailrace's disk is under the {ordinal} reserve"]
+    assert readers(disk[0]) == OPERATOR
+
+
+def test_a_reserve_that_is_left_by_little_is_not_mailed_of_again(office: Office) -> None:
+    for _ in range(5):
+        office.disk.free = 9_900_000_000
+        make_warnings(office.mailing)
+        office.disk.free = 10_500_000_000
+        make_warnings(office.mailing)
+    assert office.kinds() == ["disk"]
+    office.disk.free = 12 * GB
+    make_warnings(office.mailing)
+    office.disk.free = 9 * GB
+    make_warnings(office.mailing)
+    assert office.kinds() == ["disk", "disk"]
+
+
+def fail(office: Office, cause: Cause, times: int) -> None:
+    """Let each destination's run fail so many times."""
+    for _ in range(times):
+        held = [office.held(), office.claim(0)]
+        for one in held:
+            if one is not None:
+                office.ledger.retry(one, cause, 0)
+
+
+def test_a_fault_of_the_operators_is_mailed_to_the_operator_alone_once_a_day(
+    office: Office,
+) -> None:
+    for bucket in ("one", "two"):
+        office.active(bucket=bucket)
+    office.seal(office.today)
+    fail(office, CLOCK, 7)
+    make_warnings(office.mailing)
+    assert office.kinds() == [], "it may pass"
+    fail(office, CLOCK, 1)
+    for hour in range(25):
+        make_warnings(office.mailing)
+        assert len(office.kinds()) == (1 if hour < 24 else 2)
+        office.wait(hours=1)
+
+    found = office.mails.newest()
+    assert {(one.kind, readers(one)) for one in found} == {("fault", OPERATOR)}
+    assert "20 minutes behind the store's" in found[0].text
+    assert "Set the machine's clock" in found[0].text
+    assert "Destinations  1, 2" in found[0].text
+
+
+def test_a_fault_that_the_probes_of_an_outage_meet_is_the_operators_too(office: Office) -> None:
+    destination = office.active()
+    office.refuse(destination)
+    make_warnings(office.mailing)
+    assert office.kinds() == []
+    office.ledger.probe_failed(destination.id, CLOCK, 0)
+    make_warnings(office.mailing)
+    assert office.kinds() == ["fault"]
+
+
+def test_a_fault_that_is_over_can_come_again(office: Office) -> None:
+    office.active()
+    office.seal(office.today)
+    fail(office, CLOCK, 8)
+    make_warnings(office.mailing)
+    held = office.held()
+    office.deliver(held)
+    make_warnings(office.mailing)
+    office.seal(office.today.next())
+    fail(office, CLOCK, 8)
+    make_warnings(office.mailing)
+    assert office.kinds() == ["fault", "fault"]
+
+
+@pytest.mark.parametrize("kind", ["temporary", "unknown", "conflict"])
+def test_other_troubles_of_runs_are_no_fault_of_the_operators(office: Office, kind: str) -> None:
+    office.active()
+    office.seal(office.today)
+    fail(office, Cause(kind, "SlowDown", "Slow.", "Wait."), 20)  # type: ignore[arg-type]
+    make_warnings(office.mailing)
+    assert office.kinds() == []
