@@ -99,6 +99,7 @@ def process(record: Record) -> tuple[bytes, Tally, list[Any]]:
     parts = batch.prepare(entry, record, HOUR.number)
     portions = [part for part in parts if isinstance(part, Portion)]
     held: list[Any] = [part for part in parts if not isinstance(part, Portion)]
+    batch.begin(portions)
     batch.look_up(portions)
     hour = open_hour(record.project, HOUR.number, record.organization, HourSettings(), 0)
     tally, lines = Tally(), b""

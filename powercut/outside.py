@@ -219,7 +219,11 @@ class Bucket:
         found = self.objects.get(Key)
         if found is None:
             raise _error(404, "404", "HeadObject")
-        return {"ContentLength": len(found.body), "Metadata": found.metadata}
+        return {
+            "ETag": '"1"',
+            "ContentLength": len(found.body),
+            "Metadata": found.metadata,
+        }
 
     def put_object(
         self,

@@ -191,7 +191,7 @@ DEFECTS = (
         "an hour that is handed over owes nothing to paused or new destinations",
         (
             (
-                "state/destinations.py",
+                "state/destination_book.py",
                 "        derive(connection, now_micros=self.clock.now_micros(), "
                 "destination_id=destination_id)\n",
                 "        pass\n",

@@ -106,10 +106,13 @@ def ask(served: Any, query: str = RANGE, method: str = "GET", **headers: str) ->
 
 
 @contextlib.contextmanager
-def not_reading(served: Any, api_key: str = KEY) -> Iterator[socket.socket]:
+def not_reading(
+    served: Any, api_key: str = KEY, window_bytes: int | None = 4096
+) -> Iterator[socket.socket]:
     """Ask, and read the head alone."""
     with contextlib.closing(socket.socket()) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if window_bytes is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
         connection.settimeout(20)
         connection.connect(served.address)
         head = f"GET /api/2/export?{RANGE} HTTP/1.1\r\nHost: x\r\n"
@@ -472,6 +475,34 @@ def test_uploads_are_answered_while_exports_are_read_and_not_read(
     # Generous, for a busy machine; a loop that reads files itself, or waits for a reader, hangs.
     assert slowest < 5
     assert len(served.records) == 50
+
+
+@pytest.mark.slow  # the disk is slower than two seconds
+def test_a_client_is_not_dropped_for_the_time_that_a_slow_disk_takes(
+    served: Any, exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outflow, "BEGIN_SECONDS", 2.0)
+    monkeypatch.setattr(outflow, "BYTES_PER_SECOND_MIN", 2**40)
+
+    class Stalled(Content):
+        """A body whose first piece comes late."""
+
+        def read(self) -> bytes:
+            if not self.read_bytes:
+                time.sleep(2.2)
+            return super().read()
+
+    content = Stalled(60)
+    exports.found = lambda: content
+    with not_reading(served, window_bytes=None) as connection:
+        # Long enough that the collector has to wait for the client.
+        time.sleep(0.3)
+        received = 0
+        while received < content.length and (part := connection.recv(262_144)):
+            received += len(part)
+    until(content.closed.is_set)
+    assert served.counters.exports_cut == 0
+    assert received >= content.length
 
 
 @pytest.mark.slow  # a stop waits for five seconds

@@ -63,7 +63,7 @@ class Bucket:
         if not path.exists():
             raise _error("404", 404)
         metadata = json.loads(Path(f"{path}.meta").read_text())
-        return {"ContentLength": path.stat().st_size, "Metadata": metadata}
+        return {"ETag": '"1"', "ContentLength": path.stat().st_size, "Metadata": metadata}
 
     def objects(self) -> dict[str, bytes]:
         """Return all objects by key."""

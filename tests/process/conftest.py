@@ -29,6 +29,8 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        # The position of the first of these; a test may drop what is processed.
+        self.first = 1
         self.round_entries = 1_000_000
 
     def read_round(self, positions: Mapping[int, Position], limit_bytes: int) -> Sequence[Entry]:
@@ -174,7 +176,7 @@ class Bench:
 
     def _add(self, partition: int, stamp: int, record: Record | None) -> Entry:
         self.stamp = max(self.stamp, stamp)
-        position = 1 + sum(entry.partition == partition for entry in self.log.entries)
+        position = self.log.first + sum(entry.partition == partition for entry in self.log.entries)
         entry = Entry(partition, position, position + 1, stamp, record)
         self.log.entries.append(entry)
         return entry
@@ -204,3 +206,22 @@ def make_bench():  # type: ignore[no-untyped-def]  # as above
 @pytest.fixture
 def hour_micros() -> int:
     return HOUR_MICROS
+
+
+def long_record() -> list[dict[str, Any]]:
+    """Return events for one record in several parts: each adds to what is known of its device."""
+    kinds = ("buy", "buy", "buy", "$identify", "buy", "buy", "buy")
+    return [
+        {
+            "device_id": f"device-{n % 7}",
+            "event_type": kinds[n % 7],
+            "insert_id": str(n),
+            "user_properties": {"$add": {"n": 1}} if kinds[n % 7] == "$identify" else {"n": n // 7},
+        }
+        for n in range(350)
+    ]
+
+
+@pytest.fixture(name="long_record")
+def long_record_fixture() -> list[dict[str, Any]]:
+    return long_record()

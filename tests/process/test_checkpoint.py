@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -258,3 +259,88 @@ def test_a_kill_at_every_step_of_a_checkpoint_exports_once(
     assert [line["$insert_id"] for line in bench.lines()] == list("01234")
     assert bench.counts()["accepted"] == 5
     assert bench.counts()["duplicates"] == 0
+
+
+AHEAD_CHILD = (
+    CHILD.partition("events = ")[0]
+    + """
+from tailrace.process import loop
+loop.OPEN_BYTES_MAX = loop.AHEAD_BYTES_MIN = 1
+bench.send(*module.long_record())
+killpoints.arm(os.environ["TAILRACE_KILL_AT"])
+bench.run()
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "pack.written",
+        "pack.durable",
+        "pack.renamed:2",
+        "pack.durable:3",
+        "checkpoint.packed",
+        "checkpoint.committed",
+    ],
+)
+def test_a_kill_while_parts_of_a_record_are_written_ahead_exports_it_once(
+    make_bench: Any, tmp_path: Path, point: str, long_record: Any
+) -> None:
+    conftest = Path(__file__).with_name("conftest.py")
+    folder = tmp_path / "data"
+    child = subprocess.run(
+        [sys.executable, "-c", AHEAD_CHILD, str(conftest), str(folder)],
+        env=os.environ | {"TAILRACE_KILL_AT": point},
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+    bench, whole = make_bench(folder), make_bench(tmp_path / "whole")
+    for one in (bench, whole):
+        one.send(*long_record)
+        one.run()
+        one.send({**EVENT, "device_id": "device-3"})
+        one.run()
+
+    # The sums of its people count every event once, and the clock of these benches stands still.
+    assert bench.raw() == whole.raw()
+    assert bench.counts() == whole.counts()
+    assert bench.lines()[-1]["user_properties"] == {"n": 50}
+    named = bench.rows("SELECT DISTINCT pack FROM chunk ORDER BY pack")
+    assert [(name,) for name in packs(bench)] == named
+
+
+def test_what_is_written_ahead_shows_nowhere_before_the_commit(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, long_record: Any
+) -> None:
+    monkeypatch.setattr("tailrace.process.loop.OPEN_BYTES_MAX", 1)
+    monkeypatch.setattr("tailrace.process.loop.AHEAD_BYTES_MIN", 1)
+    bench.send(*long_record)
+    bench.processor.run_round()
+    assert len(packs(bench)) == 3
+    with sqlite3.connect(bench.folder / "processing.sqlite") as other:
+        for table in ("chunk", "person", "user_property", "position"):
+            assert other.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    # What is begun is due, however little is left.
+    monkeypatch.setattr("tailrace.process.loop.OPEN_BYTES_MAX", 64_000_000)
+    assert bench.processor.checkpoint_due()
+    bench.crash()
+    assert bench.rows("SELECT count(*) FROM person") == [(0,)]
+
+    bench.run()
+
+    # The packs of the processor that is gone are removed with the first commit of this one.
+    assert {name.partition("-")[0] for name in packs(bench)} == {"00000002"}
+    assert len(bench.lines()) == 350 - 50
+    assert bench.rows("SELECT count(*) FROM chunk WHERE lines = 0") == [(0,)]
+    assert bench.rows("SELECT sum(lines) FROM chunk") == [(300,)]
+
+
+def test_other_transactions_are_refused_while_a_commit_is_begun(bench: Any) -> None:
+    bench.store.begin_checkpoint(bench.processor.epoch)
+
+    with (
+        pytest.raises(sqlite3.OperationalError, match="within a transaction"),
+        bench.store.transaction(),
+    ):
+        pass

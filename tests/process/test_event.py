@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tailrace.log.record import Entry, Record
 from tailrace.process.enrich import derived_device_id
-from tailrace.process.event import Portion, name_rows, portion_of
+from tailrace.process.event import Portion, name_rows, portions_of
 
 KEY = b"k" * 32
 
@@ -18,7 +18,7 @@ KEY = b"k" * 32
 def portion(first: int, count: int, partition: int = 1, position: int = 7) -> Portion:
     record = Record(1, 2, "/batch", 0, None, "", count, b"")
     entry = Entry(partition, position, position + 1, 1_000_000, record)
-    return Portion(entry, record, 0, first, None, [], [], [None] * count)
+    return Portion(entry, record, 0, first, b"", None, [], [], [None] * count)
 
 
 def named(*portions: Portion, key: bytes = KEY) -> list[str]:
@@ -84,7 +84,7 @@ def test_the_names_read_first_are_those_of_the_events_decoded_later(
     record = Record(1, 2, "/batch", 0, None, "", len(sent), body)
     entry = Entry(1, 7, 8, 1_000_000, record)
 
-    portion = portion_of(entry, record, 0, lambda *name: repr(name).encode())
+    (portion,) = portions_of(entry, record, 0, lambda *name: repr(name).encode())
 
     for at, event in enumerate(portion.events()):
         device = event.device_id or (derived_device_id(event.user_id) if event.user_id else None)

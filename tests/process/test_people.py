@@ -12,7 +12,9 @@ import pytest
 
 from fuzz.claims import same
 from fuzz.people import ORDER, People
+from tailrace.process import event as event_module
 from tailrace.process import loop
+from tailrace.process import state as state_module
 from tailrace.process.event import Portion
 from tailrace.process.groups import Groups
 from tailrace.process.persons import Persons
@@ -154,6 +156,13 @@ def test_lines_say_of_people_what_the_rules_say(
     monkeypatch.setattr(loop, "BATCH_EVENTS", choose.choice((1, 7, 4_000)))
     for name in ("IDENTITY_CACHE_BYTES", "PERSON_CACHE_BYTES", "GROUP_CACHE_BYTES"):
         monkeypatch.setattr(loop, name, choose.choice((1, 6_000)))
+    # Records in parts, few people looked up at once, and all written ahead of the checkpoint.
+    portion_events = choose.choice((1, 4, 100))
+    monkeypatch.setattr(event_module, "PORTION_EVENTS_MAX", portion_events)
+    monkeypatch.setattr(loop, "PORTION_EVENTS_MAX", portion_events)
+    monkeypatch.setattr(state_module, "BROUGHT_BYTES_MAX", choose.choice((1, 2_000, 8_000_000)))
+    monkeypatch.setattr(loop, "OPEN_BYTES_MAX", choose.choice((1, 5_000, 64_000_000)))
+    monkeypatch.setattr(loop, "AHEAD_BYTES_MIN", 1)
     cut = make_bench(tmp_path / "cut")
     sent.fill(cut)
     rounds = 1
@@ -183,15 +192,15 @@ def test_a_portion_that_needs_what_nobody_looked_up_is_repeated(
 ) -> None:
     """Look-ups foresee all that is known to be needed; here they foresee no merge and no group."""
     sent = Sent(seed, 60)
-    look_up = State.look_up
+    look_up = State._look_up
 
-    def blind(state: State, portions: Sequence[Portion]) -> None:
+    def blind(state: State, portions: Sequence[Portion], limit: int) -> None:
         with monkeypatch.context() as patched:
             patched.setattr(Persons, "look_up_whole", lambda *_: None)
             patched.setattr(Groups, "look_up", lambda *_: None)
-            look_up(state, portions)
+            look_up(state, portions, limit)
 
-    monkeypatch.setattr(State, "look_up", blind)
+    monkeypatch.setattr(State, "_look_up", blind)
     sent.fill(bench)
     bench.log.round_entries = 5
     bench.run()

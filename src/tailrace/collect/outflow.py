@@ -13,8 +13,9 @@ import msgspec
 
 from tailrace.errors import Transient
 
-# A client reads at least this on average, after a time to begin in. At the least rate the longest
-# export takes 19 hours; a slower client asks for fewer hours at once.
+# A client reads at least this on average, after a time to begin in; what the next piece takes to
+# come is not counted against it. At the least rate the longest export takes 19 hours; a slower
+# client asks for fewer hours at once.
 BYTES_PER_SECOND_MIN = 65_536
 BEGIN_SECONDS = 60.0
 
@@ -68,15 +69,20 @@ async def pour(outflow: Outflow, send: Send) -> None:
         Exception: whatever `pieces` raised; the client was cut off, too.
     """
     headers = [*outflow.headers, (b"content-length", b"%d" % outflow.length)]
-    began = asyncio.get_running_loop().time()
+    now = asyncio.get_running_loop().time
+    # When the client would have to be done with what it was sent.
+    due = now() + BEGIN_SECONDS
     sent = 0
     try:
         await send({"type": "http.response.start", "status": outflow.status, "headers": headers})
+        asked = now()
         while piece := await outflow.pieces.next():
-            deadline = began + BEGIN_SECONDS + sent / BYTES_PER_SECOND_MIN
-            async with asyncio.timeout_at(deadline):
+            due += now() - asked
+            async with asyncio.timeout_at(due):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             sent += len(piece)
+            due += len(piece) / BYTES_PER_SECOND_MIN
+            asked = now()
         if sent != outflow.length:
             raise RuntimeError(f"The body has {sent} bytes, {outflow.length} were announced.")
         await send({"type": "http.response.body", "body": b"", "more_body": False})

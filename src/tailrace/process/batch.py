@@ -25,12 +25,13 @@ from tailrace.process.event import (
     Portion,
     held_row,
     name_rows,
-    portion_of,
+    portions_of,
     single_portions,
+    singles_of,
 )
 from tailrace.process.exposure import EXPOSURE, EXPOSURE_SHOWN, exposed, exposure_shown
 from tailrace.process.identity import Moment
-from tailrace.process.memory import Journal, StateNeeded, undo
+from tailrace.process.memory import Journal, StateNeeded, TooMuch, undo
 from tailrace.process.person import NO_DEVICE, NO_PLACE, Said, device_set, place_set
 from tailrace.process.places import Places
 from tailrace.process.properties import is_empty, without_operations
@@ -62,21 +63,36 @@ class Batch:
         self._data: dict[str, tuple[msgspec.Raw, ...]] = {}
 
     def prepare(self, entry: Entry, record: Record, hour: int) -> list[Portion | HeldRow]:
-        """Decode a record: one portion, or one for each event if the whole can't be decoded."""
+        """Decode a record: into few portions, or one for each event if it can't be as a whole."""
         try:
-            return [portion_of(entry, record, hour, self._dedupe.key)]
+            return [*portions_of(entry, record, hour, self._dedupe.key)]
         except MemoryError:
             raise
         except Exception:
             return list(single_portions(entry, record, hour, self._dedupe.key))
 
-    def look_up(self, portions: Sequence[Portion]) -> None:
-        """Bring everything that the batch may need into memory; only this reads the database."""
+    def begin(self, portions: Sequence[Portion]) -> None:
+        """Start a batch: name its rows, and look up its dedupe keys."""
         name_rows(portions, self._uuid_key)
         keys = {key for portion in portions for key in portion.keys}
         keys.discard(None)
         self._dedupe.look_up(cast(set[bytes], keys))
-        self._state.look_up(portions)
+
+    def look_up(self, portions: Sequence[Portion]) -> Sequence[Portion]:
+        """Bring everything that the first of these portions may need into memory; return them.
+
+        With little known of each person that is all of them. Look up the others once these are
+        applied: what was looked up before may be forgotten then.
+        """
+        while len(portions) > 1:
+            try:
+                self._state.look_up(portions)
+            except TooMuch:
+                portions = portions[: len(portions) // 2]
+            else:
+                return portions
+        self._state.look_up_all(portions)
+        return portions
 
     def apply(
         self, portion: Portion, batch: Sequence[Portion], hour: OpenHour, now: int
@@ -127,9 +143,7 @@ class Batch:
             return Outcome(b"", [], Tally(held=1), [held])
         whole = Outcome(b"", [], Tally(), [])
         lines: list[bytes] = []
-        for single in single_portions(
-            portion.entry, portion.record, portion.hour, self._dedupe.key
-        ):
+        for single in singles_of(portion, self._dedupe.key):
             if isinstance(single, HeldRow):
                 whole.held.append(single)
                 whole.tally.held += single.events
@@ -153,7 +167,7 @@ class Batch:
         data = self._data_of(record.endpoint)
         default_library = DEFAULT_LIBRARY.get(record.endpoint, DEFAULT_LIBRARY["/2/httpapi"])
         # Looked for in the whole body at once; what is not in it is in none of its events.
-        has_operations = may_have_operations(record.body)
+        has_operations = may_have_operations(portion.body)
         client_address = record.client_address or None
         unlimited = self._state.updates_max is None
         state = self._state
@@ -331,7 +345,7 @@ class Batch:
         if not hour.layout.plain:
             hour.layout.finish(lines, portion.uuids, events)
         outcome.tally.exported = len(lines)
-        outcome.lines = encode(lines, record.body)
+        outcome.lines = encode(lines, portion.body)
         outcome.dates = [line.event_time[:10] for line in lines]
         return outcome
 

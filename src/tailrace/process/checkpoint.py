@@ -1,4 +1,6 @@
-"""The only commit: one pack with all open lines, then one transaction with everything else.
+"""The only commit: a pack with all open lines, then one transaction with everything else.
+
+Where more comes up between two commits than memory holds, packs and rows are written ahead of it.
 
 Called by the processor; whatever is raised here ends the process.
 """
@@ -77,6 +79,8 @@ class Checkpoints:
         self._epoch = epoch
         self._packs = 0
         self._next_sequence = store.meta_number("next_sequence")
+        # Of packs that were put ahead; the next commit brings their rows.
+        self._ahead: list[ChunkRow] = []
         self._deflater = Deflater()
         self._cleaned = False
 
@@ -87,12 +91,8 @@ class Checkpoints:
         """
         for hour in changes.hours:
             _check_balance(hour)
-        chunks: list[ChunkRow] = []
-        rewritten: list[ChunkRow] = []
-        if any(hour.lines for hour in changes.hours):
-            name = pack_name(self._epoch, self._packs + 1)
-            self._archive.put_pack(name, self._chunks(name, changes.hours, chunks, rewritten))
-            self._packs += 1
+        chunks, rewritten = self._put_pack(changes.hours)
+        chunks = self._ahead + chunks
         killpoints.reached("checkpoint.packed")
         with self._store.checkpoint(self._epoch, changes.moves) as connection:
             rows.remove_chunks(connection, rewritten)
@@ -106,12 +106,40 @@ class Checkpoints:
             self._store.set_meta("next_amplitude_id", state.identity.next_amplitude_id)
             self._store.set_meta("next_sequence", self._next_sequence)
         killpoints.reached("checkpoint.committed")
+        self._ahead = []
         dedupe.saved()
         state.saved()
         for hour in changes.hours:
             hour.saved()
         self._remove_packs({row.pack for row in rewritten})
         self._remove_left_over_packs()
+
+    def put_ahead(self, hours: Sequence[OpenHour]) -> None:
+        """Put lines into a pack of their own; they count with the next commit or not at all."""
+        for hour in hours:
+            # Only a commit joins small chunks, as it forgets those that they were.
+            hour.small_bytes = 0
+        chunks, _ = self._put_pack(hours)
+        self._ahead += chunks
+
+    def write_ahead(self, state: State) -> None:
+        """Write what state holds into the transaction of the next commit, which has to follow.
+
+        No other transaction may begin before it. Raises as `commit` does.
+        """
+        self._store.begin_checkpoint(self._epoch)
+        state.write(self._store.connection)
+        state.saved()
+
+    def _put_pack(self, hours: Sequence[OpenHour]) -> tuple[list[ChunkRow], list[ChunkRow]]:
+        """Put all lines of these hours; return the chunks, and those that they replace."""
+        chunks: list[ChunkRow] = []
+        rewritten: list[ChunkRow] = []
+        if any(hour.lines for hour in hours):
+            name = pack_name(self._epoch, self._packs + 1)
+            self._archive.put_pack(name, self._chunks(name, hours, chunks, rewritten))
+            self._packs += 1
+        return chunks, rewritten
 
     def _chunks(
         self,
@@ -158,9 +186,10 @@ class Checkpoints:
                     length,
                     crc,
                     raw_length,
-                    hour.tally.exported,
+                    hour.line_count,
                 )
             )
+            hour.packed()
             self._next_sequence += 1
             offset += length
             yield from parts

@@ -57,7 +57,9 @@ class Tally(msgspec.Struct):
 
 
 class OpenHour(msgspec.Struct):
-    """A project's hour: its lines since the last checkpoint, and what they add to its counts."""
+    """A project's hour: its lines that are in no pack, and what all since the last checkpoint add
+    to its counts.
+    """
 
     project: int
     hour: int
@@ -68,6 +70,7 @@ class OpenHour(msgspec.Struct):
     dates: Counter[str]
     tally: Tally
     raw_bytes: int = 0
+    line_count: int = 0
     first_stamp: int = 0
     last_stamp: int = 0
     small_bytes: int = 0
@@ -78,11 +81,15 @@ class OpenHour(msgspec.Struct):
         self.first_stamp = min(stamp, self.first_stamp or stamp)
         self.last_stamp = max(stamp, self.last_stamp)
 
+    def packed(self) -> None:
+        """Begin anew with lines: those before went into a pack."""
+        self.raw_bytes = 0
+        self.line_count = 0
+
     def saved(self) -> None:
-        """Begin anew after a commit; the lines went into the pack already."""
+        """Begin anew with counts, after a commit."""
         self.dates.clear()
         self.tally = Tally()
-        self.raw_bytes = 0
         self.first_stamp = 0
 
 

@@ -1,6 +1,7 @@
 """From a log entry to events, with the keys under which state knows them.
 
-A `Portion` is what succeeds or fails as one: a whole record, or one event of a record that failed.
+A `Portion` is what succeeds or fails as one: a record, a part of a long one, or one event of those
+that failed.
 Only the names of its events are read for a whole batch at once; the rest is decoded when the
 portion is rendered, and let go at once, while it lies in the processor's caches. Keeping thousands
 of decoded events instead took a third more time, though the names are read twice now.
@@ -34,6 +35,11 @@ WHOLE_RECORD = -1
 EVENT_ID_MAX = 999_999_999
 UUID_LENGTH = 36
 
+# A record with more events is taken in parts: each line of theirs may show all that is remembered
+# of a person and of ten groups, 112 KiB, and the lines of a portion lie in memory at once. A
+# multiple of four, as four events share a hash.
+PORTION_EVENTS_MAX = 100
+
 KeyOf = Callable[[int, str, str], bytes]
 
 
@@ -55,15 +61,18 @@ class NamedUpload(msgspec.Struct, gc=False):
 class Portion(msgspec.Struct):
     """Events of one record, from index `first` on, and what is made of each in their order.
 
+    `body` holds these events and no others, unless `single` is there.
+
     `devices` and `users` are the ids that identity goes by (None without such an id), `keys` those
     of dedupe, `groups` the objects of groups of those that have any. `uuids` and `event_ids` are
-    there once `name_rows` was called. `single` is the one event of a record that failed as a whole.
+    there once `name_rows` was called. `single` is the one event of a portion that failed.
     """
 
     entry: Entry
     record: Record
     hour: int
     first: int
+    body: bytes
     single: UploadEvent | None
     devices: list[str | None]
     users: list[str | None]
@@ -78,8 +87,8 @@ class Portion(msgspec.Struct):
         return len(self.keys)
 
     def events(self) -> list[UploadEvent]:
-        """Decode the events; raise whatever is wrong with the record's body."""
-        return decoded(self.record) if self.single is None else [self.single]
+        """Decode the events; raise whatever is wrong with the body."""
+        return _decoded(self.body) if self.single is None else [self.single]
 
 
 class RawUpload(msgspec.Struct):
@@ -94,8 +103,8 @@ _decode_raw = msgspec.json.Decoder(RawUpload).decode
 _decode_event = msgspec.json.Decoder(UploadEvent).decode
 
 
-def portion_of(entry: Entry, record: Record, hour: int, key_of: KeyOf) -> Portion:
-    """Return a whole record; raise whatever is wrong with the names in its body."""
+def portions_of(entry: Entry, record: Record, hour: int, key_of: KeyOf) -> list[Portion]:
+    """Return a record in its parts; raise whatever is wrong with the names in its body."""
     names = _decode_names(record.body).events
     _check_count(len(names), record)
     if may_hold_empty_strings(record.body):
@@ -104,13 +113,20 @@ def portion_of(entry: Entry, record: Record, hour: int, key_of: KeyOf) -> Portio
             Names(one.device_id or None, one.user_id or None, one.insert_id or None, one.groups)
             for one in names
         ]
-    return _prepare(entry, record, hour, 0, names, key_of)
+    if len(names) <= PORTION_EVENTS_MAX:
+        return [_prepare(entry, record, hour, 0, record.body, names, key_of)]
+    raws = _decode_raw(record.body).events
+    portions = []
+    for first in range(0, len(names), PORTION_EVENTS_MAX):
+        last = first + PORTION_EVENTS_MAX
+        body = b'{"events":[%b]}' % b",".join(raws[first:last])
+        portions.append(_prepare(entry, record, hour, first, body, names[first:last], key_of))
+    return portions
 
 
-def decoded(record: Record) -> list[UploadEvent]:
-    """Return all events of a record; raise whatever is wrong with its body."""
-    events = _decode_upload(record.body).events
-    if may_hold_empty_strings(record.body):
+def _decoded(body: bytes) -> list[UploadEvent]:
+    events = _decode_upload(body).events
+    if may_hold_empty_strings(body):
         for event in events:
             drop_empty_strings(event)
     return events
@@ -128,11 +144,28 @@ def single_portions(
     except Exception as error:
         yield held_row(entry, record, hour, WHOLE_RECORD, error)
         return
-    for index, raw in enumerate(raws):
+    yield from _singles(entry, record, hour, key_of, 0, raws)
+
+
+def singles_of(portion: Portion, key_of: KeyOf) -> Iterator[Portion | HeldRow]:
+    """Yield every event of a portion that failed, alone; those without hope as held."""
+    raws = _decode_raw(portion.body).events
+    yield from _singles(portion.entry, portion.record, portion.hour, key_of, portion.first, raws)
+
+
+def _singles(
+    entry: Entry,
+    record: Record,
+    hour: int,
+    key_of: KeyOf,
+    first: int,
+    raws: Sequence[msgspec.Raw],
+) -> Iterator[Portion | HeldRow]:
+    for index, raw in enumerate(raws, first):
         try:
             event = _decode_event(raw)
             drop_empty_strings(event)
-            yield _prepare(entry, record, hour, index, [event], key_of, event)
+            yield _prepare(entry, record, hour, index, record.body, [event], key_of, event)
         except MemoryError:
             raise
         except Exception as error:
@@ -208,6 +241,7 @@ def _prepare(
     record: Record,
     hour: int,
     first: int,
+    body: bytes,
     named: Sequence[Names | UploadEvent],
     key_of: KeyOf,
     single: UploadEvent | None = None,
@@ -224,7 +258,7 @@ def _prepare(
         for one, device in zip(named, devices, strict=True)
     ]
     groups = [one.groups for one in named if one.groups is not EMPTY_OBJECT]
-    return Portion(entry, record, hour, first, single, devices, users, keys, groups)
+    return Portion(entry, record, hour, first, body, single, devices, users, keys, groups)
 
 
 def _check_count(found: int, record: Record) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 
 import msgspec
 
-from tailrace.process.memory import ENTRY_BYTES, Journal, Recent, StateNeeded, put, text_bytes
+from tailrace.process.memory import (
+    ENDLESS_BYTES,
+    ENTRY_BYTES,
+    Journal,
+    Recent,
+    StateNeeded,
+    put,
+    text_bytes,
+)
 from tailrace.process.properties import fitting, identified, stored_object
 from tailrace.state import processing_rows as rows
 from tailrace.upload import EMPTY_OBJECT
@@ -23,6 +31,9 @@ TYPE_CHARACTERS_MAX = 1024
 
 # What is remembered of a group, as JSON; a line may show ten of them.
 GROUP_BYTES_MAX = 8 * 1024
+
+# Lines of events with the same groups share what they show of these, as far as it is kept.
+SHOWN_BYTES_MAX = 1024 * 1024
 
 # (group type, group value)
 Group = tuple[str, str]
@@ -91,12 +102,29 @@ class Groups:
         # Events of one batch mostly have the same few groups: each object is read once.
         self._lists: dict[bytes, GroupLists] = {}
         self._joined: dict[tuple[bytes, bytes], tuple[msgspec.Raw, GroupLists]] = {}
+        # What lines showed of groups (by project, an event's own, and those kept), and of what.
+        self._shown: dict[tuple[int, bytes, bytes], tuple[list[msgspec.Raw], msgspec.Raw]] = {}
+        self._shown_bytes = 0
 
-    def begin_batch(self) -> None:
-        """Start a batch; what the last ones did not use may be forgotten now."""
+    def begin_batch(self, brought_bytes_max: int = ENDLESS_BYTES) -> None:
+        """Start a batch; what the last ones did not use may be forgotten now.
+
+        Its look-ups raise `TooMuch` where they read more than so many bytes.
+        """
         self._recent.age()
+        self._recent.limit(brought_bytes_max)
+        self._shown.clear()
+        self._shown_bytes = 0
         self._lists.clear()
         self._joined.clear()
+
+    def crowded(self, more_bytes_max: int) -> bool:
+        """Say whether so much came up since the batch began that it should begin anew."""
+        return self._recent.crowded(more_bytes_max)
+
+    def lift_limit(self) -> None:
+        """Let later look-ups of this batch read whatever they need."""
+        self._recent.limit(ENDLESS_BYTES)
 
     def look_up(self, project: int, groups: Iterable[msgspec.Raw]) -> None:
         """Bring what is known of these objects of groups into memory."""
@@ -113,14 +141,12 @@ class Groups:
                 stored.append(group)
             else:
                 self._recent.add(project, group, changed)
-        if not stored:
-            return
-        found = {
-            (row[0], row[1]): stored_object(row[2])
-            for row in rows.find_groups(self._connection, project, stored)
-        }
-        for group in stored:
-            self._recent.add(project, group, found.get(group, EMPTY_OBJECT))
+        unknown = dict.fromkeys(stored)
+        for name, value, properties in rows.find_groups(self._connection, project, stored):
+            del unknown[name, value]
+            self._recent.bring(project, (name, value), stored_object(properties))
+        for group in unknown:
+            self._recent.add(project, group, EMPTY_OBJECT)
 
     def shown(
         self, project: int, own: msgspec.Raw, kept: msgspec.Raw
@@ -134,13 +160,21 @@ class Groups:
             groups = joined_groups(own, kept)
             joined = self._joined[key] = (groups, self._lists_of(bytes(groups)))
         known = self._recent.group(project)
-        found: dict[str, dict[str, msgspec.Raw]] = {}
-        for name, values in joined[1].items():
-            for value in values:
-                properties = _known(known, (name, value))
-                if properties is not EMPTY_OBJECT:
-                    found.setdefault(name, {})[value] = properties
-        return joined[0], msgspec.Raw(_encode(found)) if found else EMPTY_OBJECT
+        found = [
+            _known(known, (name, value)) for name, values in joined[1].items() for value in values
+        ]
+        before = self._shown.get((project, *key))
+        # Lists compare what is the same object at a glance: most of their groups did not change.
+        if before is not None and before[0] == found:
+            return joined[0], before[1]
+        shown = _by_type(joined[1], found)
+        if self._shown_bytes > SHOWN_BYTES_MAX:
+            self._shown.clear()
+            self._shown_bytes = 0
+        self._shown[project, *key] = (found, shown)
+        # What is known may have changed since, and is then kept only here.
+        self._shown_bytes += 2 * len(shown) + ENTRY_BYTES
+        return joined[0], shown
 
     def identify(
         self, project: int, groups: msgspec.Raw, given: msgspec.Raw, journal: Journal
@@ -150,12 +184,15 @@ class Groups:
         """
         known = self._recent.group(project)
         dropped = 0
+        last: tuple[msgspec.Raw, msgspec.Raw] | None = None
         for name, values in group_lists(groups).items():
             # A group that is named twice is added to once: `["a", "a"]`, or `[1, "1"]`.
             for value in dict.fromkeys(values):
                 group = (name, value)
                 before = _known(known, group)
-                after = identified(before, given)
+                # New groups, for one, are all alike: what is known of them is kept once.
+                after = last[1] if last and last[0] is before else identified(before, given)
+                last = (before, after)
                 if after is before:
                     continue
                 if not fitting(after, before, GROUP_BYTES_MAX):
@@ -189,16 +226,27 @@ class Groups:
         """Write what changed; tell `saved` after the commit."""
         rows.write_groups(
             connection,
-            [
+            (
                 (project, *group, bytes(self._changed[project, group]))
                 for project, group in sorted(self._changed)
-            ],
+            ),
         )
 
     def saved(self) -> None:
         """Forget which entries were not committed."""
         self._changed.clear()
         self._changed_bytes[""] = 0
+
+
+def _by_type(lists: GroupLists, properties: Iterable[msgspec.Raw]) -> msgspec.Raw:
+    """Return `properties`, one of each value of the lists, as lines show them."""
+    left = iter(properties)
+    found: dict[str, dict[str, msgspec.Raw]] = {}
+    for name, values in lists.items():
+        for value, known in zip(values, left, strict=False):
+            if known is not EMPTY_OBJECT:
+                found.setdefault(name, {})[value] = known
+    return msgspec.Raw(_encode(found)) if found else EMPTY_OBJECT
 
 
 def _known(known: Mapping[Group, msgspec.Raw], group: Group) -> msgspec.Raw:

@@ -20,7 +20,7 @@ from tailrace.process.batch import Batch
 from tailrace.process.checkpoint import Changes, Checkpoints, PackArchive
 from tailrace.process.chunks import SMALL_RAW_BYTES, OpenHour, open_hour
 from tailrace.process.dedupe import Dedupe
-from tailrace.process.event import Portion
+from tailrace.process.event import PORTION_EVENTS_MAX, Portion
 from tailrace.process.groups import Groups
 from tailrace.process.identity import Identity
 from tailrace.process.memory import ENTRY_BYTES
@@ -38,6 +38,9 @@ ROUND_BYTES = 8 * 1024 * 1024
 BATCH_EVENTS = 2_000
 # Open lines, and changes that the database does not have: what a checkpoint bounds (memory bar).
 OPEN_BYTES_MAX = 64 * 1024 * 1024
+# So much more, and they are written ahead of the checkpoint, which can't come before the batch ends
+# and never cuts a record. A batch's lines are seldom as long.
+AHEAD_BYTES_MIN = 8 * 1024 * 1024
 # The log is durable, so this only bounds what a restart repeats.
 CHECKPOINT_MICROS = 30 * MICROS
 # Read caches for devices and users, for persons and for groups; what they drop is read again.
@@ -115,12 +118,15 @@ class Processor:
         self._held: list[HeldRow] = []
         self._retried: set[Place] = set()
         self._last_stamp = max((place.stamp for place in self._positions.values()), default=0)
-        self._open_bytes = 0
+        self._line_bytes = 0
+        self._held_bytes = 0
         # Since this processor's start: what it counts of itself.
         self.updates_dropped = 0
         self.operations_ignored = 0
         self._unsaved_since: int | None = None
         self._hour_left = False
+        # Parts of the next checkpoint are written already.
+        self._ahead = False
         self._failed = False
 
     @property
@@ -136,10 +142,13 @@ class Processor:
     def run_round(self) -> int:
         """Process what the log holds, up to a round's size; return the number of entries.
 
-        What is left when a checkpoint has become due is read again by the next round.
+        What is left when a checkpoint has become due is read again by the next round; one that is
+        begun is ended first.
 
         Raises whatever the log or the database raises; then this processor is of no more use.
         """
+        if self._ahead:
+            self.checkpoint()
         with self._or_fail():
             entries = self._rounds.read_round(self._positions, ROUND_BYTES)
             processed = 0
@@ -147,7 +156,7 @@ class Processor:
                 self._run_batch(batch)
                 processed += len(batch)
                 # Lines may be many times as long as what was sent: they show what is remembered.
-                if self._open_size() >= OPEN_BYTES_MAX:
+                if self._ahead or self._open_size() >= OPEN_BYTES_MAX:
                     break
             return processed
 
@@ -155,7 +164,7 @@ class Processor:
         """Say whether to commit now: much is open, an hour ended, or 30 s went by."""
         if self._unsaved_since is None:
             return False
-        if self._hour_left or self._open_size() >= OPEN_BYTES_MAX:
+        if self._ahead or self._hour_left or self._open_size() >= OPEN_BYTES_MAX:
             return True
         return self._clock.steady_micros() - self._unsaved_since >= CHECKPOINT_MICROS
 
@@ -179,9 +188,11 @@ class Processor:
             self._committed = dict(self._positions)
             self._held = []
             self._retried = set()
-            self._open_bytes = 0
+            self._line_bytes = 0
+            self._held_bytes = 0
             self._unsaved_since = None
             self._hour_left = False
+            self._ahead = False
             self._forget_past_hours()
 
     def close(self) -> None:
@@ -196,7 +207,9 @@ class Processor:
         self._open_hours(entries)
         prepared = [(entry, list(self._prepare(entry))) for entry in entries]
         portions = [one for _, parts in prepared for one in parts if isinstance(one, Portion)]
-        self._batch.look_up(portions)
+        self._batch.begin(portions)
+        ready: Sequence[Portion] = ()
+        applied = until = unseen = 0
         now = self._clock.now_micros()
         for entry, parts in prepared:
             for part in parts:
@@ -204,9 +217,42 @@ class Processor:
                 if isinstance(part, HeldRow):
                     hour.tally.held += part.events
                     self._hold(part)
-                else:
-                    self._take(self._batch.apply(part, portions, hour, now), hour)
+                    continue
+                if applied == until:
+                    ready = self._batch.look_up(portions[applied:])
+                    until += len(ready)
+                self._take(self._batch.apply(part, ready, hour, now), hour)
+                applied += 1
+                unseen += part.count
+                if unseen >= PORTION_EVENTS_MAX:
+                    unseen = 0
+                    if self._write_ahead() or self._state.crowded():
+                        until = applied
             self._pass(entry)
+
+    def _write_ahead(self) -> bool:
+        """Write lines, and then state, ahead of the next checkpoint if they are too much to wait.
+
+        Say whether state was written: look up again, then. What was looked up leaves out changes
+        that memory held until now.
+        """
+        bytes_max = OPEN_BYTES_MAX + AHEAD_BYTES_MIN
+        if self._line_bytes >= AHEAD_BYTES_MIN and self._open_size() >= bytes_max:
+            self._checkpoints.put_ahead(self._worth_packing())
+            self._line_bytes = sum(hour.raw_bytes for hour in self._hours.values())
+            self._ahead = True
+        if self._state.changed_bytes() < AHEAD_BYTES_MIN or self._open_size() < bytes_max:
+            return False
+        self._checkpoints.write_ahead(self._state)
+        self._ahead = True
+        return True
+
+    def _worth_packing(self) -> list[OpenHour]:
+        """Return the hours whose lines make large chunks; all, if there is little in such."""
+        large = [hour for hour in self._hours.values() if hour.raw_bytes >= SMALL_RAW_BYTES]
+        if sum(hour.raw_bytes for hour in large) >= AHEAD_BYTES_MIN:
+            return large
+        return [hour for hour in self._hours.values() if hour.lines]
 
     def _prepare(self, entry: Entry) -> Iterator[Portion | HeldRow]:
         if entry.record is None:
@@ -238,11 +284,12 @@ class Processor:
             hour.lines.append(outcome.lines)
             hour.raw_bytes += len(outcome.lines)
             hour.dates.update(outcome.dates)
-            self._open_bytes += len(outcome.lines)
+            hour.line_count += outcome.tally.exported
+            self._line_bytes += len(outcome.lines)
 
     def _hold(self, row: HeldRow) -> None:
         self._held.append(row)
-        self._open_bytes += len(row.event) + ENTRY_BYTES
+        self._held_bytes += len(row.event) + ENTRY_BYTES
 
     def _pass(self, entry: Entry) -> None:
         before = self._positions.get(entry.partition)
@@ -285,7 +332,12 @@ class Processor:
                 yield Move(partition, read_from, place.position, place.stamp)
 
     def _open_size(self) -> int:
-        return self._open_bytes + self._dedupe.changed_bytes() + self._state.changed_bytes()
+        return (
+            self._line_bytes
+            + self._held_bytes
+            + self._dedupe.changed_bytes()
+            + self._state.changed_bytes()
+        )
 
     def _forget_past_hours(self) -> None:
         # A partition may still come with a record for one of these; it is opened again then.

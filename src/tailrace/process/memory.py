@@ -15,12 +15,18 @@ V = TypeVar("V")
 
 # What an uncommitted change with its key and value takes beside its text.
 ENTRY_BYTES = 350
+# As large a limit as none.
+ENDLESS_BYTES = sys.maxsize
 # What a dictionary takes for an entry, half full as it is on the average.
 SLOT_BYTES = 100
 
 
 class StateNeeded(Exception):
     """A portion met state that was not looked up for its batch; do that and repeat."""
+
+
+class TooMuch(Exception):
+    """A batch's look-ups bring more than may be brought at once; do it with fewer portions."""
 
 
 class Absent:
@@ -68,6 +74,7 @@ class Recent(Generic[G, K, V]):
         self._old: dict[G, dict[K, V]] = {}
         self._young_bytes = 0
         self._half = bytes_max // 2
+        self._room_bytes = ENDLESS_BYTES
 
     def group(self, group: G) -> dict[K, V]:
         """Return the young values of a group; the same dictionary until `age`."""
@@ -88,6 +95,24 @@ class Recent(Generic[G, K, V]):
         """Keep a value that was looked up."""
         self.group(group)[key] = value
         self.count(key, value)
+
+    def bring(self, group: G, key: K, value: V) -> None:
+        """Keep a value that was read for this batch; raise `TooMuch` if it is one too many."""
+        self.add(group, key, value)
+        self._room_bytes -= self._bytes_of(key, value)
+        if self._room_bytes < 0:
+            raise TooMuch
+
+    def limit(self, brought_bytes_max: int) -> None:
+        """Let no more than this be brought from now on, beside what is remembered."""
+        self._room_bytes = brought_bytes_max
+
+    def crowded(self, more_bytes_max: int) -> bool:
+        """Say whether the young generation is so much larger than it is to be that it should age.
+
+        Changes make it so: they are not limited as look-ups are.
+        """
+        return self._young_bytes > self._half + more_bytes_max
 
     def count(self, key: K, value: V) -> None:
         """Count a value that is put into a group in another way."""

@@ -18,8 +18,8 @@ DeviceSet = tuple[
 # country, region, city, dma
 PlaceSet = tuple[str | None, str | None, str | None, str | None]
 
-# What is remembered of a person's properties, as JSON. They are in each of its lines, and so many
-# lines as a request may have events lie in memory at once.
+# What is remembered of a person's properties, as JSON. They are in each of its lines, of which as
+# many as a portion has events lie in memory at once.
 PROPERTIES_BYTES_MAX = 32 * 1024
 
 NO_DEVICE: DeviceSet = (None, None, None, None, None, None, None)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from tailrace.process.memory import (
+    ENDLESS_BYTES,
     ENTRY_BYTES,
     Journal,
     Recent,
@@ -70,21 +71,34 @@ class Persons:
         self._devices: Sets[DeviceSet] = Sets(NO_DEVICE)
         self._places: Sets[PlaceSet] = Sets(NO_PLACE)
 
-    def begin_batch(self, next_amplitude_id: int) -> None:
-        """Start a batch; ids from `next_amplitude_id` on are made by it and can't be stored yet."""
+    def begin_batch(self, next_amplitude_id: int, brought_bytes_max: int = ENDLESS_BYTES) -> None:
+        """Start a batch; ids from `next_amplitude_id` on are made by it and can't be stored yet.
+
+        Its look-ups raise `TooMuch` where they read more than so many bytes.
+        """
         self._recent.age()
+        self._recent.limit(brought_bytes_max)
         self._asked.clear()
         self._whole.clear()
         self._new_from = next_amplitude_id
         self._devices.age()
         self._places.age()
 
+    def crowded(self, more_bytes_max: int) -> bool:
+        """Say whether so much came up since the batch began that it should begin anew."""
+        return self._recent.crowded(more_bytes_max)
+
+    def lift_limit(self) -> None:
+        """Let later look-ups of this batch read whatever they need."""
+        self._recent.limit(ENDLESS_BYTES)
+
     def look_up(self, project: int, amplitude_ids: set[int]) -> None:
         """Bring what is known of a batch's candidates into memory."""
         self._asked[project] |= amplitude_ids
         stored = list(self._missing(project, amplitude_ids))
         if stored:
-            self._add_rows(rows.find_persons(self._connection, project, stored))
+            for row in rows.find_persons(self._connection, project, stored):
+                self._add(row)
 
     def look_up_whole(self, amplitude_ids: set[int]) -> None:
         """Bring what is known of ids that may merge, in every project that knows them."""
@@ -97,12 +111,10 @@ class Persons:
             for project in changed:
                 # Whatever is not in memory is among what is stored.
                 list(self._missing(project, {amplitude_id}))
-        found = []
         for row in rows.find_persons_anywhere(self._connection, amplitude_ids):
             self._whole[row[0]].add(row[1])
             if list(self._missing(row[1], {row[0]})):
-                found.append(row)
-        self._add_rows(found)
+                self._add(row)
 
     def known(self, project: int) -> Mapping[int, Person]:
         """Return a project's persons in memory: all that were looked up and are there."""
@@ -187,7 +199,7 @@ class Persons:
         rows.write_persons(connection, [self._row(*key) for key in sorted(self._changed_rows)])
         changed = self._changed_properties
         rows.write_user_properties(
-            connection, [(*key, bytes(changed[key])) for key in sorted(changed)]
+            connection, ((*key, bytes(changed[key])) for key in sorted(changed))
         )
 
     def saved(self) -> None:
@@ -206,40 +218,40 @@ class Persons:
             else:
                 self._recent.add(project, amplitude_id, changed)
 
-    def _add_rows(self, found: list[rows.Row]) -> None:
-        for (
+    def _add(self, row: rows.Row) -> None:
+        (
             amplitude_id, project, micros, start_version, paying, device, place, language, version,
             more, properties,
-        ) in found:  # fmt: skip
-            device, device_bytes = self._devices.of_text(device)
-            place, place_bytes = self._places.of_text(place)
-            groups, updates = EMPTY_OBJECT, None
-            if more is not None:
-                kept = _decode_more(more)
-                updates = kept.updates
-                if kept.groups != EMPTY_OBJECT:
-                    groups = kept.groups.copy()
-                    self._with_groups.add(project)
-            shown = stored_object(properties)
-            millis = None if micros is None else micros // 1000
-            taken = device_bytes + place_bytes
-            taken += _own_bytes(start_version, language, version, shown, groups, shown)
-            person = Person(
-                millis,
-                None if millis is None else millis_text(millis),
-                start_version,
-                None if paying is None else bool(paying),
-                device,
-                place,
-                language,
-                version,
-                shown,
-                groups,
-                updates,
-                shown,
-                taken,
-            )
-            self._recent.add(project, amplitude_id, person)
+        ) = row  # fmt: skip
+        device, device_bytes = self._devices.of_text(device)
+        place, place_bytes = self._places.of_text(place)
+        groups, updates = EMPTY_OBJECT, None
+        if more is not None:
+            kept = _decode_more(more)
+            updates = kept.updates
+            if kept.groups != EMPTY_OBJECT:
+                groups = kept.groups.copy()
+                self._with_groups.add(project)
+        shown = stored_object(properties)
+        millis = None if micros is None else micros // 1000
+        taken = device_bytes + place_bytes
+        taken += _own_bytes(start_version, language, version, shown, groups, shown)
+        person = Person(
+            millis,
+            None if millis is None else millis_text(millis),
+            start_version,
+            None if paying is None else bool(paying),
+            device,
+            place,
+            language,
+            version,
+            shown,
+            groups,
+            updates,
+            shown,
+            taken,
+        )
+        self._recent.bring(project, amplitude_id, person)
 
     def _weighed(self, person: Person) -> Person:
         """Return the person with its sets shared, and with the bytes that it takes by itself."""

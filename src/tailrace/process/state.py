@@ -15,7 +15,7 @@ from tailrace.process.chunks import Tally
 from tailrace.process.event import Portion
 from tailrace.process.groups import Groups
 from tailrace.process.identity import Identity, Moment
-from tailrace.process.memory import Journal
+from tailrace.process.memory import ENDLESS_BYTES, Journal
 from tailrace.process.person import (
     NOBODY,
     Person,
@@ -32,6 +32,10 @@ from tailrace.process.properties import has_unsupported, is_empty
 from tailrace.state import processing_rows as rows
 from tailrace.state.processing_rows import HeldRow
 from tailrace.upload import EMPTY_OBJECT, UploadEvent
+
+# What a batch's look-ups may bring of persons, and of groups, at once, beside the caches. A
+# thousand users with 4 kB each fit; of larger ones fewer are looked up together.
+BROUGHT_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Outcome(msgspec.Struct):
@@ -65,10 +69,20 @@ class State:
         self.updates_max = updates_max
 
     def look_up(self, portions: Sequence[Portion]) -> None:
-        """Bring everything that a batch may need into memory; only this reads the database."""
+        """Bring everything that a batch may need into memory; only this reads the database.
+
+        Raise `TooMuch` where persons, or groups, take more than `BROUGHT_BYTES_MAX`.
+        """
+        self._look_up(portions, BROUGHT_BYTES_MAX)
+
+    def look_up_all(self, portions: Sequence[Portion]) -> None:
+        """As `look_up`, whatever that takes."""
+        self._look_up(portions, ENDLESS_BYTES)
+
+    def _look_up(self, portions: Sequence[Portion], brought_bytes_max: int) -> None:
         self.identity.begin_batch()
-        self.persons.begin_batch(self.identity.next_amplitude_id)
-        self.groups.begin_batch()
+        self.persons.begin_batch(self.identity.next_amplitude_id, brought_bytes_max)
+        self.groups.begin_batch(brought_bytes_max)
         by_project: defaultdict[int, list[Portion]] = defaultdict(list)
         for portion in portions:
             by_project[portion.record.project].append(portion)
@@ -78,12 +92,18 @@ class State:
         for project, parts in by_project.items():
             self._look_up_groups(project, parts)
 
+    def crowded(self) -> bool:
+        """Say whether changes took so much beside the caches that a look-up should come next."""
+        return self.persons.crowded(BROUGHT_BYTES_MAX) or self.groups.crowded(BROUGHT_BYTES_MAX)
+
     def look_up_again(self, portion: Portion, batch: Sequence[Portion]) -> None:
         """Bring what a portion needs that its batch did not ask for.
 
         An event before it changed what its keys lead to, to an id that this project was not asked
         for. So ask for all ids of the organization.
         """
+        self.persons.lift_limit()
+        self.groups.lift_limit()
         record = portion.record
         relatives = [one for one in batch if one.record.organization == record.organization]
         self._look_up_persons(record.project, relatives)

@@ -84,6 +84,7 @@ class ProcessingStore:
         self.keys_folder = path.with_name(f"{path.stem}-keys")
         self._path = path
         self.reserved_chunks: set[int] = set()
+        self._begun = False
 
     @classmethod
     def open(cls, path: Path, ids: Ids) -> ProcessingStore:
@@ -146,8 +147,14 @@ class ProcessingStore:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit what the block writes, durably, or nothing of it when it raises."""
         self.connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self._finished():
             yield self.connection
+
+    @contextmanager
+    def _finished(self) -> Iterator[None]:
+        """Commit the open transaction after the block, or roll it back where that raises."""
+        try:
+            yield
             self.connection.execute("COMMIT")
         except BaseException:
             if self.connection.in_transaction:
@@ -191,9 +198,10 @@ class ProcessingStore:
     def checkpoint(self, epoch: int, moves: Sequence[Move]) -> Iterator[sqlite3.Connection]:
         """Move the positions as the first step of one transaction with all that the block writes.
 
+        It is the one of `begin_checkpoint`, if that was called.
         Raises `InUse`, with nothing changed, when the epoch or a position is not as it was read.
         """
-        with self.owned_transaction(epoch) as connection:
+        with self._begun_transaction(epoch) as connection:
             for move in moves:
                 connection.execute(
                     "INSERT OR IGNORE INTO position VALUES (?, 0, 0)", (move.partition,)
@@ -210,6 +218,31 @@ class ProcessingStore:
                         "must end."
                     )
             yield connection
+
+    def begin_checkpoint(self, epoch: int) -> None:
+        """Begin the next checkpoint's transaction, so that parts of it can be written ahead.
+
+        Until that checkpoint every other transaction of this store is refused by SQLite. Raises
+        `InUse`, with nothing begun, if a later processor drew an epoch.
+        """
+        if self._begun:
+            return
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            _check_owner(self.connection, epoch)
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self._begun = True
+
+    @contextmanager
+    def _begun_transaction(self, epoch: int) -> Iterator[sqlite3.Connection]:
+        self.begin_checkpoint(epoch)
+        try:
+            with self._finished():
+                yield self.connection
+        finally:
+            self._begun = False
 
     def draw_epoch(self) -> int:
         """Take and return the next epoch; whoever held an earlier one can commit no more."""

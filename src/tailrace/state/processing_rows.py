@@ -6,7 +6,7 @@ Keys are sorted before they meet SQLite: neighbours share pages. Called by `proc
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -74,12 +74,14 @@ def find_devices(
     connection: sqlite3.Connection, organization: int, device_ids: Iterable[str]
 ) -> list[Row]:
     """Return (device id, amplitude id, that id's user id or None) of those that are known."""
-    return _find(
-        connection,
-        "SELECT device_id, amplitude_id, identity.user_id FROM device "
-        "JOIN identity USING (amplitude_id) WHERE device.organization = ? AND device_id IN",
-        (organization,),
-        sorted(device_ids),
+    return list(
+        _find(
+            connection,
+            "SELECT device_id, amplitude_id, identity.user_id FROM device "
+            "JOIN identity USING (amplitude_id) WHERE device.organization = ? AND device_id IN",
+            (organization,),
+            sorted(device_ids),
+        )
     )
 
 
@@ -87,18 +89,20 @@ def find_users(
     connection: sqlite3.Connection, organization: int, user_ids: Iterable[str]
 ) -> list[Row]:
     """Return (user id, amplitude id) of those that are known."""
-    return _find(
-        connection,
-        "SELECT user_id, amplitude_id FROM user WHERE organization = ? AND user_id IN",
-        (organization,),
-        sorted(user_ids),
+    return list(
+        _find(
+            connection,
+            "SELECT user_id, amplitude_id FROM user WHERE organization = ? AND user_id IN",
+            (organization,),
+            sorted(user_ids),
+        )
     )
 
 
 def find_persons(
     connection: sqlite3.Connection, project: int, amplitude_ids: Iterable[int]
-) -> list[Row]:
-    """Return those of a project that are known, each as written, and their properties or None."""
+) -> Iterator[Row]:
+    """Yield those of a project that are known, each as written, and their properties or None."""
     return _find(
         connection,
         f"{_PERSONS} WHERE person.project = ? AND person.amplitude_id IN",
@@ -109,23 +113,21 @@ def find_persons(
 
 def find_persons_anywhere(
     connection: sqlite3.Connection, amplitude_ids: Iterable[int]
-) -> list[Row]:
-    """Return what is known of these ids in any project, as `find_persons`."""
+) -> Iterator[Row]:
+    """Yield what is known of these ids in any project, as `find_persons`."""
     return _find(connection, f"{_PERSONS} WHERE person.amplitude_id IN", (), sorted(amplitude_ids))
 
 
 def find_groups(
     connection: sqlite3.Connection, project: int, groups: Iterable[tuple[str, str]]
-) -> list[Row]:
-    """Return (type, value, properties) of those groups of a project that are known."""
-    rows: list[Row] = []
+) -> Iterator[Row]:
+    """Yield (type, value, properties) of those groups of a project that are known."""
     for group in sorted(groups):
-        rows += connection.execute(
+        yield from connection.execute(
             "SELECT group_type, group_value, properties FROM group_property "
             "WHERE project = ? AND group_type = ? AND group_value = ?",
             (project, *group),
         )
-    return rows
 
 
 def find_project_hour(connection: sqlite3.Connection, project: int, hour: int) -> str | None:
@@ -306,17 +308,16 @@ def pack_is_named(connection: sqlite3.Connection, pack: str) -> bool:
 
 def _find(
     connection: sqlite3.Connection, statement: str, first: Row, keys: Sequence[Any]
-) -> list[Row]:
-    rows: list[Row] = []
+) -> Iterator[Row]:
     start = 0
     while start < len(keys):
         left = len(keys) - start
         width = next((width for width in _WIDTHS if width >= left), _WIDTHS[-1])
         part = tuple(keys[start : start + width])
         part += part[-1:] * (width - len(part))
-        rows += connection.execute(f"{statement} ({_MARKS[width]})", first + part).fetchall()
+        # Row by row: a person's properties may be large.
+        yield from connection.execute(f"{statement} ({_MARKS[width]})", first + part)
         start += width
-    return rows
 
 
 _MARKS = {width: ", ".join("?" * width) for width in _WIDTHS}
