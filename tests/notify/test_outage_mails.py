@@ -202,6 +202,17 @@ def test_nobody_is_mailed_while_the_fault_is_not_the_owners(office: Office, kind
     assert make_outage_mails(office.mailing) == 0
 
 
+def test_a_fault_of_ours_is_never_the_cause_of_an_outage_of_theirs(office: Office) -> None:
+    destination = office.active()
+    office.refuse(destination)
+    make_outage_mails(office.mailing)
+    office.ledger.probe_failed(destination.id, Cause("operator", "Clock", "Ours.", "Ours."), 0)
+    office.ledger.end_outage(destination.id)
+    make_outage_mails(office.mailing)
+    over, began = office.mails.newest()
+    assert over.cause == began.cause == "AccessDenied s3:PutObject"
+
+
 def test_of_two_destinations_only_the_refused_one_is_mailed_of(office: Office) -> None:
     office.active(bucket="well")
     refused = office.active(bucket="refused")
