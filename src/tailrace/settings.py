@@ -159,7 +159,7 @@ class ExportSettings(msgspec.Struct, frozen=True):
     ] = 2
     private_endpoints: Annotated[
         bool, Meta(description="accept endpoint URLs on loopback and private addresses")
-    ] = True
+    ] = False
 
 
 class Settings(msgspec.Struct, frozen=True):
