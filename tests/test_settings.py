@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.errors import BadSetting
-from tailrace.settings import load
+from tailrace.settings import Settings, load
 
 
 def _write(folder: Path, text: str) -> None:
@@ -121,3 +121,7 @@ def test_settings_that_can_not_be_read_are_said(tmp_path: Path) -> None:
     (tmp_path / "tailrace.toml").mkdir()
     with pytest.raises(BadSetting, match=r"tailrace\.toml: Is a directory"):
         load(tmp_path, {})
+
+
+def test_endpoints_in_ones_own_network_are_for_the_operator_to_allow() -> None:
+    assert not Settings().export.private_endpoints

@@ -176,7 +176,7 @@ class ExportSettings(msgspec.Struct, frozen=True):
     ] = 2
     private_endpoints: Annotated[
         bool, Meta(description="accept endpoint URLs on loopback and private addresses")
-    ] = True
+    ] = False
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -130,7 +130,7 @@ def test_a_manual_export_is_started_watched_paused_and_cancelled(run: Run, book:
         "status   data start date (UTC)  data end date (UTC)  completed at (UTC)"
     )
     assert "1 of 3, 2 pending" in text
-    assert text.endswith("Showing 1 rows\n")
+    assert text.endswith("Showing 1 row\n")
     assert run("runs", "--manual").out == text
 
     assert (
@@ -199,7 +199,7 @@ def test_hours_that_are_not_sealed_yet_are_named(run: Run, book: Book) -> None:
     destination = str(book.add_destination())
     book.seal(OLD)
     done = run("backfill", destination, "--from", "2026-01-02", "--to", "2026-01-02")
-    assert "1 hours are exported" in done.out
+    assert "1 hour is exported" in done.out
     assert "Hours from 2026-01-02T01 on are not sealed yet and are left out." in done.out
 
 
@@ -242,7 +242,7 @@ def test_a_plan_says_what_is_there_and_what_would_be_written(run: Run, book: Boo
     assert (done.code, done.err) == (FINE, "")
     lines = done.out.splitlines()
     assert lines[:3] == [
-        "2026-01-03T00 to 2026-01-03T23: 1 hours with 2 events, 100 bytes",
+        "2026-01-03T00 to 2026-01-03T23: 1 hour with 2 events, 100 bytes",
         "The first events are of 2026-01-02.",
         "already there  0 objects, 0 bytes",
     ]
@@ -279,7 +279,7 @@ def test_runs_are_listed_and_filtered(run: Run, book: Book) -> None:
     text = run("runs", "--backfill", "1", "--status", "success").out
     assert text.splitlines()[0].startswith("status   date exported (UTC)")
     assert "2026-01-03 00:00 to 01:00" in text
-    assert text.splitlines()[2:] == ["Showing 1 rows"]
+    assert text.splitlines()[2:] == ["Showing 1 row"]
     assert by_hand[0]["completed_at"] in text
     early = ("runs", "--backfill", "1", "--to", "2026-01-02", "--json")
     assert [one["hour"] for one in run(*early).json()] == ["2026-01-02T00"]
@@ -308,7 +308,7 @@ def test_runs_are_sorted_by_completion_and_more_of_them_are_told_of(run: Run, bo
     assert hours("--include", "events") == hours()
     text = run("runs", "--backfill", "1", "--limit", "1").out
     assert text.endswith(
-        "Showing 1 rows; there are more: narrow it with --from and --to, or raise --limit\n"
+        "Showing 1 row; there are more: narrow it with --from and --to, or raise --limit\n"
     )
     assert run("runs", "--backfill", "1", "--limit", "2").out.endswith("Showing 2 rows\n")
 
@@ -381,7 +381,7 @@ def test_an_hour_is_shown_with_files_tries_causes_and_its_equation(run: Run, boo
 
     (shown,) = run("runs", "2026-01-02T00", "--json").json()
 
-    assert shown["account"] == {
+    assert shown["equation"] == {
         "accepted": 9,
         "exported": 2,
         "duplicates": 1,

@@ -92,7 +92,7 @@ def test_what_was_missed_is_shown_and_listed_before_it_goes_on(run: Run, book: B
     assert (plan["missed_hours"], plan["owed"]) == (2, 1)
     text = f"missed       events of {first} to {last}: 2 hours, 2 files, 4 lines, 200 bytes\n"
     assert run("resume", number, "--plan").out == (
-        text + "2 hours were missed. Besides, 1 hour is owed from before.\n"
+        text + "2 missed hours. Besides, 1 hour is owed from before.\n"
     )
     shown = run("destination", "show", number)
     assert text in shown.out
@@ -169,6 +169,25 @@ def test_access_that_can_not_be_is_refused(
     assert book.destinations.list() == []
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--region", "us-west-2", "--endpoint-url", "http://10.0.0.5:9000"), "private_endpoints"),
+        (("--region", "us-west-2", "--endpoint-url", "http://127.0.0.1:9000"), "no public address"),
+        (("--region", "RegionOne"), "in lower case"),
+        (("--region", "Region One", "--endpoint-url", "http://192.0.2.1"), "and hyphens"),
+    ],
+)
+def test_a_place_that_can_not_be_is_refused(
+    run: Run, book: Book, words: tuple[str, ...], named: str
+) -> None:
+    place = ("--project", str(book.project), "--bucket", "acme")
+    allowed = {"TAILRACE_EXPORT_PRIVATE_ENDPOINTS": "false"}
+    done = run("destination", "add", "amazon-s3", *place, *words, **allowed)
+    assert (done.code, named in done.err) == (WRONG_USE, True), done.err
+    assert book.destinations.list() == []
+
+
 def test_only_what_can_be_paused_or_resumed_is(run: Run, book: Book) -> None:
     number = str(book.add_destination())
     refused = run("resume", number)
@@ -220,7 +239,7 @@ def test_a_destination_is_deleted_only_when_that_is_said_and_its_runs_stay(
     book.deliver()
     asked = run("destination", "delete", number)
     assert asked.code == WRONG_USE
-    assert "owes 1 hours, missed 0 while paused" in asked.err
+    assert "owes 1 hour, missed 0 while paused" in asked.err
     assert "--yes" in asked.err
     assert book.destinations.get(1).state == "active"
 

@@ -28,6 +28,7 @@ def test_only_harmless_variables_are_kept() -> None:
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "TAILRACE_EXPORT_PRIVATE_ENDPOINTS": "true",
         "no_proxy": "*",
     }
 

@@ -201,6 +201,7 @@ def test_switches_need_no_probe_and_hold_from_the_next_run_on(
         (Edit(prefix="../up"), "is . or .."),
         (Edit(prefix="a\nb"), "control character"),
         (Edit(region="Frankfurt am Main"), "region"),
+        (Edit(region="RegionOne", endpoint_url=None), "in lower case"),
         (Edit(endpoint_url="http://10.0.0.1"), "no public address"),
         (Edit(endpoint_url="http://169.254.169.254"), "no public address"),
         (Edit(access=Access(access_key_id="AK")), "go together"),

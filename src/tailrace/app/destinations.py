@@ -81,7 +81,7 @@ def add_amazon_s3(
         NewDestination(
             project=new.project,
             bucket=check_bucket_name(new.bucket),
-            region=check_region(new.region),
+            region=check_region(new.region, new.endpoint_url),
             prefix=check_prefix(with_last_slash(new.prefix)),
             endpoint_url=checked_endpoint(settings, new.endpoint_url),
             include_events=new.include_events,

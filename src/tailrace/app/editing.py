@@ -192,13 +192,15 @@ class Editor:
             given["bucket"] = check_bucket_name(edit.bucket)
         if edit.prefix is not UNSET:
             given["prefix"] = check_prefix(with_last_slash(edit.prefix))
-        if edit.region is not UNSET:
-            given["region"] = check_region(edit.region)
         if edit.endpoint_url is not UNSET:
             given["endpoint_url"] = checked_endpoint(self._settings, edit.endpoint_url)
         if edit.access is not UNSET:
             given |= msgspec.structs.asdict(keep_access(self._secrets, edit.access))
-        return msgspec.structs.replace(seen, **given)
+        wanted = msgspec.structs.replace(seen, **given)
+        if wanted.region is not None and {"region", "endpoint_url"} & given.keys():
+            # What is a region of another store may be none of Amazon's.
+            check_region(wanted.region, wanted.endpoint_url)
+        return wanted
 
     @contextlib.contextmanager
     def _held(self, destination: Destination) -> Iterator[None]:

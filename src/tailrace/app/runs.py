@@ -50,7 +50,7 @@ class RunList(msgspec.Struct, frozen=True):
     more: bool
 
 
-class Account(msgspec.Struct, frozen=True):
+class Equation(msgspec.Struct, frozen=True):
     """A sealed hour's equation: accepted = exported + duplicates + identifies + filtered + held."""
 
     accepted: int
@@ -73,14 +73,14 @@ class FileOfRun(msgspec.Struct, frozen=True):
 
 
 class RunDetail(msgspec.Struct, frozen=True):
-    """One run with its files; `account` is None while the hour is open.
+    """One run with its files; `equation` is None while the hour is open.
 
     `delay_seconds` is the time from the end of the hour until an automatic run was completed.
     """
 
     run: Run
     files: tuple[FileOfRun, ...]
-    account: Account | None
+    equation: Equation | None
     delay_seconds: float | None
 
 
@@ -123,7 +123,7 @@ def hour_detail(engine: Engine, clock: Clock, hour: Hour, destination_id: int | 
         hour=hour,
         over=newest is not None and hour <= newest,
         runs=tuple(
-            RunDetail(run, _files(ledger, run), _account(ledger, run), _delay_seconds(run))
+            RunDetail(run, _files(ledger, run), _equation(ledger, run), _delay_seconds(run))
             for run in ledger.runs(hour=hour, destination_id=destination_id)
         ),
     )
@@ -167,12 +167,12 @@ def _files(ledger: Ledger, run: Run) -> tuple[FileOfRun, ...]:
     )
 
 
-def _account(ledger: Ledger, run: Run) -> Account | None:
+def _equation(ledger: Ledger, run: Run) -> Equation | None:
     sealed = ledger.sealed_hour(run.scope, run.hour)
     if sealed is None:
         return None
     record = decode_record(sealed.record)
-    return Account(
+    return Equation(
         accepted=record.accepted,
         exported=record.exported,
         duplicates=record.duplicates,

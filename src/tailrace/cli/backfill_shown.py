@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tailrace.cli.output import print_json, print_lines, print_table
+from tailrace.cli.output import counted, print_json, print_lines, print_table
 from tailrace.cli.times import hour_text, time_text
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def print_manual_exports(found: Sequence[Shown], json: bool) -> None:
     outages = {one.destination_id: one for one in shown if one.state == "running"}
     for one in outages.values():
         _print_outage(one)
-    print_lines([f"Showing {len(shown)} rows"])
+    print_lines([f"Showing {counted(len(shown), 'row')}"])
 
 
 def _progress(one: _Shown) -> str:
@@ -145,7 +145,12 @@ def print_started(started: Started, json: bool) -> None:
         print_json(_Started(shown, open_from, started.no_data))
         return
     number, state = shown.manual_export, shown.status
-    print_lines([f"Manual export {number} is {state}: {shown.hours} hours are exported."])
+    print_lines(
+        [
+            f"Manual export {number} is {state}: {counted(shown.hours, 'hour')} "
+            f"{'is' if shown.hours == 1 else 'are'} exported."
+        ]
+    )
     _print_not_sealed(open_from)
     _print_no_data(started.no_data)
     if shown.state == "running":
@@ -171,7 +176,7 @@ def print_planned(planned: Planned, json: bool) -> None:
         print_json(shown)
         return
     found = ", ".join(
-        f"{hours} hours with {shown.lines[name]} {_words(name)}"
+        f"{counted(hours, 'hour')} with {shown.lines[name]} {_words(name)}"
         for name, hours in shown.hours.items()
     )
     print_lines(
@@ -194,8 +199,8 @@ def print_planned(planned: Planned, json: bool) -> None:
     if shown.dropped_hours:
         print_lines(
             [
-                f"not to be had  {shown.dropped_hours} hours: the archive has dropped their files, "
-                "and the bucket does not hold them",
+                f"not to be had  {counted(shown.dropped_hours, 'hour')}: the archive has "
+                "dropped their files, and the bucket does not hold them",
                 *(f"  {hour}" for hour in shown.dropped),
             ]
         )

@@ -25,6 +25,7 @@ from tailrace.cli.output import (
     FAILED,
     DataOption,
     JsonOption,
+    counted,
     print_json,
     print_lines,
 )
@@ -165,8 +166,8 @@ def _delete(
     print_lines(
         [
             *(f"left behind: {left}" for left in done.left_behind),
-            f"Destination {destination} is deleted. {deleted.runs} owed hours will not go out. "
-            f"Its runs are still shown by: tailrace runs --destination {destination}",
+            f"Destination {destination} is deleted. {counted(deleted.runs, 'owed hour')} will "
+            f"not go out. Its runs are still shown by: tailrace runs --destination {destination}",
         ]
     )
 
@@ -176,8 +177,8 @@ def _ask(plan: DeletionPlan) -> None:
     to = plan.destination
     what = (
         f"Destination {number} ({place_text(to.bucket, to.prefix, to.endpoint_url)}) owes "
-        f"{plan.owed} hours, missed {plan.missed} while paused, and has "
-        f"{len(plan.manual_exports)} manual exports under way."
+        f"{counted(plan.owed, 'hour')}, missed {plan.missed} while paused, and has "
+        f"{counted(len(plan.manual_exports), 'manual export')} under way."
     )
     if not sys.stdin.isatty():
         raise BadRequest(f"{what} To give these up and delete it, add --yes.")
@@ -203,7 +204,7 @@ def _print_edited(edited: Edited, json: bool) -> None:
         return
     number = shown.destination_id
     if found is not None and not found.passed:
-        print_trouble(found)
+        print_trouble(edited.destination, found)
         if edited.changed:
             again = f"Mend this, then: tailrace verify {number}"
             print_lines([f"Destination {number} is changed and stays setting up. {again}"])
@@ -217,8 +218,8 @@ def _print_edited(edited: Edited, json: bool) -> None:
         [
             *(f"left behind: {left}" for left in edited.left_behind),
             *(
-                f"begun at the old place: {one.files} files of {one.data_type} of {one.hour}; "
-                "the whole hour goes to the new one"
+                f"begun at the old place: {counted(one.files, 'file')} of {one.data_type} of "
+                f"{one.hour}; the whole hour goes to the new one"
                 for one in edited.begun
             ),
             f"Destination {number} is {shown.state.replace('_', ' ')}: {', '.join(received)} "

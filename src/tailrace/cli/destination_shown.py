@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from tailrace.cli.output import FAILED, print_json, print_lines, print_table
+from tailrace.cli.output import FAILED, counted, print_json, print_lines, print_table
 from tailrace.cli.times import hour_text, time_text
 from tailrace.cli.verification import print_outcome
 from tailrace.errors import BadRequest
@@ -159,8 +159,9 @@ def print_missed(missed: Sequence[MissedRange]) -> None:
         last = "" if one.first == one.last else f" to {one.last}"
         print_lines(
             [
-                f"missed       {one.data_type} of {one.first}{last}: {one.hours} hours, "
-                f"{one.files} files, {one.lines} lines, {one.size_bytes} bytes"
+                f"missed       {one.data_type} of {one.first}{last}: {counted(one.hours, 'hour')}, "
+                f"{counted(one.files, 'file')}, {counted(one.lines, 'line')}, "
+                f"{one.size_bytes} bytes"
             ]
         )
 
@@ -173,7 +174,7 @@ def report(destination: Destination, verification: Verification, json: bool) -> 
             _Verified(shown, verification.passed, verification.missing_actions, verification)
         )
     else:
-        print_outcome(shown.state, shown.from_hour, shown.include, verification)
+        print_outcome(destination, verification)
     if not verification.passed:
         raise typer.Exit(FAILED)
 

@@ -20,6 +20,7 @@ from tailrace.cli.output import (
     DATA_DEFAULT,
     DataOption,
     JsonOption,
+    counted,
     open_folder,
     print_json,
     print_lines,
@@ -33,7 +34,7 @@ from tailrace.hours import Hour, hour_label
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
-    from tailrace.app.runs import Account, HourDetail, RunDetail, RunList
+    from tailrace.app.runs import Equation, HourDetail, RunDetail, RunList
     from tailrace.clock import Clock
     from tailrace.state.delivery import Cause
     from tailrace.state.reports import Run
@@ -77,7 +78,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class _Detail(msgspec.Struct, frozen=True):
-    """A run with all that is known of it; `account` is null while the hour is open."""
+    """A run with all that is known of it; `equation` is null while the hour is open."""
 
     run: _Run
     owed_since: str
@@ -85,7 +86,7 @@ class _Detail(msgspec.Struct, frozen=True):
     delay_seconds: float | None
     tries: tuple[_Try, ...]
     files: tuple[_File, ...]
-    account: Account | None
+    equation: Equation | None
 
 
 def register(app: typer.Typer) -> None:
@@ -190,7 +191,7 @@ def _print_runs(found: RunList, json: bool) -> None:
     )
     _print_causes(runs)
     more = "; there are more: narrow it with --from and --to, or raise --limit"
-    print_lines([f"Showing {len(runs)} rows{more if found.more else ''}"])
+    print_lines([f"Showing {counted(len(runs), 'row')}{more if found.more else ''}"])
 
 
 def _print_causes(runs: Sequence[_Run]) -> None:
@@ -232,7 +233,7 @@ def _print_hour(found: HourDetail, json: bool) -> None:
                 f"  status       {run.status}",
                 f"  owed since   {detail.owed_since}",
                 f"  completed    {run.completed_at or '-'}{_delay(detail)}",
-                f"  account      {_equation(detail.account)}",
+                f"  equation     {_equation(detail.equation)}",
             ]
         )
         for file in detail.files:
@@ -260,13 +261,13 @@ def _seconds(one: _Try) -> str:
     return "" if one.seconds is None else f", {one.seconds} s"
 
 
-def _equation(account: Account | None) -> str:
-    if account is None:
+def _equation(found: Equation | None) -> str:
+    if found is None:
         return "the hour is open"
     return (
-        f"{account.accepted} accepted = {account.exported} exported + {account.duplicates} "
-        f"duplicates + {account.identifies} identifies + {account.filtered} filtered + "
-        f"{account.held} held"
+        f"{found.accepted} accepted = {found.exported} exported + {found.duplicates} "
+        f"duplicates + {found.identifies} identifies + {found.filtered} filtered + "
+        f"{found.held} held"
     )
 
 
@@ -320,7 +321,7 @@ def _detail(found: RunDetail) -> _Detail:
             )
             for file in found.files
         ),
-        account=found.account,
+        equation=found.equation,
     )
 
 

@@ -21,6 +21,7 @@ from tailrace.cli.output import (
     FAILED,
     DataOption,
     JsonOption,
+    counted,
     print_json,
     print_lines,
 )
@@ -114,7 +115,7 @@ def _print_plan(found: Missed, json: bool) -> None:
     print_missed(found.ranges)
     print_lines(
         [
-            f"{len(found.hours)} hours were missed. "
+            f"{counted(len(found.hours), 'missed hour')}. "
             f"Besides, {_hours(found.owed).lower()} owed from before."
         ]
     )
@@ -135,13 +136,13 @@ def _print_resumed(found: Resumed, json: bool) -> None:
         )
         return
     if not passed:
-        print_trouble(found.verification)
+        print_trouble(found.destination, found.verification)
         print_lines(
             [f"Destination {number} stays paused. Mend this, then: tailrace resume {number}"]
         )
         return
     print_missed(found.missed)
-    left_out = f" {found.left_out} missed hours are left out." if found.left_out else ""
+    left_out = f" Left out: {counted(found.left_out, 'missed hour')}." if found.left_out else ""
     print_lines([f"Destination {number} is active. {_hours(found.owed)} owed.{left_out}"])
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tailrace.cli.output import print_lines
+from tailrace.cli.times import hour_text
 
 if TYPE_CHECKING:
     from tailrace.export.verify import Step, Verification
+    from tailrace.state.delivery import Destination
 
 
 def follow(json: bool) -> Callable[[Step], None]:
@@ -16,13 +18,11 @@ def follow(json: bool) -> Callable[[Step], None]:
     return _wait if json else _print_step
 
 
-def print_outcome(
-    state: str, from_hour: str | None, include: tuple[str, ...], verification: Verification
-) -> None:
+def print_outcome(destination: Destination, verification: Verification) -> None:
     """Print what follows from the steps of `verify` or `destination add`."""
-    number = verification.destination_id
+    number, state = destination.id, destination.state
     if not verification.passed:
-        print_trouble(verification)
+        print_trouble(destination, verification)
         again = f"Mend this, then: tailrace verify {number}"
         print_lines([f"Destination {number} stays {state.replace('_', ' ')}. {again}"])
         return
@@ -30,8 +30,11 @@ def print_outcome(
     if state == "paused":
         print_lines([f"Destination {number} is paused. Go on with: tailrace resume {number}"])
         return
-    exports = {"events": f"hours from {from_hour} on", "merged-ids": "all merged IDs"}
-    exported = " and ".join(exports[name] for name in include)
+    exports = {
+        "events": f"hours from {hour_text(destination.from_hour)} on",
+        "merged-ids": "all merged IDs",
+    }
+    exported = " and ".join(exports[name] for name in destination.data_types)
     print_lines([f"Destination {number} is {state}: {exported} are exported."])
 
 
@@ -47,14 +50,16 @@ def print_able(verification: Verification) -> None:
     print_lines([f"{'can' if can else 'can not':<10} {what}" for what, can in able.items()])
 
 
-def print_trouble(verification: Verification) -> None:
+def print_trouble(destination: Destination, verification: Verification) -> None:
     """Print which actions are missing, and what the probes could not remove."""
     _print_left_behind(verification)
     if verification.missing_actions:
+        # Whose an access key is, nobody can tell by it.
+        whose = "" if destination.access_key_id is None else " --principal ARN"
         print_lines(
             [
                 f"Missing: {', '.join(verification.missing_actions)}",
-                f"The whole policy: tailrace policy {verification.destination_id}",
+                f"The whole policy: tailrace policy {destination.id}{whose}",
             ]
         )
 

@@ -33,7 +33,8 @@ def verify_and_activate(
     # Probes write: not into what became another organization's while this one was paused.
     destinations.refuse_bucket(destination)
     if region is not None:
-        destination = msgspec.structs.replace(destination, region=check_region(region))
+        wanted = check_region(region, destination.endpoint_url)
+        destination = msgspec.structs.replace(destination, region=wanted)
     found = verify(destination, clients, told)
     if region is not None and found.met_in(region):
         destinations.set_region(destination_id, region)

@@ -10,6 +10,8 @@ from tailrace.errors import BadRequest
 # S3's rules for general purpose buckets; dots are legal there, though they break TLS host names.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+# What clients can sign for; Ceph's zones, for one, are called RegionOne.
+_STORES_REGION = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 REGION_LENGTH_MAX = 40
 # As IAM writes roles, with or without a path.
 _ROLE = re.compile(r"arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,575}")
@@ -33,13 +35,25 @@ def check_bucket_name(name: str) -> str:
     return name
 
 
-def check_region(name: str) -> str:
-    """Return the name, or raise `BadRequest` for one that no region can have."""
-    if len(name) > REGION_LENGTH_MAX or not _REGION.fullmatch(name):
+def check_region(name: str, endpoint_url: str | None) -> str:
+    """Return the name, or raise `BadRequest` for one that no region can have.
+
+    An endpoint of None is Amazon S3 itself, whose regions are all in lower case.
+    """
+    if endpoint_url is None and not _fits(_REGION, name):
         raise BadRequest(
             f"Cannot use the region {name[:80]!r}: write it like us-west-2, in lower case."
         )
+    if not _fits(_STORES_REGION, name):
+        raise BadRequest(
+            f"Cannot use the region {name[:80]!r}: write it like us-west-2, with letters, digits "
+            "and hyphens."
+        )
     return name
+
+
+def _fits(pattern: re.Pattern[str], name: str) -> bool:
+    return len(name) <= REGION_LENGTH_MAX and pattern.fullmatch(name) is not None
 
 
 def check_role(arn: str) -> str:

@@ -219,7 +219,10 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
     error = unwrapped(error)
     place = _place(destination, key)
     if isinstance(error, ObjectConflict):
-        fix = f'Move the object away, then run "tailrace verify {destination.id}".'
+        fix = (
+            f'Move the object away, then run "tailrace verify {destination.id}"; or replace it by '
+            f'a manual export of its hour: "tailrace backfill {destination.id}" with --overwrite.'
+        )
         return Cause("conflict", "Conflict", error.what, fix, key=error.key)
     kind, code, fix = _of_exception(error)
     sentence = str(error)
@@ -236,7 +239,7 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
 def take_region(destination: Destination, region: str | None) -> str:
     """Return how the destination takes the bucket's region; a command only for one that can be."""
     try:
-        named = check_region(region or "")
+        named = check_region(region or "", destination.endpoint_url)
     except BadRequest:
         return "Set the destination's region to that of the bucket."
     return f'Run "tailrace verify {destination.id} --region {named}".'

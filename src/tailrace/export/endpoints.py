@@ -54,7 +54,7 @@ def check_address(url: str, host: str, text: str) -> None:
     if not _is_public(ipaddress.ip_address(text.partition("%")[0])):
         raise BadRequest(
             f"Cannot use the endpoint {url}: {host} is {text}, which is no public address. "
-            "Whoever runs tailrace can allow such endpoints with export.private_endpoints."
+            "Whoever runs tailrace can allow such endpoints with export.private_endpoints = true."
         )
 
 

@@ -127,7 +127,7 @@ def place(
     return Place(
         bucket=check_bucket_name(bucket),
         prefix=prefix,
-        region=None if region is None else check_region(region),
+        region=None if region is None else check_region(region, endpoint_url),
         endpoint_url=endpoint_url,
         principal=check_principal(principal, partition, ours=_is_amazon(endpoint_url)),
         partition=partition,
