@@ -62,6 +62,9 @@ torture: environment ## kill a service a thousand times in days of its life (KIL
 	@$(BIN)/python -m torture $${KILLS:+--kills "$$KILLS"} $${SEED:+--seed "$$SEED"} \
 		$${RATE:+--rate "$$RATE"}
 
+outage: environment ## tell of a set-up without permissions, an outage, its mail and its end
+	@$(BIN)/python -m torture.outage
+
 environment:
 	@sh scripts/environment
 
@@ -70,4 +73,5 @@ clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf bench-results fuzz-results tests/contract/sdks/node_modules
 	@find src tests benchmarks fuzz powercut torture -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test sdks check torture powercut diskfaults fuzz crowd bench environment clean
+.PHONY: help demo run test sdks check torture powercut diskfaults fuzz crowd bench outage environment
+.PHONY: clean
