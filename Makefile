@@ -73,5 +73,4 @@ clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf bench-results fuzz-results tests/contract/sdks/node_modules
 	@find src tests benchmarks fuzz powercut torture -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test sdks check torture powercut diskfaults fuzz crowd bench outage environment
-.PHONY: clean
+.PHONY: help demo run test sdks check torture powercut diskfaults fuzz crowd bench outage environment clean
