@@ -477,34 +477,6 @@ def test_uploads_are_answered_while_exports_are_read_and_not_read(
     assert len(served.records) == 50
 
 
-@pytest.mark.slow  # the disk is slower than two seconds
-def test_a_client_is_not_dropped_for_the_time_that_a_slow_disk_takes(
-    served: Any, exports: Exports, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outflow, "BEGIN_SECONDS", 2.0)
-    monkeypatch.setattr(outflow, "BYTES_PER_SECOND_MIN", 2**40)
-
-    class Stalled(Content):
-        """A body whose first piece comes late."""
-
-        def read(self) -> bytes:
-            if not self.read_bytes:
-                time.sleep(2.2)
-            return super().read()
-
-    content = Stalled(60)
-    exports.found = lambda: content
-    with not_reading(served, window_bytes=None) as connection:
-        # Long enough that the collector has to wait for the client.
-        time.sleep(0.3)
-        received = 0
-        while received < content.length and (part := connection.recv(262_144)):
-            received += len(part)
-    until(content.closed.is_set)
-    assert served.counters.exports_cut == 0
-    assert received >= content.length
-
-
 @pytest.mark.slow  # a stop waits for five seconds
 def test_a_stop_ends_exports(
     served: Any, exports: Exports, monkeypatch: pytest.MonkeyPatch

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tailrace.clock import MICROS
+from tailrace.clock import MICROS, SystemClock
 from tailrace.errors import LeaseLost
-from tailrace.export.client import ClientSettings
+from tailrace.export.client import Clients, ClientSettings
 from tailrace.export.deliver import LEASE_SECONDS, RENEW_SECONDS
 from tailrace.state.delivery import Capabilities, Delivery
 from tailrace.state.ledger import Ledger
@@ -321,6 +321,28 @@ def test_a_damaged_archive_file_is_never_delivered(
     assert keys() == []
     assert [run.state for run in world.ledger.runs()] == ["retrying", "retrying"]
     assert {run.cause.kind for run in world.ledger.runs()} == {"operator"}
+
+
+def test_a_store_in_ones_own_network_waits_until_the_operator_allows_it(
+    world: Any, bucket: str, keys: Callable[[], list[str]]
+) -> None:
+    """Also one that was added while such stores were allowed."""
+    world.add_destination(bucket)
+    world.seal(world.put_file(1, DATA))
+    allowed = world.clients
+    refusing = ClientSettings(private_endpoints=False)
+    world.clients = Clients(refusing, lambda secret: secret.decode(), SystemClock())
+    assert world.exporter().deliver_next()
+
+    run = world.run()
+    assert (run.state, run.cause.kind) == ("retrying", "operator")
+    assert "export.private_endpoints = true" in run.cause.sentence
+    assert keys() == []
+
+    world.clients = allowed
+    world.wait(301)
+    assert world.exporter().deliver_next()
+    assert world.run().state == "success"
 
 
 def test_no_request_can_outlast_a_lease() -> None:

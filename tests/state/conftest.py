@@ -19,6 +19,7 @@ from tailrace.state.database import open_database, reading
 from tailrace.state.delivery import Capabilities, Cause, Delivery, Destination
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.ledger import Ledger
+from tailrace.state.manual_exports import ManualExports
 from tailrace.state.sealed import SealedFile, SealedHour
 
 LEASE_MICROS = 60_000_000
@@ -153,3 +154,8 @@ def statements(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
     sa.event.listen(engine, "before_cursor_execute", note)
     yield seen
     sa.event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def exports(books: Books) -> ManualExports:
+    return ManualExports(books.engine, books.clock, by="test")

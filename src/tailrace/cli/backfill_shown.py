@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tailrace.cli.output import counted, print_json, print_lines, print_table
+from tailrace.cli.output import print_json, print_lines, print_table
 from tailrace.cli.times import hour_text, time_text
+from tailrace.notify.amounts import counted
 
 if TYPE_CHECKING:
     from tailrace.app.backfill import Planned, Shown, Started

@@ -13,28 +13,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from tailrace.cli.destination_options import (
+    EndpointOption,
+    ExternalIdOption,
+    KeyIdOption,
+    RoleOption,
+    SecretFileOption,
+    access_of,
+)
 from tailrace.cli.destination_shown import Shown, place_text, shown_of, types_of
 from tailrace.cli.destinations import (
     DestinationArgument,
     destination_app,
     open_destinations,
-    read_secret,
 )
 from tailrace.cli.output import (
     DATA_DEFAULT,
     FAILED,
     DataOption,
     JsonOption,
-    counted,
     print_json,
     print_lines,
 )
 from tailrace.cli.verification import follow, print_trouble
 from tailrace.errors import BadRequest
+from tailrace.notify.amounts import counted
 from tailrace.settings import load
 
 if TYPE_CHECKING:
-    from tailrace.app.destinations import Access
     from tailrace.app.editing import DeletionPlan, Edited, Editor
 
 
@@ -78,23 +84,12 @@ def _edit(
     prefix: Annotated[
         str | None, typer.Option(help="Begin every key with this; empty for no prefix.")
     ] = None,
-    endpoint_url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="An S3-compatible store's address; empty: Amazon S3."),
-    ] = None,
+    endpoint_url: EndpointOption = None,
     region: Annotated[str | None, typer.Option(help="Region of the bucket.")] = None,
-    access_key_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="Access key, with its secret's file.")
-    ] = None,
-    secret_access_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File that holds its secret.")
-    ] = None,
-    role_arn: Annotated[
-        str | None, typer.Option(metavar="ARN", help="Role that the operator's principal assumes.")
-    ] = None,
-    external_id: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="External ID that goes with the role.")
-    ] = None,
+    access_key_id: KeyIdOption = None,
+    secret_access_key_file: SecretFileOption = None,
+    role_arn: RoleOption = None,
+    external_id: ExternalIdOption = None,
     operator_access: Annotated[
         bool, typer.Option("--operator-access", help="The operator's own principal.")
     ] = False,
@@ -113,12 +108,15 @@ def _edit(
     json: JsonOption = False,
 ) -> None:
     """Change a destination; another place or access is probed first, and kept if all passes."""
+    from tailrace.app.destinations import Access
     from tailrace.app.editing import Edit
 
     types = None if include is None else types_of(include)
-    access = _access(
-        access_key_id, secret_access_key_file, role_arn, external_id, operator=operator_access
-    )
+    access = access_of(access_key_id, secret_access_key_file, role_arn, external_id)
+    if operator_access and access is not None:
+        raise BadRequest("--operator-access goes with no key and no role.")
+    if operator_access:
+        access = Access()
     given = {
         "bucket": bucket,
         "prefix": prefix,
@@ -225,32 +223,6 @@ def _print_edited(edited: Edited, json: bool) -> None:
             f"Destination {number} is {shown.state.replace('_', ' ')}: {', '.join(received)} "
             f"go to {place}",
         ]
-    )
-
-
-def _access(
-    key_id: str | None,
-    secret_file: Path | None,
-    role_arn: str | None,
-    external_id: str | None,
-    *,
-    operator: bool,
-) -> Access | None:
-    """Return the access that the options name, or None if they name none."""
-    from tailrace.app.destinations import Access
-
-    named = (key_id, secret_file, role_arn, external_id)
-    if (key_id is None) != (secret_file is None):
-        raise BadRequest("--access-key-id and --secret-access-key-file go together.")
-    if operator and any(value is not None for value in named):
-        raise BadRequest("--operator-access goes with no key and no role.")
-    if not operator and all(value is None for value in named):
-        return None
-    return Access(
-        access_key_id=key_id,
-        secret_access_key=read_secret(secret_file),
-        role_arn=role_arn,
-        external_id=external_id,
     )
 
 

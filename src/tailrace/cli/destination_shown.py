@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from tailrace.cli.output import FAILED, counted, print_json, print_lines, print_table
-from tailrace.cli.times import hour_text, time_text
+from tailrace.cli.output import FAILED, print_json, print_lines, print_table
+from tailrace.cli.times import hour_text, optional_time_text, time_text
 from tailrace.cli.verification import print_outcome
 from tailrace.errors import BadRequest
+from tailrace.notify.amounts import counted
 
 if TYPE_CHECKING:
     from tailrace.app.describing import Described
@@ -240,9 +241,9 @@ def _described(found: Described) -> _Described:
         until_hour=hour_text(one.until_hour),
         created_at=time_text(one.created_micros),
         created_by=found.created_by,
-        paused_at=_time(one.paused_micros),
-        deleted_at=_time(one.deleted_micros),
-        outage_since=_time(one.outage_since_micros),
+        paused_at=optional_time_text(one.paused_micros),
+        deleted_at=optional_time_text(one.deleted_micros),
+        outage_since=optional_time_text(one.outage_since_micros),
         outage_fix=None if one.outage_cause is None else one.outage_cause.fix,
         capabilities=one.capabilities,
         runs={str(state): count for state, count in found.runs.items()},
@@ -268,7 +269,3 @@ def _automatic(one: _Described) -> str:
 
 def _counts(runs: dict[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in runs.items()) or "-"
-
-
-def _time(micros: int | None) -> str | None:
-    return None if micros is None else time_text(micros)

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tailrace.cli.destination_options import (
+    EndpointOption,
+    ExternalIdOption,
+    KeyIdOption,
+    RoleOption,
+    SecretFileOption,
+    access_of,
+)
 from tailrace.cli.destination_shown import (
     print_described,
     print_destinations,
@@ -23,7 +31,6 @@ from tailrace.cli.output import (
     open_folder,
 )
 from tailrace.cli.verification import follow
-from tailrace.errors import BadRequest
 from tailrace.folder import DataFolder
 from tailrace.settings import load
 
@@ -63,21 +70,11 @@ def _add(
     region: Annotated[str, typer.Option(help="Region of the bucket, such as us-west-2.")],
     data: DataOption = DATA_DEFAULT,
     prefix: Annotated[str, typer.Option(help="Begin every key with this, such as raw/.")] = "",
-    endpoint_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="An S3-compatible store's address.")
-    ] = None,
-    access_key_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="Access key; without one the operator's.")
-    ] = None,
-    secret_access_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File that holds its secret.")
-    ] = None,
-    role_arn: Annotated[
-        str | None, typer.Option(metavar="ARN", help="Role that the operator's principal assumes.")
-    ] = None,
-    external_id: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="External ID that goes with the role.")
-    ] = None,
+    endpoint_url: EndpointOption = None,
+    access_key_id: KeyIdOption = None,
+    secret_access_key_file: SecretFileOption = None,
+    role_arn: RoleOption = None,
+    external_id: ExternalIdOption = None,
     include: IncludeOption = "events",
     manifest: Annotated[
         bool, typer.Option("--manifest/--no-manifest", help="Put a manifest of each hour.")
@@ -91,8 +88,7 @@ def _add(
     from tailrace.app.destinations import Access, NewBucket, add_amazon_s3
 
     types = types_of(include)
-    if (access_key_id is None) != (secret_access_key_file is None):
-        raise BadRequest("--access-key-id and --secret-access-key-file go together.")
+    access = access_of(access_key_id, secret_access_key_file, role_arn, external_id)
     with open_destinations(data) as (folder, destinations):
         verified = add_amazon_s3(
             folder,
@@ -103,13 +99,8 @@ def _add(
                 bucket=bucket,
                 region=region,
                 prefix=prefix,
-                endpoint_url=endpoint_url,
-                access=Access(
-                    access_key_id=access_key_id,
-                    secret_access_key=read_secret(secret_access_key_file),
-                    role_arn=role_arn,
-                    external_id=external_id,
-                ),
+                endpoint_url=endpoint_url or None,
+                access=access or Access(),
                 include_events="events" in types,
                 include_merged_ids="merged-ids" in types,
                 manifest=manifest,
@@ -165,19 +156,6 @@ def _show(
     with open_destinations(data) as (_, destinations):
         found = describe(destinations.engine, destinations.clock, destination)
     print_described(found, json)
-
-
-def read_secret(file: Path | None) -> str | None:
-    """Return the secret that a file holds."""
-    if file is None:
-        return None
-    try:
-        secret = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRequest(f"Cannot read --secret-access-key-file {file}: {error}.") from error
-    if not secret:
-        raise BadRequest(f"--secret-access-key-file {file} is empty.")
-    return secret
 
 
 @contextmanager

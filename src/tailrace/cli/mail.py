@@ -18,7 +18,7 @@ from tailrace.cli.output import (
     print_lines,
     print_table,
 )
-from tailrace.cli.times import time_text
+from tailrace.cli.times import optional_time_text, time_text
 from tailrace.ids import SystemIds
 from tailrace.settings import load
 
@@ -193,15 +193,11 @@ def _recipients(found: Mail) -> tuple[_Recipient, ...]:
             address=one.address,
             state=one.state,
             attempts=one.attempts,
-            tried_at=_time(one.tried_micros),
-            sent_at=_time(one.sent_micros),
+            tried_at=optional_time_text(one.tried_micros),
+            sent_at=optional_time_text(one.sent_micros),
             # 0 means at once.
-            next_try_at=_time(one.due_micros or None),
+            next_try_at=optional_time_text(one.due_micros or None),
             error=one.error,
         )
         for one in found.recipients
     )
-
-
-def _time(micros: int | None) -> str | None:
-    return None if micros is None else time_text(micros)

@@ -100,8 +100,3 @@ def open_folder(data: Path) -> tuple[DataFolder, Files, Clock]:
     folder = DataFolder(data.resolve())
     folder.check()
     return folder, Files(), folder.clock()
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun, in the plural unless it is one: `1 hour`, `2 hours`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

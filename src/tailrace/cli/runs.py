@@ -20,16 +20,16 @@ from tailrace.cli.output import (
     DATA_DEFAULT,
     DataOption,
     JsonOption,
-    counted,
     open_folder,
     print_json,
     print_lines,
     print_table,
 )
-from tailrace.cli.times import time_text
+from tailrace.cli.times import optional_time_text, time_text
 from tailrace.clock import MICROS
 from tailrace.errors import BadRequest
 from tailrace.hours import Hour, hour_label
+from tailrace.notify.amounts import counted
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -279,7 +279,7 @@ def _run(run: Run) -> _Run:
     return _Run(
         status=run.state,
         hour=str(run.hour),
-        completed_at=_time(run.finished_micros),
+        completed_at=optional_time_text(run.finished_micros),
         destination_id=run.destination_id,
         data_type=run.data_type,
         manual_export=run.manual_export or None,
@@ -295,12 +295,12 @@ def _detail(found: RunDetail) -> _Detail:
     return _Detail(
         run=_run(run),
         owed_since=time_text(run.created_micros),
-        started_at=_time(run.started_micros),
+        started_at=optional_time_text(run.started_micros),
         delay_seconds=found.delay_seconds,
         tries=tuple(
             _Try(
                 began_at=time_text(one.began_micros),
-                ended_at=_time(one.ended_micros),
+                ended_at=optional_time_text(one.ended_micros),
                 seconds=None
                 if one.ended_micros is None
                 else round((one.ended_micros - one.began_micros) / MICROS, 2),
@@ -317,13 +317,11 @@ def _detail(found: RunDetail) -> _Detail:
                 sha256=file.sha256,
                 key=file.delivered.key if file.delivered else None,
                 how=file.delivered.how if file.delivered else None,
-                delivered_at=_time(file.delivered.delivered_micros) if file.delivered else None,
+                delivered_at=optional_time_text(file.delivered.delivered_micros)
+                if file.delivered
+                else None,
             )
             for file in found.files
         ),
         equation=found.equation,
     )
-
-
-def _time(micros: int | None) -> str | None:
-    return None if micros is None else time_text(micros)

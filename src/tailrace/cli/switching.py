@@ -21,11 +21,11 @@ from tailrace.cli.output import (
     FAILED,
     DataOption,
     JsonOption,
-    counted,
     print_json,
     print_lines,
 )
 from tailrace.cli.verification import follow, print_trouble
+from tailrace.notify.amounts import counted
 from tailrace.settings import load
 
 if TYPE_CHECKING:

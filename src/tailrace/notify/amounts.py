@@ -1,4 +1,4 @@
-"""How mails write times, durations and sizes."""
+"""How mails, and commands as they do, write times, durations, counts and sizes."""
 
 from __future__ import annotations
 

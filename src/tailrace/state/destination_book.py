@@ -1,21 +1,17 @@
 """`DestinationBook`: what each part of the destinations' rows is made with.
 
-Each change is one transaction with its entry in the audit trail and the runs that follow from it.
+The runs that follow from a change are made in its transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
-from tailrace.clock import Clock
 from tailrace.errors import BadRequest
-from tailrace.state.audit import SERVICE, note
-from tailrace.state.database import one_change_at_a_time, writing
+from tailrace.state.audited import Audited
 from tailrace.state.delivery import Destination
 from tailrace.state.derive import derive
 from tailrace.state.rows import destination_of
@@ -35,34 +31,13 @@ _PROBED = (
 )
 
 
-class DestinationBook:
-    """The database, the service's clock, and who acts: `by` stands in the audit trail."""
+class DestinationBook(Audited):
+    """Destinations, as each part of what changes them sees them."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, by: str = SERVICE) -> None:
-        self.engine = engine
-        self.clock = clock
-        self.by = by
-
-    @contextmanager
-    def _change(self) -> Iterator[Connection]:
-        with writing(self.engine) as connection:
-            one_change_at_a_time(connection)
-            yield connection
+    KIND = "destination"
 
     def _derive(self, connection: Connection, destination_id: int) -> None:
         derive(connection, now_micros=self.clock.now_micros(), destination_id=destination_id)
-
-    def _note(
-        self, connection: Connection, destination_id: int, what: str, detail: dict[str, Any]
-    ) -> None:
-        note(
-            connection,
-            at_micros=self.clock.now_micros(),
-            who=self.by,
-            what=what,
-            changed=f"destination {destination_id}",
-            detail=detail,
-        )
 
 
 def find_destination(connection: Connection, destination_id: int) -> Destination:

@@ -6,19 +6,14 @@ transaction that starts it, and wait in the ledger behind the automatic ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
-from tailrace.clock import Clock
 from tailrace.errors import BadRequest
 from tailrace.hours import Hour
-from tailrace.state.audit import SERVICE, note
-from tailrace.state.database import next_number, one_change_at_a_time, reading, writing
+from tailrace.state.audited import Audited
+from tailrace.state.database import next_number, reading
 from tailrace.state.delivery import OWED_STATES, ManualExport, ManualExportState
 from tailrace.state.derive import derive_manual
 from tailrace.state.rows import manual_export_of
@@ -40,13 +35,10 @@ class NewManualExport(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: bool = False
 
 
-class ManualExports:
-    """Start, find, pause, resume and cancel them. `by` names who does so in the audit trail."""
+class ManualExports(Audited):
+    """Start, find, pause, resume and cancel them."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, by: str = SERVICE) -> None:
-        self.engine = engine
-        self.clock = clock
-        self.by = by
+    KIND = "manual export"
 
     def start(self, new: NewManualExport) -> ManualExport:
         """Owe every hour of the range that is sealed; later ones are left out (D23).
@@ -169,24 +161,6 @@ class ManualExports:
                 f"Cannot {verb} the manual export {export_id}: it is {found.state}, "
                 f"not {' or '.join(states)}."
             )
-
-    @contextmanager
-    def _change(self) -> Iterator[Connection]:
-        with writing(self.engine) as connection:
-            one_change_at_a_time(connection)
-            yield connection
-
-    def _note(
-        self, connection: Connection, export_id: int, what: str, detail: dict[str, Any]
-    ) -> None:
-        note(
-            connection,
-            at_micros=self.clock.now_micros(),
-            who=self.by,
-            what=what,
-            changed=f"manual export {export_id}",
-            detail=detail,
-        )
 
 
 def of_export(export_id: int) -> sa.ColumnElement[bool]:
