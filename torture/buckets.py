@@ -1,4 +1,4 @@
-"""The owners of buckets: they add destinations, end and pause them, break and mend policies.
+"""The owners of buckets: they add, move, pause and delete destinations, break and mend policies.
 
 They also export by hand what was exported already, and halt that.
 """
@@ -6,6 +6,7 @@ They also export by hand what was exported already, and halt that.
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import threading
 from pathlib import Path
@@ -19,9 +20,10 @@ from tailrace.errors import BadRequest
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.state.database import open_database
-from tailrace.state.delivery import Destination
+from tailrace.state.delivery import DataType, Destination, DestinationState
 from tailrace.state.destinations import Destinations
 from tailrace.state.manual_exports import ManualExports, NewManualExport
+from torture.changes import Changes
 from torture.service import Service
 
 ADD_TRIES_MAX = 20
@@ -30,8 +32,11 @@ CHANGE_SECONDS = (1.0, 4.0)
 CHANGES = (
     "added",
     "removed",
+    "moved",
+    "deleted",
     "paused",
     "gone on",
+    "left out",
     "policy broken",
     "policy mended",
     "exported by hand",
@@ -66,7 +71,12 @@ class Owners:
         self._copies = 0
         self._broken: str | None = None
         self.owned: list[Owned] = []
+        # Where each destination's objects went, the present place last.
+        self.places: dict[int, list[Owned]] = {}
+        # What was missed while paused, and was not to go out.
+        self.left_out: set[tuple[int, DataType, Hour]] = set()
         self.changes: dict[str, int] = {}
+        self._made = Changes(service, self._chance, self._count)
         self.failures: list[str] = []
         name = f"o{seed % 10_000_000}"
         self.buckets = {number: f"{name}-{number}" for number in set(organizations.values())}
@@ -119,6 +129,8 @@ class Owners:
             self._pause,
             self._go_on,
             self._end,
+            self._move,
+            self._delete,
             self._break,
             self._mend,
             self._export_by_hand,
@@ -168,6 +180,7 @@ class Owners:
                     "verify", str(found.id), "--json", kill_after=kill_after
                 )
             else:
+                self.places[found.id] = [owned]
                 return
             if code != 0 and kill_after is None:
                 raise AssertionError(f"{owned} was not added: {out[-600:]} {err[-600:]}")
@@ -183,33 +196,72 @@ class Owners:
                     return found
         return None
 
-    def _some(self, destinations: Destinations, state: str) -> Destination | None:
-        found = [
-            one
-            for one in destinations.list()
-            if one.state == state and one.prefix.startswith("copy-") and one.until_hour is None
-        ]
+    def _some(self, *states: DestinationState) -> Destination | None:
+        with self.opened() as destinations:
+            found = [
+                one
+                for one in destinations.list(states=states)
+                if one.prefix.startswith("copy-") and one.until_hour is None
+            ]
         return self._chance.choice(found) if found else None
 
-    def _pause(self) -> None:
+    def _now(self, number: int) -> Destination:
         with self.opened() as destinations:
-            found = self._some(destinations, "active")
-            if found is not None:
-                destinations.pause(found.id)
-                self._count("paused")
+            return destinations.get(number)
+
+    def _pause(self) -> None:
+        found = self._some("active")
+        if found is not None and self._made.make(
+            ("pause", str(found.id)), lambda: self._now(found.id).state == "paused"
+        ):
+            self._count("paused")
 
     def _go_on(self) -> None:
-        with self.opened() as destinations:
-            found = self._some(destinations, "paused")
-            if found is not None:
-                assert found.capabilities is not None
-                destinations.activate(found.id, found.capabilities)
+        """Switch automatic exports on again; now and then without the hours that were missed."""
+        found = self._some("paused")
+        if found is None:
+            return
+        words = ("resume", str(found.id), "--json")
+        if self._chance.random() < 0.6:
+            if self._made.make(words, lambda: self._now(found.id).state == "active"):
                 self._count("gone on")
+            return
+        told = self._made.told((*words, "--leave-out", "all"))
+        missed = [] if told is None else json.loads(told)["missed"]
+        for one in missed:
+            first, last = Hour.parse(one["from"]), Hour.parse(one["to"])
+            for number in range(first.number, last.number + 1):
+                self.left_out.add((found.id, one["data_type"], Hour(number)))
+        if missed:
+            self._count("left out")
+
+    def _move(self) -> None:
+        """Give a destination another prefix; what it owes goes there."""
+        found = self._some("active", "paused")
+        if found is None:
+            return
+        self._copies += 1
+        owned = Owned(found.project, found.bucket, f"copy-{self._copies}/", main=False)
+        self.owned.append(owned)
+        if self._made.make(
+            ("destination", "edit", str(found.id), "--prefix", owned.prefix),
+            lambda: self._now(found.id).prefix == owned.prefix,
+        ):
+            self.places[found.id].append(owned)
+            self._count("moved")
+
+    def _delete(self) -> None:
+        found = self._some("active", "paused")
+        if found is not None and self._made.make(
+            ("destination", "delete", str(found.id), "--yes"),
+            lambda: self._now(found.id).state == "deleted",
+        ):
+            self._count("deleted")
 
     def _end(self) -> None:
-        """Remove a destination as far as there is a way: from the next hour on it owes nothing."""
+        """Let a destination owe nothing from the next hour on."""
+        found = self._some("active")
         with self.opened() as destinations:
-            found = self._some(destinations, "active")
             if found is not None and found.from_hour is not None and self._chance.random() < 0.5:
                 destinations.set_interval(found.id, found.from_hour, self._service.hour().next())
                 self._count("removed")
@@ -291,7 +343,9 @@ def _exports(destinations: Destinations) -> ManualExports:
 
 
 def covers(destination: Destination, hour: Hour) -> bool:
-    """Say whether an hour is in a destination's interval."""
+    """Say whether an hour is in a destination's interval, and the destination still there."""
+    if destination.state == "deleted":
+        return False
     if destination.from_hour is None or hour < destination.from_hour:
         return False
     return destination.until_hour is None or hour < destination.until_hour

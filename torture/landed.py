@@ -6,7 +6,7 @@ import hashlib
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -167,11 +167,20 @@ class Copy:
         return f"s3://{self.bucket}/{self.prefix} {scope} {hour}"
 
 
-def same_hours(main: Copy, copy: Copy, scope: int, hours: list[Hour]) -> Iterator[str]:
-    """Yield the hours of `main` among `hours` that a copy lacks or has differently."""
-    for hour in hours:
-        there, here = main.manifests[scope, hour], copy.manifests.get((scope, hour))
-        if here is None:
+def same_hours(
+    main: Copy, places: Sequence[Copy], scope: int, due: Collection[Hour]
+) -> Iterator[str]:
+    """Yield the due hours of `main` that a destination has at no place, and any that differs.
+
+    A destination that was moved has some hours at its former places.
+    """
+    for hour in main.scopes()[scope]:
+        there, whole = main.manifests[scope, hour], False
+        for copy in places:
+            here = copy.manifests.get((scope, hour))
+            whole = whole or marker_key(copy.prefix, scope, hour) in copy.keys
+            if here is not None and here.sha256 != there.sha256:
+                yield f"s3://{copy.bucket}/{copy.prefix} has {hour} of {scope} differently"
+        if hour in due and not whole:
+            copy = places[-1]
             yield f"s3://{copy.bucket}/{copy.prefix} lacks {hour} of {scope}"
-        elif here.sha256 != there.sha256:
-            yield f"s3://{copy.bucket}/{copy.prefix} has {hour} of {scope} differently"

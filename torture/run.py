@@ -24,7 +24,7 @@ from tailrace.hours import Hour
 from tailrace.ids import SystemIds
 from tailrace.seal.names import marker_key
 from tailrace.state.database import open_database
-from tailrace.state.delivery import Cause
+from tailrace.state.delivery import LIVING_STATES, Cause, DataType
 from tailrace.state.ledger import Ledger
 from torture import inside
 from torture.buckets import CHANGES, Owners, covers
@@ -56,6 +56,8 @@ FIRST_START = (
 TOLD_KILLS = 50
 # No probe ends an outage that is only played.
 PLAYED_SECONDS = 1800
+# Of a place that a destination has left, any hour may be unfinished.
+BEFORE_ALL = Hour(0)
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -374,14 +376,25 @@ class _Run:
         for main in mains.values():
             yield from main.check_chains()
         with owners.opened() as destinations:
-            found = {(one.bucket, one.prefix): one for one in destinations.list()}
-        for one in owners.owned:
-            copy, main = copies[one.bucket, one.prefix], mains[one.project]
-            yield from copy.check_whole(last)
+            found = destinations.list(states=(*LIVING_STATES, "deleted"))
+        for destination in found:
+            main = mains[destination.project]
+            places = [copies[one.bucket, one.prefix] for one in owners.places[destination.id]]
+            # An hour that was on its way when its destination left is whole elsewhere, or nowhere.
+            for left in places if destination.state == "deleted" else places[:-1]:
+                yield from left.check_whole(BEFORE_ALL)
+            if destination.state != "deleted":
+                yield from places[-1].check_whole(last)
             for scope, hours in main.scopes().items():
-                destination = found[one.bucket, one.prefix]
-                due = [hour for hour in hours if covers(destination, hour) and hour <= last]
-                yield from same_hours(main, copy, scope, due)
+                data_type: DataType = "events" if scope > 0 else "merged-ids"
+                due = {
+                    hour
+                    for hour in hours
+                    if covers(destination, hour)
+                    and hour <= last
+                    and (destination.id, data_type, hour) not in owners.left_out
+                }
+                yield from same_hours(main, places, scope, due)
 
     def _unfinished(self, owners: Owners) -> int:
         client = self._server.client(self._server.owner)
