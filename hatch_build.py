@@ -66,6 +66,9 @@ def fetch(root: Path) -> Path:
                 [npm, *words, "--loglevel=error"],
                 cwd=temporary,
                 check=True,
+                stdin=subprocess.DEVNULL,
+                # npm sets up its terminal; in the background it would be stopped for that.
+                start_new_session=True,
                 capture_output=True,
                 text=True,
                 timeout=NPM_SECONDS,

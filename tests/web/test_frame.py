@@ -151,3 +151,13 @@ def test_the_operators_endpoints_need_no_sign_in(place: Place) -> None:
 def test_two_answers_never_hold_the_same_form_token(place: Place) -> None:
     visitor = place.visitor()
     assert visitor.token() != visitor.token()
+
+
+def test_every_part_is_shown_in_the_parts_page(place: Place) -> None:
+    shown = place.visitor().get("/dev/parts")
+    source = (TEMPLATES / "pages" / "parts.html").read_text(encoding="utf-8")
+    inside = {"icon", "mark"}
+    for path in (TEMPLATES / "parts").glob("*.html"):
+        assert path.stem in inside or f"{path.stem}(" in source, path.stem
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 40, path.stem
+    assert "4 hours could not be exported" in shown.text
