@@ -35,7 +35,9 @@ def test_who_is_not_signed_in_is_asked_to_and_then_gets_what_they_wanted(place: 
     assert EMAIL in visitor.get(INSIDE).text
 
 
-@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example/", "/\\evil", "evil"])
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "///evil.example", "https://evil.example/", "/\\evil", "evil"]
+)
 def test_signing_in_leads_to_no_other_site(place: Place, target: str) -> None:
     place.add(EMAIL)
     fields = {"email": EMAIL, "password": PASSWORD, "next": target}
