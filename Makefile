@@ -12,10 +12,13 @@ WORKERS = 4
 SECONDS = 60
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: environment ## show the whole journey, from an SDK to a file in a bucket, in under a minute
 	@$(BIN)/python -m tailrace.demo
+
+assets: environment ## fetch the browser's libraries from npm, for pages that update by themselves
+	@$(BIN)/python hatch_build.py
 
 run: environment ## start tailrace on ./tailrace-data, which is made on the first start
 	@test -e "$(DATA)/format.json" || $(BIN)/tailrace init --data "$(DATA)"
@@ -25,7 +28,14 @@ test: environment ## run all tests, or those of TESTS=tests/log
 	@sh scripts/debian-packages
 	@sh scripts/sdks
 	@sh scripts/extra clients || echo "The public client of the Export API is left out." >&2
+	@sh scripts/browser
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -q $(TESTS)
+
+screenshots: environment ## look at the pages: pictures of each in light, dark and on a phone
+	@sh scripts/debian-packages
+	@sh scripts/browser
+	@SCREENSHOTS="$(CURDIR)/screenshots" $(BIN)/pytest -q tests/browser
+	@echo "The pictures are in screenshots/."
 
 sdks: environment ## hold the official SDKs to a real service; a table of what they sent
 	@sh scripts/debian-packages
@@ -70,7 +80,8 @@ environment:
 
 clean: ## remove the environment, caches and results; data folders stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	@rm -rf bench-results fuzz-results tests/contract/sdks/node_modules
+	@rm -rf bench-results fuzz-results screenshots tests/contract/sdks/node_modules
+	@rm -rf web/node_modules src/tailrace/web/static/vendor
 	@find src tests benchmarks fuzz powercut torture -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo run test sdks check torture powercut diskfaults fuzz crowd bench outage environment clean
+.PHONY: help demo assets run test screenshots sdks check torture powercut diskfaults fuzz crowd bench outage environment clean

@@ -51,12 +51,15 @@ def test_requirements_hold_everything_the_project_and_its_build_need() -> None:
     assert {_name(one) for one in wanted} <= _pinned().keys()
 
 
-def test_what_comes_from_npm_is_exact_hashed_and_names_no_registry() -> None:
-    folder = ROOT / "tests" / "contract" / "sdks"
-    asked = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
-    locked = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+@pytest.mark.parametrize("folder", ["tests/contract/sdks", "web"])
+def test_what_comes_from_npm_is_exact_hashed_and_names_no_registry(folder: str) -> None:
+    package = json.loads((ROOT / folder / "package.json").read_text(encoding="utf-8"))
+    lock = (ROOT / folder / "package-lock.json").read_text(encoding="utf-8")
+    locked = json.loads(lock)["packages"]
+    kinds = ("dependencies", "devDependencies")
+    asked = {name: version for kind in kinds for name, version in package.get(kind, {}).items()}
 
-    assert locked[""]["dependencies"] == asked
+    assert [locked[""].get(kind) for kind in kinds] == [package.get(kind) for kind in kinds]
     assert {name: locked[f"node_modules/{name}"]["version"] for name in asked} == asked
     for path, package in locked.items():
         assert package.get("integrity", "").startswith("sha512-") == (path != "")

@@ -179,6 +179,14 @@ class ExportSettings(msgspec.Struct, frozen=True):
     ] = False
 
 
+class WebSettings(msgspec.Struct, frozen=True):
+    """The pages."""
+
+    parts_page: Annotated[
+        bool, Meta(description="show /dev/parts, for those who work on the pages")
+    ] = False
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything an operator may set."""
 
@@ -197,6 +205,7 @@ class Settings(msgspec.Struct, frozen=True):
     disk: DiskSettings = DiskSettings()
     export: ExportSettings = ExportSettings()
     places: PlacesSettings = PlacesSettings()
+    web: WebSettings = WebSettings()
 
 
 class Setting(msgspec.Struct, frozen=True):

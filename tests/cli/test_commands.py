@@ -27,7 +27,8 @@ Run = Callable[..., Any]
 def test_init_prints_ids_and_keys_once(run: Run) -> None:
     made = run("init", "--org-name", "Acme", "--project-name", "Shop", "--json")
     assert made.code == FINE
-    assert set(made.json()) == {"org_id", "project_id", "api_key", "secret_key"}
+    keys = {"org_id", "project_id", "api_key", "secret_key", "first_run"}
+    assert set(made.json()) == keys
     again = run("init")
     assert again.code == NEEDS_OPERATOR
     assert "project add" in again.err

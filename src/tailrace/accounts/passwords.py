@@ -65,7 +65,7 @@ def checked_password(password: str, address: str) -> str:
     """Return a password that may be set; raise `BadRequest` that names the rule, never the text."""
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise BadRequest(
-            f"Cannot take this password: it has {PASSWORD_CHARACTERS_MIN} to "
+            f"Cannot take this password: one has {PASSWORD_CHARACTERS_MIN} to "
             f"{PASSWORD_CHARACTERS_MAX} characters. Choose another."
         )
     if not password.isprintable():

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.engine import Engine
 
+from tailrace.accounts.first_run import first_run_path, new_token
 from tailrace.app.ages import aged_parts, renew
 from tailrace.app.listening import Address, bind, bind_or_free, is_taken, url
 from tailrace.app.supervisor import Part, Supervisor
@@ -55,16 +56,19 @@ def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) 
         # A start that fails for a taken port fixes no clock.
         collector_socket = _bind_once_left(collector_address, folder)
         web_socket = bind_or_free(web_address, "--web-listen")
-        _prepare(folder, clock_start, files)
+        first_run = _prepare(folder, clock_start, files)
         for stale in folder.run.glob("*.json"):
             files.remove(stale)
         service = _Service(folder, files, collector_socket, web_socket, partitions)
+        if first_run is not None:
+            service.announce_first_run(settings.public_url, first_run)
         return service.run()
     finally:
         held.release()
 
 
-def _prepare(folder: DataFolder, clock_start: str | None, files: Files) -> None:
+def _prepare(folder: DataFolder, clock_start: str | None, files: Files) -> str | None:
+    """Make the folder ready; return a token for the first run if nobody can sign in yet."""
     engine = open_database(folder.database)
 
     def date_destinations(clock: SystemClock) -> None:
@@ -75,20 +79,24 @@ def _prepare(folder: DataFolder, clock_start: str | None, files: Files) -> None:
 
     try:
         folder.fix_clock(clock_start, files, before=date_destinations)
-        _renew_ages(folder, engine, files)
+        if not _renew_ages(folder, engine, files):
+            return None
+        return new_token(engine, ids=SystemIds(), clock=folder.clock())
     finally:
         engine.dispose()
 
 
-def _renew_ages(folder: DataFolder, engine: Engine, files: Files) -> None:
+def _renew_ages(folder: DataFolder, engine: Engine, files: Files) -> bool:
+    """Draw the ages anew; return False if there is too little disk to write anything."""
     guard = DiskGuard.of_settings(
         files, folder.path, folder.clock(), load(folder.path, os.environ).settings.disk
     )
     if checkpoints_allowed(guard.level()):
         renew(aged_parts(folder, engine, files), SystemIds())
-    else:
-        # Deliveries go on though nothing can be written; the next start draws an age again.
-        log.warning("age_not_renewed", reason="too little disk is free")
+        return True
+    # Deliveries go on though nothing can be written; the next start draws an age again.
+    log.warning("age_not_renewed", reason="too little disk is free")
+    return False
 
 
 def _wait_for_former_parts(
@@ -170,6 +178,7 @@ class _Service:
         self._heart = Heart(folder.run, "serve", files)
         self._clock = SystemClock()
         self._ready = False
+        self._first_run = ""
         self._next_beat = 0
         self._supervisor = Supervisor((), on_tick=self._tick)
         collector_descriptor = collector_socket.fileno()
@@ -196,6 +205,10 @@ class _Service:
         finally:
             self._heart.stop()
             _say("tailrace has stopped")
+
+    def announce_first_run(self, public_url: str, token: str) -> None:
+        """Say, once the service is ready, where the first admin is made."""
+        self._first_run = (public_url.rstrip("/") or self._web_url) + first_run_path(token)
 
     def _part(self, name: str, words: tuple[str, ...], descriptor: int | None) -> Part:
         command = [sys.executable, "-m", "tailrace", "run", *words]
@@ -227,6 +240,9 @@ class _Service:
             self._ready = True
             _say(f"  events:  {self._collect_url}  (POST /2/httpapi and /batch)")
             _say(f"  health:  {self._web_url}/healthz, /readyz, /metrics")
+            _say(f"  pages:   {self._web_url}")
+            if self._first_run:
+                _say(f"  begin:   {self._first_run}  (makes the first admin)")
             _say("tailrace is ready")
         # Look often until everything is up, then as often as parts beat.
         self._next_beat = now + (2_000_000 if self._ready else 200_000)

@@ -36,7 +36,10 @@ def _serve(
         str, typer.Option(metavar="HOST:PORT", help="Where SDKs send events.")
     ] = LISTEN_DEFAULT,
     web_listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Health and metrics; a free port if taken.")
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="The pages, health and metrics; a free port if taken."
+        ),
     ] = WEB_LISTEN_DEFAULT,
     clock_start: Annotated[
         str | None,
@@ -45,7 +48,10 @@ def _serve(
 ) -> None:
     """Run the whole service until it is stopped."""
     from tailrace.app.serve import serve
+    from tailrace.web.static_files import MISSING, missing_libraries
 
+    if missing_libraries():
+        typer.echo(MISSING, err=True)
     code = serve(data, listen=listen, web_listen=web_listen, clock_start=clock_start)
     raise typer.Exit(code)
 
@@ -96,6 +102,6 @@ def _run_part(context: PartContext, part: _Part, partition: int, listen: str, so
 
         run_exporter(context)
     else:
-        from tailrace.app.web import run as run_web
+        from tailrace.web.part import run as run_web
 
         run_web(context, context.listening(socket, listen or WEB_LISTEN_DEFAULT))

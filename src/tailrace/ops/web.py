@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,8 +15,8 @@ from tailrace.ops.metrics import exposition
 from tailrace.ops.status import Status
 
 
-def operator_app(read_status: Callable[[], Status]) -> Starlette:
-    """Return the ASGI app; `read_status` may block and is called in a thread."""
+def operator_routes(read_status: Callable[[], Status]) -> list[Route]:
+    """Return their routes; `read_status` may block and is called in a thread."""
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
@@ -35,10 +34,8 @@ def operator_app(read_status: Callable[[], Status]) -> Starlette:
         status = await run_in_threadpool(read_status)
         return Response(exposition(status), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-        ]
-    )
+    return [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+    ]

@@ -122,6 +122,32 @@ membership = sa.Table(
     sa.Index("membership_by_person", "person"),
 )
 
+# Who is signed in on the pages. Its times are the machine's, since cookies follow that clock.
+session = sa.Table(
+    "session",
+    metadata,
+    # The token itself is in the browser's cookie alone.
+    sa.Column("token_sha256", sa.Text, primary_key=True),
+    sa.Column(
+        "person", sa.BigInteger, sa.ForeignKey("person.id", ondelete="CASCADE"), nullable=False
+    ),
+    # Which of their organizations was shown last.
+    sa.Column("organization", sa.BigInteger),
+    # The account's when it was signed in: with another password the session is no longer one.
+    sa.Column("password_set_micros", sa.BigInteger),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+    sa.Column("used_micros", sa.BigInteger, nullable=False),
+    sa.Index("session_by_person", "person"),
+)
+
+# Lets whoever reads the terminal make the first admin; empty once there is one.
+first_run_token = sa.Table(
+    "first_run_token",
+    metadata,
+    sa.Column("token_sha256", sa.Text, primary_key=True),
+    sa.Column("created_micros", sa.BigInteger, nullable=False),
+)
+
 # How a project's lines are made; without a row as by default.
 project_options = sa.Table(
     "project_options",

@@ -1,0 +1,1 @@
+"""The pages, and the process that serves them beside health and metrics."""

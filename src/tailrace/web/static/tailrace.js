@@ -1,0 +1,76 @@
+// What pages do by themselves: copy, update while somebody looks, close what is open, show local time.
+// Everything works without it. Nothing here draws: htmx puts in what the server sends.
+"use strict";
+(() => {
+  const USED_MS = 5_000, IDLE_MS = 30_000, IDLE_AFTER_MS = 60_000, MISSES_MAX = 2;
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // A button that can copy is shown only where it works: browsers allow it behind TLS and on localhost.
+  function prepare(root) {
+    if (navigator.clipboard) for (const one of all("[data-copy]", root)) one.hidden = false;
+    for (const one of all("time[datetime]", root)) {
+      const at = new Date(one.dateTime);
+      if (!isNaN(at)) one.title = at.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+    }
+  }
+
+  document.addEventListener("click", async (event) => {
+    const copy = event.target.closest("[data-copy]");
+    if (copy) {
+      const label = copy.querySelector("[data-copy-text]");
+      const before = label.textContent;
+      await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent);
+      label.setAttribute("role", "status");
+      label.textContent = "Copied";
+      setTimeout(() => { label.textContent = before; }, 2_000);
+    }
+    for (const menu of all("[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of all("[data-menu][open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  // Live parts get a "tick" while the page is seen: often while it is used, seldom otherwise.
+  let used = Date.now(), ticked = Date.now(), misses = 0, reached = new Date();
+  for (const kind of ["pointermove", "keydown", "scroll", "focus"])
+    addEventListener(kind, () => { used = Date.now(); }, { passive: true });
+  function tick() {
+    ticked = Date.now();
+    for (const one of all("[data-live]")) one.dispatchEvent(new CustomEvent("tick"));
+  }
+  setInterval(() => {
+    if (document.hidden) return;
+    const every = Date.now() - used < IDLE_AFTER_MS ? USED_MS : IDLE_MS;
+    if (Date.now() - ticked >= every) tick();
+  }, 500);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { used = Date.now(); tick(); } });
+
+  const stale = document.querySelector("[data-stale]");
+  function missed() {
+    misses += 1;
+    if (misses < MISSES_MAX || !stale) return;
+    stale.textContent = `Not updating since ${reached.toISOString().slice(11, 19)} UTC. Trying again.`;
+    stale.hidden = false;
+  }
+  document.addEventListener("htmx:error", missed);
+  document.addEventListener("htmx:after:request", (event) => {
+    if (event.detail?.ctx?.response?.raw?.status >= 500) { missed(); return; }
+    misses = 0;
+    reached = new Date();
+    if (stale) stale.hidden = true;
+  });
+  // A busy server's page is no update.
+  document.addEventListener("htmx:before:swap", (event) => {
+    const response = event.detail?.ctx?.response;
+    if (response && response.status >= 500) event.preventDefault();
+  });
+  document.addEventListener("htmx:after:swap", () => prepare(document));
+
+  prepare(document);
+  document.querySelector("[aria-invalid=true]")?.focus();
+})();

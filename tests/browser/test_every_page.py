@@ -1,0 +1,104 @@
+"""Every page in Chromium: nobody kept out by it, nothing wider than a phone, a clean console.
+
+Slow: a browser opens each page three times, and axe-core reads it twice.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tailrace.accounts.first_run import first_run_path, new_token
+from tailrace.web.application import pages
+from tests.browser.conftest import PHONE, WIDE, Chromium, Served, Tab
+
+pytestmark = pytest.mark.slow
+
+# What 400 % of a usual screen is (WCAG 1.4.10).
+NARROW = 320
+
+# Each page that is opened by its address, and the name of its pictures.
+SIGNED_IN = {
+    "/p/{p:int}/first-event": "first-event",
+    "/settings/organization": "settings-organization",
+    "/settings/about": "settings-about",
+}
+SIGNED_OUT = {
+    "/signin": "signin",
+    "/dev/parts": "parts",
+    "/nowhere": "not-found",
+}
+STATUS = {"/nowhere": 404}
+# Not opened alone: what leads elsewhere, is put into a page, or has a test of its own.
+OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live"}
+
+
+def _look(tab: Tab, name: str, *, phone: bool) -> None:
+    tab.picture(name)
+    assert tab.page.locator("h1").count() == 1, name
+    assert tab.overflow() == 0, f"{name} is {tab.overflow()} px too wide"
+    assert tab.problems == [], name
+    if phone:
+        tab.page.set_viewport_size({"width": NARROW, "height": 700})
+        assert tab.overflow() == 0, f"{name} is too wide at {NARROW} px"
+
+
+def _read(tab: Tab, name: str) -> None:
+    assert tab.violations() == [], name
+
+
+def test_no_page_is_left_out(served: Served) -> None:
+    shown = {page.path for page in pages(served.site) if page.method == "GET"}
+    assert shown == {*SIGNED_IN, *SIGNED_OUT, *OTHERS} - {"/nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "scheme", "size"),
+    [("light", "light", WIDE), ("dark", "dark", WIDE), ("phone", "light", PHONE)],
+)
+def test_every_page_looks_as_it_should(
+    browser: Chromium, served: Served, kind: str, scheme: str, size: tuple[int, int]
+) -> None:
+    token = new_token(served.site.engine, ids=served.site.ids, clock=served.site.clock)
+    assert token is not None
+    with browser.tab(served, scheme=scheme, size=size) as tab:
+        tab.go(first_run_path(token))
+        _look(tab, f"first-run-{kind}", phone=kind == "phone")
+    served.add_admin()
+    for signed_in, places in ((False, SIGNED_OUT), (True, SIGNED_IN)):
+        with browser.tab(served, scheme=scheme, size=size) as tab:
+            if signed_in:
+                tab.sign_in()
+            for path, name in places.items():
+                tab.page.set_viewport_size({"width": size[0], "height": size[1]})
+                tab.go(path.replace("{p:int}", str(served.project)), STATUS.get(path, 200))
+                _look(tab, f"{name}-{kind}", phone=kind == "phone")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_used_by_everybody(
+    browser: Chromium, served: Served, scheme: str
+) -> None:
+    token = new_token(served.site.engine, ids=served.site.ids, clock=served.site.clock)
+    assert token is not None
+    with browser.tab(served, scheme=scheme, bypass_policy=True) as tab:
+        tab.go(first_run_path(token))
+        _read(tab, "first run")
+        tab.page.get_by_label("Password", exact=True).fill("short")
+        tab.page.get_by_label("The same password again").fill("short")
+        tab.page.get_by_label("Your e-mail address").fill("dana@acme.example")
+        tab.page.get_by_role("button", name="Go on").click()
+        tab.page.get_by_role("alert").first.wait_for()
+        tab.picture(f"first-run-wrong-{scheme}")
+        _read(tab, "first run with a wrong field")
+        assert tab.page.evaluate("document.activeElement.name") == "password"
+        served.add_admin()
+        for path in SIGNED_OUT:
+            tab.go(path, STATUS.get(path, 200))
+            _read(tab, path)
+        tab.sign_in()
+        for path in SIGNED_IN:
+            tab.go(path.replace("{p:int}", str(served.project)))
+            _read(tab, path)
+        tab.page.get_by_text("Account of").locator("..").click()
+        tab.picture(f"menu-{scheme}")
+        _read(tab, "the account's menu")

@@ -1,0 +1,109 @@
+"""Who gets into which page: every route, in every role, from this organization and from another."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from tailrace.accounts.roles import ACTIONS, ROLES, allowed
+from tailrace.web.application import pages
+from tailrace.web.page import Needs, Page
+from tests.web.conftest import Place, Visitor
+
+# What stands for each name in an address; `p` is the project.
+NAMES = {"d": "1", "draft": "1", "hour": "2026-11-20T14", "n": "1", "key": "1", "person": "1"}
+
+# These need nobody to be signed in, and for each there is a reason.
+OPEN = {
+    ("GET", "/signin"),
+    ("POST", "/signin"),
+    ("POST", "/theme"),
+    # A token from the terminal is asked for.
+    ("GET", "/first-run"),
+    ("POST", "/first-run"),
+    # There only where the settings say so.
+    ("GET", "/dev/parts"),
+}
+
+
+def _address(page: Page, project: int) -> str:
+    path = page.path.replace("{p:int}", str(project))
+    for name, value in NAMES.items():
+        path = path.replace(f"{{{name}}}", value).replace(f"{{{name}:int}}", value)
+    assert "{" not in path, f"name what stands for it in {path}"
+    return path
+
+
+def _answer(visitor: Visitor, page: Page, project: int) -> int:
+    path = _address(page, project)
+    if page.method == "GET":
+        answer = visitor.client.get(path, follow_redirects=False)
+    else:
+        answer = visitor.client.post(
+            path, data={"form_token": visitor.token()}, follow_redirects=False
+        )
+    return answer.status_code
+
+
+@pytest.fixture
+def everybody(place: Place) -> dict[str, Visitor]:
+    """One visitor in each role, and an admin of another organization."""
+    place.add("first@acme.example")
+    visitors = {}
+    for role in ROLES:
+        place.add(f"{role}@acme.example", role)
+        visitors[role] = place.visitor(f"{role}@acme.example")
+    other = place.add_organization("Globex")
+    place.add_project(other, "Reactor")
+    place.add("admin@globex.example", "admin", other)
+    return visitors | {"other": place.visitor("admin@globex.example"), "nobody": place.visitor()}
+
+
+def test_every_page_lets_in_exactly_whom_it_is_for(
+    place: Place, everybody: dict[str, Visitor]
+) -> None:
+    for page in pages(place.site):
+        shown = f"{page.method} {page.path}"
+        if page.needs == "anybody":
+            assert (page.method, page.path) in OPEN, f"{shown} is open to anybody"
+            continue
+        # Who signs out or changes what is theirs does it as somebody else the next time.
+        for role in ROLES:
+            email = f"{role}@acme.example"
+            visitor = place.visitor(email) if page.method == "POST" else everybody[role]
+            status = _answer(visitor, page, place.project)
+            assert status < 500, f"{shown} as {role}: {status}"
+            may = page.needs == "signed in" or allowed(role, page.needs)
+            assert (status not in (401, 403)) == may, f"{shown} as {role}: {status}"
+        if "{p" in page.path:
+            status = _answer(everybody["other"], page, place.project)
+            assert status == 404, f"{shown} from another organization: {status}"
+        nobody = place.visitor()
+        expected = 303 if page.method == "GET" else 401
+        assert _answer(nobody, page, place.project) == expected, f"{shown} signed out"
+
+
+def test_a_page_of_a_project_names_it_as_the_guard_reads_it(place: Place) -> None:
+    for page in pages(place.site):
+        if page.path.startswith("/p/"):
+            assert page.path.startswith("/p/{p:int}/"), page.path
+
+
+def test_what_a_page_needs_is_an_action_or_a_word_of_the_guard(place: Place) -> None:
+    known = {*ACTIONS, "anybody", "signed in"}
+    assert {page.needs for page in pages(place.site)} <= known
+    assert {word for kind in get_args(Needs) for word in get_args(kind)} == known
+
+
+def test_no_project_is_told_from_one_of_another_organization(
+    place: Place, everybody: dict[str, Visitor]
+) -> None:
+    theirs = everybody["other"].get(f"/p/{place.project}/first-event", 404)
+    none = everybody["other"].get("/p/399999/first-event", 404)
+    assert theirs.text.replace(str(place.project), "399999") == none.text
+
+
+def test_get_changes_nothing_so_it_is_never_a_form(place: Place) -> None:
+    pairs = [(page.method, page.path) for page in pages(place.site)]
+    assert len(pairs) == len(set(pairs))
