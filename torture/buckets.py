@@ -28,6 +28,8 @@ from torture.service import Service
 
 ADD_TRIES_MAX = 20
 CHANGE_SECONDS = (1.0, 4.0)
+# So many of those that are added move before they have what they owe.
+MOVED_AT_ONCE = 0.5
 # What a run of some length sees of each.
 CHANGES = (
     "added",
@@ -156,8 +158,13 @@ class Owners:
         self._copies += 1
         project = self._chance.choice(list(self.organizations))
         bucket = self.buckets[self.organizations[project]]
-        self._add(Owned(project, bucket, f"copy-{self._copies}/", main=False))
+        owned = Owned(project, bucket, f"copy-{self._copies}/", main=False)
+        self._add(owned)
         self._count("added")
+        added = self._find(owned)
+        if added is not None and self._chance.random() < MOVED_AT_ONCE:
+            # It still owes most of its first day.
+            self._move_one(added)
 
     def _add(self, owned: Owned) -> None:
         """Add as the command line does; sometimes it is killed on the way, and done again."""
@@ -236,10 +243,12 @@ class Owners:
             self._count("left out")
 
     def _move(self) -> None:
-        """Give a destination another prefix; what it owes goes there."""
         found = self._some("active", "paused")
-        if found is None:
-            return
+        if found is not None:
+            self._move_one(found)
+
+    def _move_one(self, found: Destination) -> None:
+        """Give a destination another prefix; what it owes goes there."""
         self._copies += 1
         owned = Owned(found.project, found.bucket, f"copy-{self._copies}/", main=False)
         self.owned.append(owned)
