@@ -9,6 +9,7 @@ import contextlib
 import json
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -126,23 +127,26 @@ class Owners:
         return _Opened(self._service.data, self._service.clock)
 
     def _change_on(self) -> None:
-        changes = (
-            self._add_copy,
-            self._pause,
-            self._go_on,
-            self._end,
-            self._move,
-            self._delete,
-            self._break,
-            self._mend,
-            self._export_by_hand,
-            self._halt_by_hand,
-        )
-        change = self._begin
+        # With what is counted of each.
+        changes = {
+            self._add_copy: "added",
+            self._pause: "paused",
+            self._go_on: "left out",
+            self._end: "removed",
+            self._move: "moved",
+            self._delete: "deleted",
+            self._break: "policy broken",
+            self._mend: "policy mended",
+            self._export_by_hand: "exported by hand",
+            self._halt_by_hand: "halted by hand",
+        }
+        change: Callable[[], None] = self._begin
         try:
             change()
             while not self._stop.wait(self._chance.uniform(*CHANGE_SECONDS)):
-                change = self._chance.choice(changes)
+                # The rarer ones the rather: some need that others came before.
+                weights = [1 / (1 + self.changes.get(name, 0)) for name in changes.values()]
+                (change,) = self._chance.choices(list(changes), weights)
                 change()
         except Exception as error:
             self.failures.append(f"{change.__name__}: {error!r}")
@@ -224,12 +228,12 @@ class Owners:
             self._count("paused")
 
     def _go_on(self) -> None:
-        """Switch automatic exports on again; now and then without the hours that were missed."""
+        """Switch automatic exports on again; by turns without the hours that were missed."""
         found = self._some("paused")
         if found is None:
             return
         words = ("resume", str(found.id), "--json")
-        if self._chance.random() < 0.6:
+        if self.changes.get("gone on", 0) <= self.changes.get("left out", 0):
             if self._made.make(words, lambda: self._now(found.id).state == "active"):
                 self._count("gone on")
             return
