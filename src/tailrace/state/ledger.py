@@ -20,8 +20,8 @@ class Ledger(HandOver, Claims, Deliveries, Outages, Keeping, LedgerView):
     """All parts of the ledger over one database.
 
     Safe to use from several threads and processes at once: each call is one transaction, and what
-    it wrote is durable when it returns. It is the service's, and sees all organizations: people read
-    a `LedgerView`.
+    it wrote is durable when it returns. It is the service's, and sees all organizations; people
+    read a `LedgerView`.
     """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
