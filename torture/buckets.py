@@ -9,6 +9,7 @@ import contextlib
 import json
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,8 @@ from torture.service import Service
 
 ADD_TRIES_MAX = 20
 CHANGE_SECONDS = (1.0, 4.0)
+# So many of those that are added move before they have what they owe.
+MOVED_AT_ONCE = 0.5
 # What a run of some length sees of each.
 CHANGES = (
     "added",
@@ -124,23 +127,26 @@ class Owners:
         return _Opened(self._service.data, self._service.clock)
 
     def _change_on(self) -> None:
-        changes = (
-            self._add_copy,
-            self._pause,
-            self._go_on,
-            self._end,
-            self._move,
-            self._delete,
-            self._break,
-            self._mend,
-            self._export_by_hand,
-            self._halt_by_hand,
-        )
-        change = self._begin
+        # With what is counted of each.
+        changes = {
+            self._add_copy: "added",
+            self._pause: "paused",
+            self._go_on: "left out",
+            self._end: "removed",
+            self._move: "moved",
+            self._delete: "deleted",
+            self._break: "policy broken",
+            self._mend: "policy mended",
+            self._export_by_hand: "exported by hand",
+            self._halt_by_hand: "halted by hand",
+        }
+        change: Callable[[], None] = self._begin
         try:
             change()
             while not self._stop.wait(self._chance.uniform(*CHANGE_SECONDS)):
-                change = self._chance.choice(changes)
+                # The rarer ones the rather: some need that others came before.
+                weights = [1 / (1 + self.changes.get(name, 0)) for name in changes.values()]
+                (change,) = self._chance.choices(list(changes), weights)
                 change()
         except Exception as error:
             self.failures.append(f"{change.__name__}: {error!r}")
@@ -156,8 +162,13 @@ class Owners:
         self._copies += 1
         project = self._chance.choice(list(self.organizations))
         bucket = self.buckets[self.organizations[project]]
-        self._add(Owned(project, bucket, f"copy-{self._copies}/", main=False))
+        owned = Owned(project, bucket, f"copy-{self._copies}/", main=False)
+        self._add(owned)
         self._count("added")
+        added = self._find(owned)
+        if added is not None and self._chance.random() < MOVED_AT_ONCE:
+            # It still owes most of its first day.
+            self._move_one(added)
 
     def _add(self, owned: Owned) -> None:
         """Add as the command line does; sometimes it is killed on the way, and done again."""
@@ -217,12 +228,12 @@ class Owners:
             self._count("paused")
 
     def _go_on(self) -> None:
-        """Switch automatic exports on again; now and then without the hours that were missed."""
+        """Switch automatic exports on again; by turns without the hours that were missed."""
         found = self._some("paused")
         if found is None:
             return
         words = ("resume", str(found.id), "--json")
-        if self._chance.random() < 0.6:
+        if self.changes.get("gone on", 0) <= self.changes.get("left out", 0):
             if self._made.make(words, lambda: self._now(found.id).state == "active"):
                 self._count("gone on")
             return
@@ -236,10 +247,12 @@ class Owners:
             self._count("left out")
 
     def _move(self) -> None:
-        """Give a destination another prefix; what it owes goes there."""
         found = self._some("active", "paused")
-        if found is None:
-            return
+        if found is not None:
+            self._move_one(found)
+
+    def _move_one(self, found: Destination) -> None:
+        """Give a destination another prefix; what it owes goes there."""
         self._copies += 1
         owned = Owned(found.project, found.bucket, f"copy-{self._copies}/", main=False)
         self.owned.append(owned)

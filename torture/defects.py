@@ -222,6 +222,19 @@ DEFECTS = (
         ),
     ),
     Defect(
+        "move-gives-up",
+        "a destination that moves gives up the hours that it owes",
+        (
+            (
+                "state/editing.py",
+                "                state=sa.case(\n"
+                '                    (delivery.c.state.in_(("pending", "running")), "pending"), '
+                'else_="retrying"\n                ),\n                due_micros=0,\n',
+                '                state="cancelled",\n                due_micros=None,\n',
+            ),
+        ),
+    ),
+    Defect(
         "lease-not-checked",
         "a worker that lost its lease goes on",
         (

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,13 +24,14 @@ from tailrace.hours import Hour
 from tailrace.ids import SystemIds
 from tailrace.seal.names import marker_key
 from tailrace.state.database import open_database
-from tailrace.state.delivery import LIVING_STATES, Cause, DataType
+from tailrace.state.delivery import Cause
 from tailrace.state.ledger import Ledger
 from torture import inside
-from torture.buckets import CHANGES, Owners, covers
+from torture.buckets import CHANGES, Owners
+from torture.copies import copies_of, prove_copies, unfinished_uploads
 from torture.journal import Journal
 from torture.killer import Killer, seconds_since
-from torture.landed import Copy, Found, same_hours
+from torture.landed import Copy, Found
 from torture.load import Load
 from torture.order import prove_order
 from torture.persons import prove_persons
@@ -56,8 +57,6 @@ FIRST_START = (
 TOLD_KILLS = 50
 # No probe ends an outage that is only played.
 PLAYED_SECONDS = 1800
-# Of a place that a destination has left, any hour may be unfinished.
-BEFORE_ALL = Hour(0)
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -320,11 +319,8 @@ class _Run:
         self._tell("the service has stopped; the buckets are read")
         faults = self._faults
         happenings = self.journal.stop()
-        copies = {
-            (one.bucket, one.prefix): Copy(self._server, one.bucket, one.prefix)
-            for one in owners.owned
-        }
-        faults += self._wrong_copies(copies, owners, last)
+        copies = copies_of(owners, self._server)
+        faults += prove_copies(copies, owners, last)
         attempts = load.memory.all()
         sums = Sums()
         lines_of: dict[int, list[Found]] = {}
@@ -362,43 +358,9 @@ class _Run:
             sums=sums,
             sealed_hours=sum(len(copy.manifests) for copy in copies.values()),
             objects=sum(len(copy.keys) for copy in copies.values()),
-            unfinished_uploads=self._unfinished(owners),
+            unfinished_uploads=unfinished_uploads(owners, self._server),
             faults=faults,
         )
         if self._options.long:
             result.faults += undone(result, self._options.kills)
         return result
-
-    def _wrong_copies(
-        self, copies: dict[tuple[str, str], Copy], owners: Owners, last: Hour
-    ) -> Iterator[str]:
-        mains = {one.project: copies[one.bucket, one.prefix] for one in owners.owned if one.main}
-        for main in mains.values():
-            yield from main.check_chains()
-        with owners.opened() as destinations:
-            found = destinations.list(states=(*LIVING_STATES, "deleted"))
-        for destination in found:
-            main = mains[destination.project]
-            places = [copies[one.bucket, one.prefix] for one in owners.places[destination.id]]
-            # An hour that was on its way when its destination left is whole elsewhere, or nowhere.
-            for left in places if destination.state == "deleted" else places[:-1]:
-                yield from left.check_whole(BEFORE_ALL)
-            if destination.state != "deleted":
-                yield from places[-1].check_whole(last)
-            for scope, hours in main.scopes().items():
-                data_type: DataType = "events" if scope > 0 else "merged-ids"
-                due = {
-                    hour
-                    for hour in hours
-                    if covers(destination, hour)
-                    and hour <= last
-                    and (destination.id, data_type, hour) not in owners.left_out
-                }
-                yield from same_hours(main, places, scope, due)
-
-    def _unfinished(self, owners: Owners) -> int:
-        client = self._server.client(self._server.owner)
-        return sum(
-            len(client.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
-            for bucket in {one.bucket for one in owners.owned}
-        )

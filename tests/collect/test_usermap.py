@@ -148,6 +148,11 @@ REFUSED: list[tuple[str, Any, str]] = [
         "invalid_event_field: mapping 1 has neither global_user_id nor unmap: true.",
     ),
     (
+        "unmap is false",
+        {"user_id": "ann", "unmap": "false"},
+        "invalid_event_field: mapping 0 has neither global_user_id nor unmap: true.",
+    ),
+    (
         "both",
         {**ANN, "unmap": True},
         "invalid_event_field: mapping 0 has both global_user_id and unmap; send one of them.",

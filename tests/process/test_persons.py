@@ -273,6 +273,19 @@ def test_nobody_is_merged_who_was_not_looked_up_in_all_projects(bench: Any) -> N
     persons.merge(3, 11, [])
 
 
+def test_nobody_is_new_who_was_not_looked_up_in_the_project(bench: Any) -> None:
+    persons = Persons(bench.store.connection, 1_000_000)
+    persons.begin_batch(next_amplitude_id=10)
+    persons.look_up(1, {3})
+    persons.look_up_whole({4})
+
+    for project, amplitude_id in ((1, 5), (2, 3)):
+        with pytest.raises(StateNeeded):
+            persons.check_new(project, amplitude_id)
+    for project, amplitude_id in ((1, 3), (1, 4), (2, 4), (2, 10)):
+        persons.check_new(project, amplitude_id)
+
+
 def test_persons_of_the_second_format_are_kept(tmp_path: Path, make_bench: Any) -> None:
     bench = make_bench(tmp_path / "data")
     bench.send({**EVENT, "app_version": "1.0", "revenue": 1.0}, {**EVENT, "device_id": "device-2"})

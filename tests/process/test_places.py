@@ -58,6 +58,10 @@ def shown(line: dict[str, Any]) -> tuple[Any, ...]:
         ("no address", NOWHERE),
         ("no:address", NOWHERE),
         ("203.0.113.7 ", NOWHERE),
+        ("203.0.113.7\0", NOWHERE),
+        ("\0", NOWHERE),
+        ("3405803783", NOWHERE),
+        ("203.0.28935", NOWHERE),
         ("", NOWHERE),
     ],
 )
@@ -95,6 +99,7 @@ def test_what_is_no_address_takes_no_memory(tmp_path: Path) -> None:
         ({}, (None, None, None, None)),
         ({"ip": "203.0.113.7", "country": "Germany"}, ("Germany", None, None, None)),
         ({"ip": "203.0.113.7", "city": "Bonn"}, (None, None, "Bonn", None)),
+        ({"ip": "203.0.113.7\0"}, (None, None, None, None)),
         (
             {"ip": "203.0.113.7", "city": ""},
             ("United States", "California", "San Francisco", "807"),

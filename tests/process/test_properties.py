@@ -103,6 +103,41 @@ def test_an_event_that_changes_nothing_writes_no_state(bench: Any) -> None:
     assert bench.lines()[-1]["user_properties"] == {"a": 1, "b": 2}
 
 
+ANN = {"device_id": "phone-1", "user_id": "ann-12345", "user_properties": {"plan": "free"}}
+TABLET = {"event_type": "open", "device_id": "tablet-1", "user_properties": {"plan": "pro"}}
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [{"event_type": "$identify", "device_id": "phone-1", "user_properties": {"plan": "pro"}}],
+        [
+            {
+                "event_type": "$identify",
+                "device_id": "phone-1",
+                "user_properties": {"$set": {"plan": "pro"}},
+            }
+        ],
+        [TABLET, {"event_type": "$identify", "device_id": "tablet-1", "user_id": "ann-12345"}],
+        [{**ANN, "event_type": "open", "user_properties": {"plan": "pro"}}],
+    ],
+    ids=["plain keys", "an operation", "a merge", "an event"],
+)
+def test_what_an_event_repeats_is_set_again_if_it_was_changed_in_between(
+    bench: Any, between: list[dict[str, Any]]
+) -> None:
+    """What came last is compared first, to save work: it must not be taken for what is there."""
+    shows = {"event_type": "open", "device_id": "phone-1", "event_properties": {"shows": True}}
+    repeats = {**ANN, "event_type": "open"}
+    for event in (repeats, *between, shows, repeats, shows):
+        bench.send(event)
+
+    bench.run()
+
+    plans = [line["user_properties"]["plan"] for line in bench.lines() if line["event_properties"]]
+    assert plans == ["pro", "free"]
+
+
 def test_a_failed_portion_leaves_nothing_of_its_properties(bench: Any) -> None:
     event = {"device_id": "device-1", "event_type": "e"}
     identify = {"device_id": "device-1", "event_type": "$identify"}

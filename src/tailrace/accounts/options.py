@@ -13,7 +13,7 @@ from tailrace.clock import Clock
 from tailrace.errors import BadRequest
 from tailrace.state.audit import SERVICE, note
 from tailrace.state.database import reading, writing
-from tailrace.state.projects import organization_of_project
+from tailrace.state.projects import organization_of_project, organization_or_none
 from tailrace.state.tables import project_options
 
 # What `$schema` was in such lines before it became null.
@@ -53,9 +53,14 @@ class OptionsChange(msgspec.Struct, frozen=True):
         return {name: value for name, value in named.items() if value is not msgspec.UNSET}
 
 
-def options_of(engine: Engine, project_id: int) -> ProjectOptions:
-    """Return a project's options; those of a project that is not known are the defaults."""
+def options_of(engine: Engine, project_id: int, *, within: int | None = None) -> ProjectOptions:
+    """Return a project's options; those of a project that is not known are the defaults.
+
+    `within` is the organization whose person asks; None is the operator, and the processor.
+    """
     with reading(engine) as connection:
+        if within not in (None, organization_or_none(connection, project_id)):
+            return ProjectOptions()
         return _stored(connection, project_id)
 
 

@@ -28,7 +28,7 @@ from tailrace.settings import Settings
 from tailrace.state.database import reading
 from tailrace.state.delivery import Capabilities, Cause, DataType, Destination, ManualExport
 from tailrace.state.destinations import Destinations
-from tailrace.state.ledger import Ledger
+from tailrace.state.ledger_view import LedgerView
 from tailrace.state.manual_exports import ManualExports, NewManualExport
 from tailrace.state.manual_reports import Progress
 from tailrace.state.projects import refuse_portfolio
@@ -108,18 +108,30 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Backfills:
-    """Manual exports of one installation; `by` names who acts in the audit trail."""
+    """Manual exports of one installation; `by` names who acts in the audit trail.
+
+    `within` is the organization whose person acts; None is the operator. What another one has is to
+    it as if it did not exist.
+    """
 
     def __init__(
-        self, folder: DataFolder, settings: Settings, engine: Engine, clock: Clock, *, by: str
+        self,
+        folder: DataFolder,
+        settings: Settings,
+        engine: Engine,
+        clock: Clock,
+        *,
+        by: str,
+        within: int | None = None,
     ) -> None:
         self._folder = folder
         self._settings = settings
         self._engine = engine
         self._clock = clock
-        self._destinations = Destinations(engine, clock, by=by)
-        self._exports = ManualExports(engine, clock, by=by)
-        self._ledger = Ledger(engine, clock)
+        self._within = within
+        self._destinations = Destinations(engine, clock, by=by, within=within)
+        self._exports = ManualExports(engine, clock, by=by, within=within)
+        self._ledger = LedgerView(engine, clock, within=within)
 
     def plan(self, asked: Asked) -> Planned:
         """Compare what is asked for with the bucket, and change nothing.
@@ -218,12 +230,12 @@ class Backfills:
     def _refuse_project(self, number: int) -> None:
         """Say it in so many words where somebody gives a project's number for a destination's."""
         with reading(self._engine) as connection:
-            refuse_portfolio(connection, number)
+            refuse_portfolio(connection, number, within=self._within)
         known = self._destinations.list()
         if any(one.id == number for one in known):
             return
         try:
-            project = find_project(self._engine, number)
+            project = find_project(self._engine, number, within=self._within)
         except TailraceError:
             return
         of_project = ", ".join(str(one.id) for one in known if one.project == project.id)

@@ -13,7 +13,7 @@ from tailrace.state.audit import oldest_by
 from tailrace.state.delivery import Destination, RunState
 from tailrace.state.destinations import Destinations
 from tailrace.state.editing import Place
-from tailrace.state.ledger import Ledger
+from tailrace.state.ledger_view import LedgerView
 
 AccessKind = Literal["operator", "key", "role"]
 
@@ -30,11 +30,16 @@ class Described(msgspec.Struct, frozen=True):
     earlier_places: tuple[Place, ...]
 
 
-def describe(engine: Engine, clock: Clock, destination_id: int) -> Described:
-    """Gather what is known; raise `BadRequest` for a number that there is not."""
-    destinations = Destinations(engine, clock)
+def describe(
+    engine: Engine, clock: Clock, destination_id: int, *, within: int | None = None
+) -> Described:
+    """Gather what is known; raise `BadRequest` for a number that there is not.
+
+    `within` is the organization whose person asks; None is the operator.
+    """
+    destinations = Destinations(engine, clock, within=within)
     found = destinations.get(destination_id)
-    counts = Ledger(engine, clock).run_counts()
+    counts = LedgerView(engine, clock, within=within).run_counts()
     return Described(
         destination=found,
         access=_access(found),

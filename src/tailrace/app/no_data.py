@@ -16,7 +16,7 @@ from tailrace.clock import to_datetime
 from tailrace.export.ranges import HourRange
 from tailrace.hours import Hour
 from tailrace.state.delivery import AUTOMATIC, Cause, DataType, Destination, RunState
-from tailrace.state.ledger import Ledger
+from tailrace.state.ledger_view import LedgerView
 from tailrace.state.manual_reports import DatesWithData
 
 # So many stretches of dates are named, the newest.
@@ -37,7 +37,7 @@ def no_data(
     destination: Destination,
     asked: HourRange,
     data_types: Sequence[DataType],
-    ledger: Ledger,
+    ledger: LedgerView,
     now_micros: int,
 ) -> NoData:
     """Look where data are, and gather what support would ask for."""
@@ -70,7 +70,7 @@ def _about(
 
 
 def _hours(
-    destination: Destination, asked: HourRange, data_types: Sequence[DataType], ledger: Ledger
+    destination: Destination, asked: HourRange, data_types: Sequence[DataType], ledger: LedgerView
 ) -> Iterator[str]:
     newest = ledger.newest_sealed_hour()
     yield f"newest sealed hour of the installation: {newest or 'none'}"
@@ -93,7 +93,7 @@ def _dates(data_type: str, dates: Sequence[DatesWithData]) -> Iterator[str]:
         yield f"dates with {data_type}: {one.first} to {one.last}, {one.lines} lines"
 
 
-def _runs(destination: Destination, ledger: Ledger) -> Iterator[str]:
+def _runs(destination: Destination, ledger: LedgerView) -> Iterator[str]:
     counts = [
         f"{count.runs} {count.state}"
         for count in ledger.run_counts()

@@ -14,7 +14,7 @@ from tailrace.hours import Hour
 from tailrace.seal.manifest import decode_record
 from tailrace.state.delivery import AUTOMATIC, RUN_STATES, DataType
 from tailrace.state.destinations import Destinations
-from tailrace.state.ledger import Ledger
+from tailrace.state.ledger_view import LedgerView
 from tailrace.state.manual_exports import ManualExports
 from tailrace.state.reports import RUNS_MAX, DeliveredFile, Run, RunSort
 
@@ -92,14 +92,19 @@ class HourDetail(msgspec.Struct, frozen=True):
     runs: tuple[RunDetail, ...]
 
 
-def list_runs(engine: Engine, clock: Clock, asked: RunsAsked) -> RunList:
-    """Return runs, the newest first; raise `BadRequest` that names the field that is wrong."""
+def list_runs(
+    engine: Engine, clock: Clock, asked: RunsAsked, *, within: int | None = None
+) -> RunList:
+    """Return runs, the newest first; raise `BadRequest` that names the field that is wrong.
+
+    `within` is the organization whose person asks; None is the operator.
+    """
     hours = parse_open_range(asked.first, asked.last, Hour.of_micros(clock.now_micros()))
-    _check_destination(engine, clock, asked.destination_id)
+    _check_destination(engine, clock, asked.destination_id, within)
     if asked.manual_export != AUTOMATIC:
-        ManualExports(engine, clock).get(asked.manual_export)
+        ManualExports(engine, clock, within=within).get(asked.manual_export)
     limit = min(asked.limit, RUNS_MOST)
-    found = Ledger(engine, clock).runs(
+    found = LedgerView(engine, clock, within=within).runs(
         destination_id=asked.destination_id,
         states=tuple(_one_of("status", name, RUN_STATES) for name in asked.states),
         since=hours.from_hour,
@@ -114,10 +119,20 @@ def list_runs(engine: Engine, clock: Clock, asked: RunsAsked) -> RunList:
     return RunList(tuple(found[:limit]), more=len(found) > limit)
 
 
-def hour_detail(engine: Engine, clock: Clock, hour: Hour, destination_id: int | None) -> HourDetail:
-    """Return what is known of an hour: automatic runs and those of manual exports."""
-    _check_destination(engine, clock, destination_id)
-    ledger = Ledger(engine, clock)
+def hour_detail(
+    engine: Engine,
+    clock: Clock,
+    hour: Hour,
+    destination_id: int | None,
+    *,
+    within: int | None = None,
+) -> HourDetail:
+    """Return what is known of an hour: automatic runs and those of manual exports.
+
+    `within` is the organization whose person asks; None is the operator.
+    """
+    _check_destination(engine, clock, destination_id, within)
+    ledger = LedgerView(engine, clock, within=within)
     newest = ledger.newest_sealed_hour()
     return HourDetail(
         hour=hour,
@@ -129,9 +144,11 @@ def hour_detail(engine: Engine, clock: Clock, hour: Hour, destination_id: int | 
     )
 
 
-def _check_destination(engine: Engine, clock: Clock, destination_id: int | None) -> None:
+def _check_destination(
+    engine: Engine, clock: Clock, destination_id: int | None, within: int | None
+) -> None:
     if destination_id is not None:
-        Destinations(engine, clock).get(destination_id)
+        Destinations(engine, clock, within=within).get(destination_id)
 
 
 def _one_of(field: str, name: str, known: tuple[Word, ...]) -> Word:
@@ -147,7 +164,7 @@ def _delay_seconds(run: Run) -> float | None:
     return round((run.finished_micros - run.hour.end_micros) / MICROS, 1)
 
 
-def _files(ledger: Ledger, run: Run) -> tuple[FileOfRun, ...]:
+def _files(ledger: LedgerView, run: Run) -> tuple[FileOfRun, ...]:
     delivered = {
         file.number: file
         for file in ledger.delivered_files(
@@ -167,7 +184,7 @@ def _files(ledger: Ledger, run: Run) -> tuple[FileOfRun, ...]:
     )
 
 
-def _equation(ledger: Ledger, run: Run) -> Equation | None:
+def _equation(ledger: LedgerView, run: Run) -> Equation | None:
     sealed = ledger.sealed_hour(run.scope, run.hour)
     if sealed is None:
         return None

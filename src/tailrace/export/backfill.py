@@ -17,7 +17,7 @@ from tailrace.export.ranges import HourRange
 from tailrace.export.tally import Amount, Tally
 from tailrace.hours import Hour
 from tailrace.state.delivery import DataType, Destination
-from tailrace.state.ledger import Ledger
+from tailrace.state.ledger_view import LedgerView
 
 _DAY_HOURS = 24
 
@@ -56,7 +56,7 @@ def plan(
     destination: Destination,
     asked: HourRange,
     data_types: Sequence[DataType],
-    ledger: Ledger,
+    ledger: LedgerView,
     store: Store,
     layout: Layout,
     *,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def _look_up(path: Path) -> PlaceOf:
         place = seen.get(address)
         if place is None:
             try:
-                place = _place(reader.get(_as_ipv4(address)))
+                place = _place(reader.get(_parsed(address)))
             except (ValueError, maxminddb.InvalidDatabaseError):
                 # No address, or one of a version that the file does not have.
                 place = NOWHERE
@@ -129,10 +129,15 @@ def _look_up(path: Path) -> PlaceOf:
     return place_of
 
 
-def _as_ipv4(address: str) -> str:
-    """Return the address in `::ffff:198.51.100.1`, which few files hold; raise `ValueError`."""
-    mapped = IPv6Address(address).ipv4_mapped if ":" in address else None
-    return address if mapped is None else str(mapped)
+def _parsed(address: str) -> IPv4Address | IPv6Address:
+    """Return an address, of `::ffff:198.51.100.1` the one in it, as few files hold such.
+
+    Raise `ValueError` for any other text. The reader itself takes a whole number for an address,
+    and raises another error for a text that ends at a zero byte.
+    """
+    parsed = ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return parsed if mapped is None else mapped
 
 
 def _place(record: Any) -> Place:

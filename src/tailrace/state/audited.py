@@ -14,15 +14,22 @@ from tailrace.state.database import one_change_at_a_time, writing
 
 
 class Audited:
-    """The database, the service's clock, and who acts: `by` stands in the audit trail."""
+    """The database, the service's clock, and who acts: `by` stands in the audit trail.
+
+    `within` is the organization whose person acts; None is the operator. What belongs to another
+    one is to it as if it did not exist.
+    """
 
     # What the trail calls one of them, before its number.
     KIND: ClassVar[str]
 
-    def __init__(self, engine: Engine, clock: Clock, *, by: str = SERVICE) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, *, by: str = SERVICE, within: int | None = None
+    ) -> None:
         self.engine = engine
         self.clock = clock
         self.by = by
+        self.within = within
 
     @contextmanager
     def _change(self) -> Iterator[Connection]:

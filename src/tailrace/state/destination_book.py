@@ -36,25 +36,42 @@ class DestinationBook(Audited):
 
     KIND = "destination"
 
+    def _find(self, connection: Connection, destination_id: int) -> Destination:
+        return find_destination(connection, destination_id, within=self.within)
+
+    def _find_living(self, connection: Connection, destination_id: int, verb: str) -> Destination:
+        return find_living(connection, destination_id, verb, within=self.within)
+
     def _derive(self, connection: Connection, destination_id: int) -> None:
         derive(connection, now_micros=self.clock.now_micros(), destination_id=destination_id)
 
 
-def find_destination(connection: Connection, destination_id: int) -> Destination:
-    """Return a destination, also a deleted one; raise `BadRequest` if there never was one."""
+def find_destination(
+    connection: Connection, destination_id: int, *, within: int | None = None
+) -> Destination:
+    """Return a destination, also a deleted one.
+
+    `within` is the organization whose person asks; None is the operator. Raise `BadRequest` if
+    there never was one, and in the same words for another organization's.
+    """
     row = connection.execute(
         sa.select(destination).where(destination.c.id == destination_id)
     ).one_or_none()
-    if row is None:
+    if row is None or within not in (None, row.organization):
         raise BadRequest(
             f'There is no destination {destination_id}. List them with "tailrace destination list".'
         )
     return destination_of(row)
 
 
-def find_living(connection: Connection, destination_id: int, verb: str) -> Destination:
-    """Return a destination that is to be changed; raise `BadRequest` for one that is deleted."""
-    found = find_destination(connection, destination_id)
+def find_living(
+    connection: Connection, destination_id: int, verb: str, *, within: int | None = None
+) -> Destination:
+    """Return a destination that is to be changed; raise `BadRequest` for one that is deleted.
+
+    For the rest as `find_destination`.
+    """
+    found = find_destination(connection, destination_id, within=within)
     if found.state == "deleted":
         raise BadRequest(
             f"Cannot {verb} destination {destination_id}: it is deleted. Its history stays; add a "

@@ -20,7 +20,7 @@ from tailrace.state.delivery import (
     Destination,
     DestinationState,
 )
-from tailrace.state.destination_book import find_destination, find_living, set_values
+from tailrace.state.destination_book import set_values
 from tailrace.state.editing import Editing
 from tailrace.state.projects import organization_of_project
 from tailrace.state.rows import destination_of, text_of
@@ -51,7 +51,10 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Destinations(Switching, Editing):
-    """Add, find and change destinations. `by` names who does so in the audit trail."""
+    """Add, find and change destinations. `by` names who does so in the audit trail.
+
+    To `within`, an organization whose person acts, those of others and their projects do not exist.
+    """
 
     def add(self, new: NewDestination) -> Destination:
         """Keep a new destination as *setting up*: it exports nothing until it is activated.
@@ -62,7 +65,7 @@ class Destinations(Switching, Editing):
         if not new.include_events and not new.include_merged_ids:
             raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")
         with self._change() as connection:
-            organization = organization_of_project(connection, new.project)
+            organization = organization_of_project(connection, new.project, within=self.within)
             refuse_shared_bucket(connection, organization, new.bucket, new.endpoint_url)
             number = next_number(connection, "destination")
             values = msgspec.structs.asdict(new)
@@ -77,12 +80,12 @@ class Destinations(Switching, Editing):
             )
             shown = {key: value for key, value in values.items() if key != "secret_encrypted"}
             self._note(connection, number, "added", shown)
-            return find_destination(connection, number)
+            return self._find(connection, number)
 
     def get(self, destination_id: int) -> Destination:
         """Return a destination; raise `BadRequest` if there is none of that number."""
         with reading(self.engine) as connection:
-            return find_destination(connection, destination_id)
+            return self._find(connection, destination_id)
 
     def list(
         self,
@@ -98,6 +101,8 @@ class Destinations(Switching, Editing):
         statement = (
             sa.select(destination).where(destination.c.state.in_(states)).order_by(destination.c.id)
         )
+        if self.within is not None:
+            statement = statement.where(destination.c.organization == self.within)
         if organization is not None:
             statement = statement.where(destination.c.organization == organization)
         if project is not None:
@@ -116,12 +121,12 @@ class Destinations(Switching, Editing):
             )
         until = None if until_hour is None else until_hour.number
         with self._change() as connection:
-            find_living(connection, destination_id, "change")
+            self._find_living(connection, destination_id, "change")
             set_values(connection, destination_id, from_hour=from_hour.number, until_hour=until)
             self._derive(connection, destination_id)
             detail = {"from_hour": str(from_hour), "until_hour": until_hour and str(until_hour)}
             self._note(connection, destination_id, "interval set", detail)
-            return find_destination(connection, destination_id)
+            return self._find(connection, destination_id)
 
     def start_all_from(self, first: Hour) -> None:
         """Let every active destination cover the hours from `first`, without an end.
@@ -135,20 +140,20 @@ class Destinations(Switching, Editing):
     def set_region(self, destination_id: int, region: str) -> Destination:
         """Keep the region in which a person found the bucket; nothing else changes it."""
         with self._change() as connection:
-            before = find_living(connection, destination_id, "change")
+            before = self._find_living(connection, destination_id, "change")
             if before.region == region:
                 return before
             set_values(connection, destination_id, region=region)
             self._note(
                 connection, destination_id, "region set", {"region": region, "was": before.region}
             )
-            return find_destination(connection, destination_id)
+            return self._find(connection, destination_id)
 
     def set_capabilities(self, destination_id: int, capabilities: Capabilities) -> Destination:
         """Store what the bucket's store was last seen to do."""
         with self._change() as connection:
-            find_living(connection, destination_id, "change")
+            self._find_living(connection, destination_id, "change")
             set_values(connection, destination_id, capabilities=text_of(capabilities))
             seen = msgspec.structs.asdict(capabilities)
             self._note(connection, destination_id, "capabilities set", seen)
-            return find_destination(connection, destination_id)
+            return self._find(connection, destination_id)

@@ -27,8 +27,6 @@ from tailrace.state.delivery import (
 )
 from tailrace.state.destination_book import (
     DestinationBook,
-    find_destination,
-    find_living,
     refuse_changed,
     set_values,
 )
@@ -97,30 +95,32 @@ class Editing(DestinationBook):
     def hold(self, destination_id: int, until_micros: int) -> None:
         """Let no run be taken until then; those in work let go before they next write."""
         with self._change() as connection:
-            find_living(connection, destination_id, "change")
+            self._find_living(connection, destination_id, "change")
             set_values(connection, destination_id, held_until_micros=until_micros)
         killpoints.reached("destination.held")
 
     def release(self, destination_id: int) -> None:
         """End a hold: everything goes on as before."""
         with self._change() as connection:
+            self._find(connection, destination_id)
             set_values(connection, destination_id, held_until_micros=None)
 
     def under_way(self, destination_id: int, now_micros: int) -> UnderWay:
         """Return what goes on at a destination."""
         with reading(self.engine) as connection:
+            self._find(connection, destination_id)
             return _under_way(connection, destination_id, now_micros)
 
     def refuse_bucket(self, wanted: Destination) -> None:
         """Raise `BadRequest` if another organization exports to a bucket that is wanted (D45)."""
         with reading(self.engine) as connection:
-            refuse_shared_bucket(
-                connection, wanted.organization, wanted.bucket, wanted.endpoint_url
-            )
+            organization = self._find(connection, wanted.id).organization
+            refuse_shared_bucket(connection, organization, wanted.bucket, wanted.endpoint_url)
 
     def refuse_move(self, destination_id: int) -> None:
         """Raise `BadRequest` while manual exports are under way, as `edit` does for a new place."""
         with reading(self.engine) as connection:
+            self._find(connection, destination_id)
             _refuse_manual_exports(connection, destination_id)
 
     def edit(
@@ -146,7 +146,7 @@ class Editing(DestinationBook):
         if not wanted.include_events and not wanted.include_merged_ids:
             raise BadRequest(f"Cannot change destination {seen.id}: {_NOTHING}")
         with self._change() as connection:
-            before = find_living(connection, seen.id, "change")
+            before = self._find_living(connection, seen.id, "change")
             refuse_changed(before, seen)
             begun: tuple[BegunHour, ...] = ()
             if set(PLACE) & set(changes):
@@ -179,7 +179,7 @@ class Editing(DestinationBook):
         `BadRequest` for one that is deleted already, and `Transient` as `edit` does.
         """
         with self._change() as connection:
-            find_living(connection, destination_id, "delete")
+            self._find_living(connection, destination_id, "delete")
             _refuse_under_way(connection, destination_id, now_micros, aborted)
             now = self.clock.now_micros()
             runs = connection.execute(
@@ -214,7 +214,7 @@ class Editing(DestinationBook):
             detail = {"runs_cancelled": runs, "manual_exports_cancelled": exports}
             self._note(connection, destination_id, "deleted", detail)
             killpoints.reached("destination.before_commit")
-            return Deleted(find_destination(connection, destination_id), runs, exports)
+            return Deleted(self._find(connection, destination_id), runs, exports)
 
     def earlier_places(self, destination_id: int) -> list[Place]:
         """Return where a destination's objects went before, the latest first."""
@@ -224,6 +224,7 @@ class Editing(DestinationBook):
             .order_by(earlier_place.c.id.desc())
         )
         with reading(self.engine) as connection:
+            self._find(connection, destination_id)
             return [
                 Place(row.bucket, row.prefix, row.endpoint_url, row.until_micros)
                 for row in connection.execute(statement)
@@ -232,6 +233,7 @@ class Editing(DestinationBook):
     def manual_exports_under_way(self, destination_id: int) -> list[int]:
         """Return the numbers of the destination's manual exports that are not at an end."""
         with reading(self.engine) as connection:
+            self._find(connection, destination_id)
             return _manual_exports(connection, destination_id)
 
     def _move(self, connection: Connection, before: Destination) -> tuple[BegunHour, ...]:

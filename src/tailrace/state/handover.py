@@ -128,24 +128,6 @@ class HandOver(Book):
                 file_of(row) for row in connection.execute(sa.select(sealed_file).where(~of_sealed))
             ]
 
-    def sealed_hour(self, scope: int, hour: Hour) -> SealedHour | None:
-        """Return the hour with all its files, or None while it is open."""
-        with reading(self.engine) as connection:
-            row = connection.execute(
-                sa.select(sealed_hour).where(
-                    sealed_hour.c.scope == scope, sealed_hour.c.hour == hour.number
-                )
-            ).one_or_none()
-            if row is None:
-                return None
-            files = files_of(connection, scope, hour)
-        return SealedHour(scope, row.organization, hour, row.record, row.digest, tuple(files))
-
-    def files_of_hour(self, scope: int, hour: Hour) -> list[SealedFile]:
-        """Return the files that are known of an hour, by number; also while it is open."""
-        with reading(self.engine) as connection:
-            return files_of(connection, scope, hour)
-
     def check_derived(self, since: Hour | None = None) -> int:
         """Return how many owed runs have no row; anything but 0 is a defect to be alarmed.
 

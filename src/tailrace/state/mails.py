@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from tailrace import killpoints
 from tailrace.clock import MICROS
 from tailrace.errors import BadRequest
-from tailrace.state.book import Book
+from tailrace.state.book import ReadingBook
 from tailrace.state.database import reading, writing
 from tailrace.state.tables import mail, mail_recipient
 
@@ -108,8 +108,11 @@ class MailCounts(msgspec.Struct, frozen=True):
     error: str | None
 
 
-class Mails(Book):
-    """Read the kept mails, and note what sending came to."""
+class Mails(ReadingBook):
+    """Read the kept mails, and note what sending came to.
+
+    The operator's own mails are nobody's but the operator's.
+    """
 
     def newest(
         self,
@@ -119,7 +122,7 @@ class Mails(Book):
         limit: int = MAILS_MAX,
     ) -> list[Mail]:
         """Return mails, the newest first; each filter that is given narrows them."""
-        statement = sa.select(mail).order_by(mail.c.id.desc()).limit(min(limit, MAILS_MAX))
+        statement = self._own().order_by(mail.c.id.desc()).limit(min(limit, MAILS_MAX))
         if organization is not None:
             statement = statement.where(mail.c.organization == organization)
         if destination_id is not None:
@@ -130,10 +133,14 @@ class Mails(Book):
     def get(self, mail_id: int) -> Mail:
         """Return a mail; raise `BadRequest` if there is none of that number."""
         with reading(self.engine) as connection:
-            found = _mails(connection, sa.select(mail).where(mail.c.id == mail_id))
+            found = _mails(connection, self._own().where(mail.c.id == mail_id))
         if not found:
             raise BadRequest(f'There is no mail {mail_id}. List them with "tailrace mail list".')
         return found[0]
+
+    def _own(self) -> sa.Select[Any]:
+        found = sa.select(mail)
+        return found if self.within is None else found.where(mail.c.organization == self.within)
 
     def due(self, now_micros: int, limit: int) -> list[Mail]:
         """Return the mails with an address whose turn it is (machine's time), oldest first."""

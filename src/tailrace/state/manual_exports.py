@@ -16,6 +16,7 @@ from tailrace.state.audited import Audited
 from tailrace.state.database import next_number, reading
 from tailrace.state.delivery import OWED_STATES, ManualExport, ManualExportState
 from tailrace.state.derive import derive_manual
+from tailrace.state.destination_book import find_destination
 from tailrace.state.rows import manual_export_of
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.tables import delivery, destination, manual_export, sealed_hour
@@ -49,7 +50,7 @@ class ManualExports(Audited):
         """
         now = self.clock.now_micros()
         with self._change() as connection:
-            project, organization = _owner_of(connection, new.destination_id)
+            project, organization = self._owner_of(connection, new.destination_id)
             number = next_number(connection, "manual_export")
             scopes = {
                 "events_until": project if new.include_events else None,
@@ -81,17 +82,17 @@ class ManualExports(Audited):
                 "runs": runs,
             }
             self._note(connection, number, "started", detail)
-            return _get(connection, number)
+            return self._get(connection, number)
 
     def check_destination(self, destination_id: int) -> None:
         """Raise `BadRequest` as `start` would for the destination."""
         with reading(self.engine) as connection:
-            _owner_of(connection, destination_id)
+            self._owner_of(connection, destination_id)
 
     def get(self, export_id: int) -> ManualExport:
         """Return a manual export; raise `BadRequest` if there is none of that number."""
         with reading(self.engine) as connection:
-            return _get(connection, export_id)
+            return self._get(connection, export_id)
 
     def list(
         self,
@@ -110,6 +111,8 @@ class ManualExports(Audited):
             .order_by(manual_export.c.id.desc())
             .limit(min(limit, EXPORTS_MAX))
         )
+        if self.within is not None:
+            statement = statement.where(_of_organization(self.within))
         if since is not None:
             statement = statement.where(manual_export.c.until_hour > since.number)
         if before is not None:
@@ -125,7 +128,7 @@ class ManualExports(Audited):
             self._expect(connection, export_id, "pause", ("running",))
             _set(connection, export_id, state="paused")
             self._note(connection, export_id, "paused", {})
-            return _get(connection, export_id)
+            return self._get(connection, export_id)
 
     def resume(self, export_id: int) -> ManualExport:
         """Go on with a paused export; runs that failed or met other content are tried again."""
@@ -138,7 +141,7 @@ class ManualExports(Audited):
                 .values(state="retrying", due_micros=0, attempts=0)
             )
             self._note(connection, export_id, "resumed", {"tried_again": again.rowcount})
-            return _get(connection, export_id)
+            return self._get(connection, export_id)
 
     def cancel(self, export_id: int) -> ManualExport:
         """Owe nothing of it any more; what was delivered stays in the bucket.
@@ -150,12 +153,37 @@ class ManualExports(Audited):
             self._expect(connection, export_id, "cancel", ("running", "paused"))
             cancel(connection, export_id, self.clock.now_micros())
             self._note(connection, export_id, "cancelled", {})
-            return _get(connection, export_id)
+            return self._get(connection, export_id)
+
+    def _get(self, connection: Connection, export_id: int) -> ManualExport:
+        statement = sa.select(manual_export).where(manual_export.c.id == export_id)
+        if self.within is not None:
+            statement = statement.where(_of_organization(self.within))
+        row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise BadRequest(
+                f'There is no manual export {export_id}. List them with "tailrace backfill list".'
+            )
+        return manual_export_of(row)
+
+    def _owner_of(self, connection: Connection, destination_id: int) -> tuple[int, int]:
+        """Return the destination's project and organization; raise if it can't be exported to."""
+        found = find_destination(connection, destination_id, within=self.within)
+        if found.state == "deleted":
+            raise BadRequest(f"Cannot export to destination {destination_id}: it is deleted.")
+        if found.state not in ("active", "paused"):
+            raise BadRequest(
+                f"Cannot export to destination {destination_id}: it is "
+                f"{found.state.replace('_', ' ')}, and its access was never verified. "
+                f'Run "tailrace verify {destination_id}" first.'
+            )
+        refuse_shared_bucket(connection, found.organization, found.bucket, found.endpoint_url)
+        return found.project, found.organization
 
     def _expect(
         self, connection: Connection, export_id: int, verb: str, states: tuple[str, ...]
     ) -> None:
-        found = _get(connection, export_id)
+        found = self._get(connection, export_id)
         if found.state not in states:
             raise BadRequest(
                 f"Cannot {verb} the manual export {export_id}: it is {found.state}, "
@@ -206,17 +234,6 @@ def cancel(connection: Connection, export_id: int, now_micros: int) -> None:
     )
 
 
-def _get(connection: Connection, export_id: int) -> ManualExport:
-    row = connection.execute(
-        sa.select(manual_export).where(manual_export.c.id == export_id)
-    ).one_or_none()
-    if row is None:
-        raise BadRequest(
-            f'There is no manual export {export_id}. List them with "tailrace backfill list".'
-        )
-    return manual_export_of(row)
-
-
 def _set(
     connection: Connection, export_id: int, *, state: ManualExportState, **values: int | None
 ) -> None:
@@ -225,25 +242,9 @@ def _set(
     )
 
 
-def _owner_of(connection: Connection, destination_id: int) -> tuple[int, int]:
-    """Return the destination's project and organization; raise if it can't be exported to."""
-    row = connection.execute(
-        sa.select(destination).where(destination.c.id == destination_id)
-    ).one_or_none()
-    if row is None:
-        raise BadRequest(
-            f'There is no destination {destination_id}. List them with "tailrace destination list".'
-        )
-    if row.state == "deleted":
-        raise BadRequest(f"Cannot export to destination {destination_id}: it is deleted.")
-    if row.state not in ("active", "paused"):
-        raise BadRequest(
-            f"Cannot export to destination {destination_id}: it is "
-            f"{row.state.replace('_', ' ')}, and its access was never verified. "
-            f'Run "tailrace verify {destination_id}" first.'
-        )
-    refuse_shared_bucket(connection, row.organization, row.bucket, row.endpoint_url)
-    return row.project, row.organization
+def _of_organization(organization: int) -> sa.ColumnElement[bool]:
+    own = sa.select(destination.c.id).where(destination.c.organization == organization)
+    return manual_export.c.destination_id.in_(own)
 
 
 def _sealed_until(connection: Connection, scope: int | None, new: NewManualExport) -> int | None:

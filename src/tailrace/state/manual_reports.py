@@ -12,9 +12,10 @@ from sqlalchemy.engine import Row
 
 from tailrace.clock import MICROS
 from tailrace.hours import Hour
-from tailrace.state.book import Book
+from tailrace.state.book import ReadingBook
 from tailrace.state.database import reading
 from tailrace.state.delivery import RunState
+from tailrace.state.destination_book import find_destination
 from tailrace.state.manual_exports import of_export
 from tailrace.state.rows import file_of
 from tailrace.state.sealed import SealedFile
@@ -80,7 +81,7 @@ class Progress(msgspec.Struct, frozen=True):
         return round(self.under_way / self.runs_per_minute, 1)
 
 
-class ManualReports(Book):
+class ManualReports(ReadingBook):
     """The ledger as plans and lists of manual exports see it."""
 
     def newest_sealed_hour(self) -> Hour | None:
@@ -93,7 +94,7 @@ class ManualReports(Book):
         """Return the first and the last sealed hour of a scope within `[first, until)`."""
         statement = sa.select(
             sa.func.min(sealed_hour.c.hour), sa.func.max(sealed_hour.c.hour)
-        ).where(_within(sealed_hour, scope, first, until))
+        ).where(self._between(sealed_hour, scope, first, until))
         with reading(self.engine) as connection:
             lowest, highest = connection.execute(statement).one()
         return None if lowest is None else (Hour(lowest), Hour(highest))
@@ -101,14 +102,14 @@ class ManualReports(Book):
     def sealed_count(self, scope: int, first: Hour, until: Hour) -> int:
         """Count the sealed hours of a scope within `[first, until)`."""
         counted = sa.select(sa.func.count()).select_from(sealed_hour)
-        statement = counted.where(_within(sealed_hour, scope, first, until))
+        statement = counted.where(self._between(sealed_hour, scope, first, until))
         with reading(self.engine) as connection:
             return int(connection.execute(statement).scalar_one())
 
     def has_lines(self, scope: int, first: Hour, until: Hour) -> bool:
         """Tell whether any file of a scope's hours within `[first, until)` has lines."""
         lines = sa.exists().where(
-            _within(sealed_file, scope, first, until), sealed_file.c.lines > 0
+            self._between(sealed_file, scope, first, until), sealed_file.c.lines > 0
         )
         with reading(self.engine) as connection:
             return bool(connection.execute(sa.select(lines)).scalar_one())
@@ -128,12 +129,12 @@ class ManualReports(Book):
         )
         hours = (
             sa.select(sealed_hour, delivered.label("delivered"))
-            .where(_within(sealed_hour, scope, first, until))
+            .where(self._between(sealed_hour, scope, first, until))
             .order_by(sealed_hour.c.hour)
         )
         files = (
             sa.select(sealed_file)
-            .where(_within(sealed_file, scope, first, until))
+            .where(self._between(sealed_file, scope, first, until))
             .order_by(sealed_file.c.hour, sealed_file.c.number)
         )
         with reading(self.engine) as connection:
@@ -154,14 +155,24 @@ class ManualReports(Book):
             ]
 
     def sharing_destinations(self, destination_id: int) -> list[int]:
-        """Return the destinations that put their objects under the same keys, and itself."""
+        """Return the destinations that put their objects under the same keys, and itself.
+
+        Raise `BadRequest` for a destination that there is not.
+        """
         with reading(self.engine) as connection:
-            return sharing(connection, destination_id)
+            found = find_destination(connection, destination_id, within=self.within)
+            return [
+                other
+                for other in sharing(connection, destination_id)
+                if find_destination(connection, other).organization == found.organization
+            ]
 
     def first_date_with_data(self, scope: int) -> str | None:
         """Return the UTC date of a scope's first sealed lines, `yyyy-MM-dd`; None without any."""
         statement = sa.select(sa.func.min(sealed_file.c.hour)).where(
-            sealed_file.c.scope == scope, sealed_file.c.lines > 0
+            self._own_scope(sealed_file.c.scope),
+            sealed_file.c.scope == scope,
+            sealed_file.c.lines > 0,
         )
         with reading(self.engine) as connection:
             first = connection.execute(statement).scalar_one()
@@ -175,7 +186,7 @@ class ManualReports(Book):
                 sa.func.min(sealed_file.c.hour).label("hour"),
                 sa.func.sum(sealed_file.c.lines).label("lines"),
             )
-            .where(sealed_file.c.scope == scope)
+            .where(self._own_scope(sealed_file.c.scope), sealed_file.c.scope == scope)
             .group_by(day)
             .having(sa.func.sum(sealed_file.c.lines) > 0)
             .order_by(day)
@@ -188,13 +199,17 @@ class ManualReports(Book):
         """Count a manual export's runs by state, and reckon its pace from the last that ended."""
         counts = (
             sa.select(delivery.c.state, sa.func.count().label("runs"))
-            .where(of_export(export_id))
+            .where(of_export(export_id), self._own_destination(delivery.c.destination_id))
             .group_by(delivery.c.state)
             .order_by(delivery.c.state)
         )
         ended = (
             sa.select(delivery.c.finished_micros)
-            .where(of_export(export_id), delivery.c.state == "success")
+            .where(
+                of_export(export_id),
+                delivery.c.state == "success",
+                self._own_destination(delivery.c.destination_id),
+            )
             .order_by(delivery.c.finished_micros.desc())
             .limit(PACE_RUNS)
         )
@@ -203,11 +218,15 @@ class ManualReports(Book):
             ends = list(connection.execute(ended).scalars())
         return Progress(runs, _pace(ends))
 
-
-def _within(table: sa.Table, scope: int, first: Hour, until: Hour) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        table.c.scope == scope, table.c.hour >= first.number, table.c.hour < until.number
-    )
+    def _between(
+        self, table: sa.Table, scope: int, first: Hour, until: Hour
+    ) -> sa.ColumnElement[bool]:
+        return sa.and_(
+            self._own_scope(table.c.scope),
+            table.c.scope == scope,
+            table.c.hour >= first.number,
+            table.c.hour < until.number,
+        )
 
 
 def _known_file(row: Row[Any]) -> KnownFile:

@@ -20,9 +20,7 @@ def organization_of_project(
     `within` is the organization whose person asks; None is the operator. Raise `BadRequest` for a
     portfolio project, for no project, and in the same words for another organization's.
     """
-    found = connection.execute(
-        sa.select(project.c.organization).where(project.c.id == project_id)
-    ).scalar_one_or_none()
+    found = organization_or_none(connection, project_id)
     if found is None:
         refuse_portfolio(connection, project_id, within=within)
     if found is None or within not in (None, found):
@@ -30,7 +28,14 @@ def organization_of_project(
             f"There is no project {project_id}. Use a project ID that "
             '"tailrace project list" shows, or make one with "tailrace project add".'
         )
-    return int(found)
+    return found
+
+
+def organization_or_none(connection: Connection, project_id: int) -> int | None:
+    """Return the organization of a project that receives events; None if there is no such one."""
+    return connection.execute(
+        sa.select(project.c.organization).where(project.c.id == project_id)
+    ).scalar_one_or_none()
 
 
 def refuse_portfolio(connection: Connection, number: int, *, within: int | None = None) -> None:

@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from tailrace.hours import Hour
-from tailrace.state.book import Book
+from tailrace.state.book import ReadingBook
 from tailrace.state.database import reading
 from tailrace.state.delivery import AUTOMATIC, Cause, DataType, DeliveredHow, RunState, Try
-from tailrace.state.rows import cause_of, hour_of, tries_of
+from tailrace.state.handover import files_of
+from tailrace.state.rows import cause_of, file_of, hour_of, tries_of
+from tailrace.state.sealed import SealedFile, SealedHour
 from tailrace.state.tables import delivery, delivery_file, destination, sealed_file, sealed_hour
 
 # A page or a command shows no more at once; ask again with `before`.
@@ -77,13 +79,14 @@ class DeliveredFile(msgspec.Struct, frozen=True):
     delivered_micros: int
 
 
-class Reports(Book):
+class Reports(ReadingBook):
     """The ledger as `status` and the pages see it."""
 
     def run_counts(self) -> list[RunCount]:
         """Count the runs by destination and state."""
         statement = (
             sa.select(delivery.c.destination_id, delivery.c.state, sa.func.count().label("runs"))
+            .where(self._own_destination(delivery.c.destination_id))
             .group_by(delivery.c.destination_id, delivery.c.state)
             .order_by(delivery.c.destination_id, delivery.c.state)
         )
@@ -99,6 +102,7 @@ class Reports(Book):
                 sa.func.count().label("hours"),
                 sa.func.max(sealed_hour.c.hour).label("newest"),
             )
+            .where(self._own_scope(sealed_hour.c.scope))
             .group_by(sealed_hour.c.scope)
             .order_by(sealed_hour.c.scope)
         )
@@ -133,7 +137,7 @@ class Reports(Book):
         )
         statement = (
             sa.select(destination.c.id, newest.label("newest"), oldest.label("oldest"))
-            .where(destination.c.state == "active")
+            .where(destination.c.state == "active", self._own_destination(destination.c.id))
             .order_by(destination.c.id)
         )
         with reading(self.engine) as connection:
@@ -170,6 +174,7 @@ class Reports(Book):
             order.insert(0, delivery.c.finished_micros.desc().nulls_last())
         statement = (
             sa.select(delivery, _SEALED, _FILES, _FILES_DELIVERED)
+            .where(self._own_destination(delivery.c.destination_id))
             .order_by(*order)
             .limit(min(limit, RUNS_MAX))
         )
@@ -204,6 +209,7 @@ class Reports(Book):
         statement = (
             sa.select(delivery_file)
             .where(
+                self._own_destination(delivery_file.c.destination_id),
                 delivery_file.c.destination_id == destination_id,
                 delivery_file.c.data_type == data_type,
                 delivery_file.c.hour == hour.number,
@@ -216,6 +222,34 @@ class Reports(Book):
             return [
                 DeliveredFile(row.number, row.key, row.how, row.delivered_micros) for row in rows
             ]
+
+    def sealed_hour(self, scope: int, hour: Hour) -> SealedHour | None:
+        """Return the hour with all its files, or None while it is open."""
+        statement = sa.select(sealed_hour).where(
+            self._own_scope(sealed_hour.c.scope),
+            sealed_hour.c.scope == scope,
+            sealed_hour.c.hour == hour.number,
+        )
+        with reading(self.engine) as connection:
+            row = connection.execute(statement).one_or_none()
+            if row is None:
+                return None
+            files = files_of(connection, scope, hour)
+        return SealedHour(scope, row.organization, hour, row.record, row.digest, tuple(files))
+
+    def files_of_hour(self, scope: int, hour: Hour) -> list[SealedFile]:
+        """Return the files that are known of an hour, by number; also while it is open."""
+        statement = (
+            sa.select(sealed_file)
+            .where(
+                self._own_scope(sealed_file.c.scope),
+                sealed_file.c.scope == scope,
+                sealed_file.c.hour == hour.number,
+            )
+            .order_by(sealed_file.c.number)
+        )
+        with reading(self.engine) as connection:
+            return [file_of(row) for row in connection.execute(statement)]
 
 
 _SEALED = (

@@ -26,8 +26,6 @@ from tailrace.state.delivery import (
 from tailrace.state.derive import derive, hours_without_run
 from tailrace.state.destination_book import (
     DestinationBook,
-    find_destination,
-    find_living,
     refuse_changed,
     set_values,
 )
@@ -76,14 +74,14 @@ class Switching(DestinationBook):
         (D45), and one that is not any more what was `probed`.
         """
         with self._change() as connection:
-            before = find_living(connection, destination_id, "activate")
+            before = self._find_living(connection, destination_id, "activate")
             if probed is not None:
                 refuse_changed(before, probed)
             first = self._switch_on(connection, before, capabilities)
             self._derive(connection, destination_id)
             seen = msgspec.structs.asdict(capabilities)
             self._note(connection, destination_id, "activated", {"from_hour": str(first), **seen})
-            return find_destination(connection, destination_id)
+            return self._find(connection, destination_id)
 
     def resume(
         self, probed: Destination, capabilities: Capabilities, *, left_out: Sequence[LeftOut] = ()
@@ -94,7 +92,7 @@ class Switching(DestinationBook):
         `BadRequest` as `activate` does.
         """
         with self._change() as connection:
-            before = find_living(connection, probed.id, "resume")
+            before = self._find_living(connection, probed.id, "resume")
             refuse_changed(before, probed)
             first = self._switch_on(connection, before, capabilities)
             without = self._leave_out(connection, probed.id, left_out)
@@ -103,7 +101,7 @@ class Switching(DestinationBook):
             detail = {"from_hour": str(first), "newly_owed": owed, "left_out": without}
             self._note(connection, probed.id, "resumed", detail)
             killpoints.reached("destination.before_commit")
-            return find_destination(connection, probed.id)
+            return self._find(connection, probed.id)
 
     def pause(self, destination_id: int) -> Destination:
         """Switch an active destination's automatic exports off.
@@ -111,7 +109,7 @@ class Switching(DestinationBook):
         What it owes stays owed; no run of it is taken, and one in work ends. Manual exports go on.
         """
         with self._change() as connection:
-            before = find_living(connection, destination_id, "pause")
+            before = self._find_living(connection, destination_id, "pause")
             if before.state != "active":
                 raise BadRequest(
                     f"Cannot pause destination {destination_id}: it is "
@@ -121,7 +119,7 @@ class Switching(DestinationBook):
             set_values(connection, destination_id, state="paused", paused_micros=now)
             self._note(connection, destination_id, "paused", {})
             killpoints.reached("destination.before_commit")
-            return find_destination(connection, destination_id)
+            return self._find(connection, destination_id)
 
     def missed(self, destination_id: int) -> list[MissedHour]:
         """Return the sealed hours that resuming a paused destination would owe, oldest first.
@@ -129,7 +127,7 @@ class Switching(DestinationBook):
         Empty for one that is not paused: it misses nothing.
         """
         with reading(self.engine) as connection:
-            if find_destination(connection, destination_id).state != "paused":
+            if self._find(connection, destination_id).state != "paused":
                 return []
             return _missed(connection, destination_id)
 
@@ -141,6 +139,7 @@ class Switching(DestinationBook):
             delivery.c.state.in_(OWED_STATES),
         )
         with reading(self.engine) as connection:
+            self._find(connection, destination_id)
             return int(connection.execute(statement).scalar_one())
 
     def _switch_on(

@@ -1,0 +1,13 @@
+"""`LedgerView`: what people read of the ledger, each only what their organization has.
+
+Called by `app` for the command line and the pages; nothing here changes a row.
+"""
+
+from __future__ import annotations
+
+from tailrace.state.manual_reports import ManualReports
+from tailrace.state.reports import Reports
+
+
+class LedgerView(Reports, ManualReports):
+    """All that can be read, within one organization, or all of it for the operator."""
