@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.app.collector import _clock, _counts, limits_of, _Log, _rates, _tick
+from tailrace.app.collector import _clock, _counts, _Log, _rates, _tick, limits_of
 from tailrace.app.part import PartContext
 from tailrace.collect.counters import Counters
 from tailrace.collect.limits import Limits
