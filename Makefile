@@ -14,7 +14,7 @@ SECONDS = 60
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-demo: environment ## show the whole journey, from an SDK to a file in a bucket, in under a minute
+demo: environment ## show the whole journey, from an SDK to a file in a bucket, in about a minute
 	@$(BIN)/python -m tailrace.demo
 
 assets: environment ## fetch the browser's libraries from npm, for pages that update by themselves

@@ -18,7 +18,7 @@ from powercut.outside import Bucket, Promises, Sent
 from tailrace.accounts.projects import add_organization, add_project, organizations, projects
 from tailrace.app.ages import aged_parts, renew
 from tailrace.app.part import PartContext
-from tailrace.app.processor import _Loop, _Room
+from tailrace.app.processor import ProcessorLoop, Room
 from tailrace.archive.folder import FolderArchive
 from tailrace.clock import MICROS, SteppedClock
 from tailrace.export.deliver import Layout
@@ -161,8 +161,8 @@ class Service:
         self._engine = open_database(folder.database)
         self.ledger = Ledger(self._engine, clock)
         self.destinations = Destinations(self._engine, clock)
-        self._room: _Room | None = None
-        self._loop: _Loop | None = None
+        self._room: Room | None = None
+        self._loop: ProcessorLoop | None = None
         self._runner = asyncio.Runner()
         archive = FolderArchive(folder.packs, folder.archive, files)
         self.ledger.release_leases()
@@ -240,8 +240,8 @@ class Service:
 
     def start_processor(self) -> None:
         """Start the processor's loop and finish what a crash left."""
-        self._room = _Room(self.context)
-        self._loop = _Loop(self.context, self._room)
+        self._room = Room(self.context)
+        self._loop = ProcessorLoop(self.context, self._room)
         self._loop.recover()
 
     def append(self, partition: int, records: Sequence[Record]) -> list[int | BaseException]:
@@ -317,7 +317,7 @@ class Service:
         self._runner.run(wait())
 
 
-def _wait_for_merge(current: _Loop) -> None:
+def _wait_for_merge(current: ProcessorLoop) -> None:
     """Let a merge of dedupe keys end, so that the steps have one order."""
     stored = current._processor._dedupe._insertions
     if isinstance(stored, insertions.Insertions) and stored._merge is not None:

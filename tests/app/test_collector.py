@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.app.collector import _clock, _counts, _limits, _Log, _rates, _tick
+from tailrace.app.collector import _clock, _counts, _Log, _rates, _tick, limits_of
 from tailrace.app.part import PartContext
 from tailrace.collect.counters import Counters
 from tailrace.collect.limits import Limits
@@ -126,8 +126,8 @@ def test_a_log_that_can_not_go_on_is_heard_of_though_nobody_sends(
 
 
 def test_the_limits_are_settings_with_the_documented_defaults() -> None:
-    assert _limits(CollectSettings()) == Limits()
-    changed = _limits(
+    assert limits_of(CollectSettings()) == Limits()
+    changed = limits_of(
         CollectSettings(httpapi_bytes_max=5000, batch_bytes_max=6000, events_max=7, id_length_min=1)
     )
     assert (changed.httpapi_bytes_max, changed.batch_bytes_max) == (5000, 6000)

@@ -14,7 +14,7 @@ from tailrace.accounts.options import OptionsChange, change_options
 from tailrace.accounts.projects import add_organization, add_project
 from tailrace.app import processor
 from tailrace.app.part import PartContext
-from tailrace.app.processor import _Loop, _Room
+from tailrace.app.processor import ProcessorLoop, Room
 from tailrace.clock import SteppedClock
 from tailrace.files import Files
 from tailrace.folder import DataFolder
@@ -56,8 +56,8 @@ class Bench:
         folder.create(self.disk)
         context = PartContext(folder, settings, "processor")
         context.files, context.clock = self.disk, self.clock
-        self.room = _Room(context)
-        self.loop = _Loop(context, self.room)
+        self.room = Room(context)
+        self.loop = ProcessorLoop(context, self.room)
         self.loop.recover()
 
     def collect(self, event: bytes = b'{"event_type":"a","device_id":"device-1"}') -> None:

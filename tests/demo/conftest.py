@@ -53,7 +53,7 @@ class Run:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tailrace.demo"],
                 env={**os.environ, **HOSTILE, "TMPDIR": str(folder)},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=output_file if terminal is None else terminal,
                 stderr=subprocess.STDOUT if terminal is None else output_file,
                 start_new_session=True,

@@ -15,7 +15,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
 import pytest
 
@@ -66,11 +67,21 @@ def test_on_a_terminal_it_stays_up_until_ctrl_c(start_demo: Start) -> None:
     health = build_opener(ProxyHandler({})).open(f"{address[1].decode()}/healthz", timeout=10)
     assert health.status == 200
     health.close()
+    person = re.search(rb"sign in +(\S+) / (\S+)\r\n", shown)
+    assert person is not None
+    assert "Acme" in _signed_in(address[1].decode(), person[1].decode(), person[2].decode())
     command = re.search(rb"how it stands +(.+ status --data .+)\r\n", shown)
     assert command is not None
     words = shlex.split(command[1].decode())
     status = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert "1 sealed" in status.stdout
+    assert "sealed (newest 2026-01-02T13)" in status.stdout
+    assert "s3:PutObject" in status.stdout
+    os.write(ours, b"\n")
+    run.wait_until(lambda: b"grants s3:PutObject again" in shown, "the policy that is whole again")
+    healed = subprocess.run(
+        [words[0], "verify", "2", *words[-2:]], capture_output=True, text=True, check=False
+    )
+    assert healed.returncode == 0, healed.stdout + healed.stderr
     run.process.send_signal(signal.SIGINT)
     assert run.end() == 0, run.text()
     reader.join()
@@ -78,12 +89,24 @@ def test_on_a_terminal_it_stays_up_until_ctrl_c(start_demo: Start) -> None:
     run.assert_nothing_is_left()
 
 
+def _signed_in(url: str, email: str, password: str) -> str:
+    """Sign in as a browser would; return the page that follows."""
+    opener = build_opener(ProxyHandler({}), HTTPCookieProcessor())
+    with opener.open(f"{url}/signin", timeout=10) as page:
+        token = re.search(r'name="form_token" value="(\w+)"', page.read().decode())
+    assert token is not None
+    form = urlencode({"form_token": token[1], "email": email, "password": password})
+    with opener.open(f"{url}/signin", form.encode(), timeout=10) as page:
+        return str(page.read().decode())
+
+
 @pytest.mark.parametrize(
     ("stage", "number"),
     [
         ("S3 server", signal.SIGTERM),
         ("tailrace", signal.SIGINT),
-        ("destination", signal.SIGTERM),
+        ("destinations", signal.SIGTERM),
+        ("past", signal.SIGTERM),
         ("the hour", signal.SIGHUP),
     ],
 )

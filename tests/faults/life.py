@@ -17,7 +17,7 @@ import msgspec
 from tailrace.accounts.projects import add_organization, add_project, organizations, projects
 from tailrace.app.ages import aged_parts, renew
 from tailrace.app.part import PartContext
-from tailrace.app.processor import _Loop, _Room
+from tailrace.app.processor import ProcessorLoop, Room
 from tailrace.archive.folder import FolderArchive
 from tailrace.clock import MICROS, SteppedClock
 from tailrace.errors import Transient
@@ -93,7 +93,7 @@ class Life:
         self.bucket = bucket
         self._writers: dict[int, LogWriter] = {}
         self.retired: set[int] = set()
-        self._loop: tuple[_Room, _Loop] | None = None
+        self._loop: tuple[Room, ProcessorLoop] | None = None
         self._exporter: Exporter | None = None
 
     # What an operator does. A command that fails is given again.
@@ -275,13 +275,13 @@ class Life:
         rows = ProcessingView(self.folder.processing_database).positions()
         return next((row.position for row in rows if row.partition == partition), 0)
 
-    def _processor(self) -> _Loop:
+    def _processor(self) -> ProcessorLoop:
         if self._loop is None:
             context = PartContext(self.folder, SETTINGS, "processor")
             context.clock, context.files = self.clock, Scarce()
-            room = _Room(context)
+            room = Room(context)
             try:
-                self._loop = room, _Loop(context, room)
+                self._loop = room, ProcessorLoop(context, room)
             except BaseException:
                 room.close()
                 raise
@@ -324,7 +324,7 @@ class Life:
         return Record(100001, 300001, "/batch", now, None, "203.0.113.7", EVENTS_PER_REQUEST, body)
 
 
-def _wait_for_merge(loop: _Loop) -> None:
+def _wait_for_merge(loop: ProcessorLoop) -> None:
     """Let a merge of dedupe keys end, well or not, so that the writes have one order."""
     stored = loop._processor._dedupe._insertions
     if isinstance(stored, insertions.Insertions) and stored._merge is not None:

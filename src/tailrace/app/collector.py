@@ -67,7 +67,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
         writing.submit,
         keys,
         context.clock,
-        limits=_limits(settings.collect),
+        limits=limits_of(settings.collect),
         rates=_rates(settings.collect),
         trusted_proxies=[ipaddress.ip_network(text) for text in settings.trusted_proxies],
         mappings=MappingBook(
@@ -115,7 +115,8 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
         raise failures[0]
 
 
-def _limits(settings: CollectSettings) -> Limits:
+def limits_of(settings: CollectSettings) -> Limits:
+    """Return how much a request may hold, as the settings say."""
     return Limits(
         httpapi_bytes_max=settings.httpapi_bytes_max,
         batch_bytes_max=settings.batch_bytes_max,
@@ -188,7 +189,7 @@ class _Log:
                 partition=self._partition,
                 clock=context.clock,
                 files=context.files,
-                known_end=_known_end(context.folder.processing_database, self._partition),
+                known_end=known_end(context.folder.processing_database, self._partition),
                 has_room=lambda: appends_allowed(self._guard.level()),
             )
         except (OSError, Transient) as error:
@@ -242,7 +243,8 @@ def _rates(settings: CollectSettings) -> Rates | None:
     )
 
 
-def _known_end(database: Path, partition: int) -> int:
+def known_end(database: Path, partition: int) -> int:
+    """Return the position up to which a partition is processed and committed; 0 for none."""
     positions = ProcessingView(database).positions()
     return next((row.position for row in positions if row.partition == partition), 0)
 

@@ -37,7 +37,7 @@ ROOM_SECONDS = 1.0
 
 def run(context: PartContext) -> None:
     """Process until the part is stopped; any error ends it, and its next start goes on."""
-    room = _Room(context)
+    room = Room(context)
     try:
         room.wait()
         if not context.stop.is_set():
@@ -47,8 +47,8 @@ def run(context: PartContext) -> None:
         context.end()
 
 
-def _process(context: PartContext, room: _Room) -> None:
-    loop = _Loop(context, room)
+def _process(context: PartContext, room: Room) -> None:
+    loop = ProcessorLoop(context, room)
     context.start_beating(loop.counters)
     try:
         loop.recover()
@@ -60,7 +60,7 @@ def _process(context: PartContext, room: _Room) -> None:
         loop.close()
 
 
-class _Room:
+class Room:
     """Disk space: what is left of it, and the archive, which can give some back."""
 
     def __init__(self, context: PartContext) -> None:
@@ -134,10 +134,10 @@ class LogRounds:
         return read_round(self._reader, reached, self._clock, limit_bytes).entries
 
 
-class _Loop:
+class ProcessorLoop:
     """The processor, the closer and their upkeep, driven by one thread."""
 
-    def __init__(self, context: PartContext, room: _Room) -> None:
+    def __init__(self, context: PartContext, room: Room) -> None:
         folder, settings = context.folder, context.settings
         self._context = context
         self._room = room
@@ -200,6 +200,12 @@ class _Loop:
             worked = self._closer.step() or worked
         self._keep_up(level)
         return worked
+
+    def settle(self) -> None:
+        """Turn until there is nothing to do for now, with every file under way made."""
+        while self.turn() or self._closer.joining:
+            if self._closer.joining:
+                self._closer.finish()
 
     def finish(self) -> None:
         """Commit what is processed, so that the next start has nothing to repeat."""

@@ -14,7 +14,7 @@ from tailrace.clock import SystemClock
 from tailrace.demo import surroundings
 from tailrace.demo.children import Children
 from tailrace.demo.interrupts import Interrupted, Interrupts
-from tailrace.demo.journey import Journey, start_bucket
+from tailrace.demo.journey import Journey, start_buckets
 from tailrace.demo.screen import Screen
 from tailrace.demo.seaweed import find_program
 from tailrace.errors import TailraceError
@@ -47,14 +47,14 @@ def _run(interrupts: Interrupts) -> int:
             put_away.callback(shutil.rmtree, folder, ignore_errors=True)
             with interrupts.raised():
                 screen.line("An SDK's events become files in a bucket, all on this machine.")
-                server = start_bucket(interrupts, screen, put_away)
+                server = start_buckets(interrupts, screen, put_away)
                 children = Children(folder, os.environ, interrupts)
                 put_away.callback(children.end)
                 journey = Journey(folder, children, server, screen)
-                project, running = journey.run()
+                opened = journey.run()
                 if screen.is_terminal:
                     staying = True
-                    journey.stay(project, running)
+                    journey.stay(opened)
     except Interrupted as interrupted:
         # A terminal has just echoed ^C at the beginning of the line.
         screen.line("\nStopped. Nothing is left behind.")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,8 +52,8 @@ class Children:
         self._interrupts = interrupts
         self._started: list[Child] = []
 
-    def start(self, command: Sequence[str]) -> Child:
-        """Start a command in the demo's folder.
+    def start(self, command: Sequence[str], said: str = "") -> Child:
+        """Start a command in the demo's folder; `said` is what it reads.
 
         A Ctrl-C in the terminal does not reach it: the demo stops its children in order.
         """
@@ -62,12 +63,15 @@ class Children:
             self._interrupts.deferred(),
             output.open("wb") as output_file,
             errors.open("wb") as errors_file,
+            tempfile.TemporaryFile(dir=self._folder) as input_file,
         ):
+            input_file.write(said.encode())
+            input_file.seek(0)
             process = subprocess.Popen(  # noqa: S603 - the commands are the demo's own
                 command,
                 cwd=self._folder,
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                stdin=input_file,
                 stdout=output_file,
                 stderr=errors_file,
                 start_new_session=True,

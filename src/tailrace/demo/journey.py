@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from tailrace.clock import MICROS, to_datetime
 from tailrace.demo import landed, seaweed
-from tailrace.demo.children import Children
+from tailrace.demo.children import Child, Children
 from tailrace.demo.interrupts import Interrupts
 from tailrace.demo.landed import Landed
 from tailrace.demo.screen import Screen
@@ -24,20 +25,41 @@ from tailrace.ids import SystemIds
 from tailrace.seal.manifest import SealRecord
 from tailrace.seal.proof import check_manifest
 
-_CLOCK_START = "2026-01-02T13:59:22"
+_CLOCK_START = "2026-01-02T13:59:30"
+# The shop's past: until the hour before the service starts, refused by one bucket at the end.
+_PAST_FROM = Hour.parse("2025-12-31T00")
+_BROKEN_FROM = Hour.parse("2026-01-02T10")
+_PAST_UNTIL = Hour.parse("2026-01-02T13")
 _EVENTS = 5000
 _LAST_SECONDS = 3  # the shop stops so long before the hour's end, however slow the machine
 _BUCKET = "acme-events"
+_BROKEN_BUCKET = "acme-lake"
 _PREFIX = "raw/"
+_MISSING = "s3:PutObject"
+_EMAIL = "dana@acme.example"
+_PASSWORD_BYTES = 8
 _POLL_SECONDS = 0.25
+_PACE_SECONDS = 2.0  # of the shop that goes on
 _LINE_MAX = 240  # characters shown of the second and third line
 _SHOP_SECONDS = 60.0
+_PAST_SECONDS = 180.0
 
 _decode_summary = msgspec.json.Decoder(Summary).decode
 
 
-def start_bucket(interrupts: Interrupts, screen: Screen, put_away: contextlib.ExitStack) -> Seaweed:
-    """Start an S3 server whose bucket lets the exporter do what the policy says, and no more.
+class Opened(msgspec.Struct, frozen=True):
+    """What a visitor needs: the project, the addresses, and who can sign in."""
+
+    project: Project
+    running: Running
+    email: str
+    password: str
+
+
+def start_buckets(
+    interrupts: Interrupts, screen: Screen, put_away: contextlib.ExitStack
+) -> Seaweed:
+    """Start an S3 server whose buckets let the exporter do what the policy says, and no more.
 
     `put_away` is given what stops it.
     """
@@ -46,9 +68,10 @@ def start_bucket(interrupts: Interrupts, screen: Screen, put_away: contextlib.Ex
             server = seaweed.start(SystemIds())
             put_away.callback(server.stop)
         check_loopback(server.endpoint_url)
-        server.create_bucket(_BUCKET)
-        server.put_policy(_BUCKET, seaweed.export_policy(_PREFIX))
-        show(f"SeaweedFS at {server.endpoint_url} with the bucket {_BUCKET}")
+        for bucket in (_BUCKET, _BROKEN_BUCKET):
+            server.create_bucket(bucket)
+            server.put_policy(bucket, seaweed.export_policy(_PREFIX))
+        show(f"SeaweedFS at {server.endpoint_url} with the buckets {_BUCKET} and {_BROKEN_BUCKET}")
     return server
 
 
@@ -62,30 +85,44 @@ class Journey:
         self._screen = screen
         self._service = Service(folder / "tailrace-data", children)
 
-    def run(self) -> tuple[Project, Running]:
+    def run(self) -> Opened:
         """Go the whole way and print it; raise if anything is not as it should be."""
-        project, running = self._start()
+        password = SystemIds().random_bytes(_PASSWORD_BYTES).hex()
+        project = self._make(password)
+        self._add_destinations(project)
+        self._make_past(project)
+        running = self._start()
         hour = Hour.of_micros(self._service.clock().now_micros())
-        self._add_destination(project)
         summary = self._send(project, running, hour)
         bucket = Landed(self._server, _BUCKET, _PREFIX, project.project_id, hour)
         self._cross(bucket, hour)
         self._show(bucket, summary)
-        return project, running
+        return Opened(project, running, _EMAIL, password)
 
-    def stay(self, project: Project, running: Running) -> None:
-        """Print the addresses and wait for a signal."""
+    def stay(self, opened: Opened) -> None:
+        """Print the addresses, let the shop go on, and wait for a signal."""
         screen, owner = self._screen, self._server.owner
-        screen.heading("Everything stays up until you press Ctrl-C:")
+        running = opened.running
+        self._start_shop(opened.project, running, "--pace", str(_PACE_SECONDS))
+        screen.heading(f"Open {running.web_url} in a browser:")
+        screen.line(f"  sign in         {opened.email} / {opened.password}")
+        screen.line(f"  to see          {_BROKEN_BUCKET} lost {_MISSING}; Enter here puts it back")
+        screen.line("Everything stays up until you press Ctrl-C:")
         screen.line(f"  send events to  {running.events_url}/2/httpapi")
-        screen.line(f"  API key         {project.api_key}")
+        screen.line(f"  API key         {opened.project.api_key}")
         screen.line(f"  health          {running.web_url}/healthz, /readyz, /metrics")
-        screen.line(f"  bucket          {_BUCKET} at {self._server.endpoint_url}")
-        screen.line(f"  its owner       {owner.access_key_id} / {owner.secret_access_key}")
+        screen.line(f"  buckets         {_BUCKET}, {_BROKEN_BUCKET} at {self._server.endpoint_url}")
+        screen.line(f"  their owner     {owner.access_key_id} / {owner.secret_access_key}")
         screen.line(f"  copies          {self._copies}")
         screen.line(f"  how it stands   {_program()} status --data {self._service.data}")
         while True:
             self._pause()
+            if self._screen.was_enter_pressed():
+                self._server.put_policy(_BROKEN_BUCKET, seaweed.export_policy(_PREFIX))
+                screen.line(
+                    f"The policy of {_BROKEN_BUCKET} grants {_MISSING} again. Check again on the "
+                    f'page, or run "{_program()} verify 2 --data {self._service.data}".'
+                )
 
     @property
     def _copies(self) -> Path:
@@ -94,41 +131,79 @@ class Journey:
     def _pause(self) -> None:
         self._service.wait(_POLL_SECONDS)
 
-    def _start(self) -> tuple[Project, Running]:
-        with self._screen.step("tailrace", "making a data folder and starting the service") as show:
-            project = self._service.init()
-            running = self._service.serve(_CLOCK_START)
-            now = to_datetime(self._service.clock().now_micros())
-            show(f"takes events at {running.events_url}; its clock says {now:%Y-%m-%d %H:%M:%S}")
-        return project, running
+    def _make(self, password: str) -> Project:
+        with self._screen.step("tailrace", "making a data folder") as show:
+            project = self._service.init(_EMAIL)
+            self._service.set_password(_EMAIL, password)
+            show(f"a data folder with project {project.project_id} and its first admin")
+        return project
 
-    def _add_destination(self, project: Project) -> None:
-        with self._screen.step("destination", "checking access to the bucket") as show:
+    def _add_destinations(self, project: Project) -> None:
+        with self._screen.step("destinations", "checking access to the buckets") as show:
             secret_file = self._folder / "secret-access-key"
             secret_file.touch(mode=0o600)
             secret_file.write_text(self._server.exporter.secret_access_key)
-            self._service.add_destination(
-                project,
-                bucket=_BUCKET,
-                region=seaweed.REGION,
-                prefix=_PREFIX,
-                endpoint_url=self._server.endpoint_url,
-                access_key_id=self._server.exporter.access_key_id,
-                secret_file=secret_file,
+            for bucket in (_BUCKET, _BROKEN_BUCKET):
+                self._service.add_destination(
+                    project,
+                    bucket=bucket,
+                    region=seaweed.REGION,
+                    prefix=_PREFIX,
+                    endpoint_url=self._server.endpoint_url,
+                    access_key_id=self._server.exporter.access_key_id,
+                    secret_file=secret_file,
+                )
+            show(f"{_BUCKET} and {_BROKEN_BUCKET} are active: every probe passed")
+
+    def _make_past(self, project: Project) -> None:
+        """Let the shop have a past, at whose end one bucket's owner takes a permission away."""
+        with self._screen.step("past", "two days of the shop, on a stepped clock") as show:
+            hours = _PAST_UNTIL.number - _PAST_FROM.number
+            self._live(
+                project, _PAST_FROM, _BROKEN_FROM, lambda over: show(f"{over} of {hours} hours")
             )
-            show(f"s3://{_BUCKET}/{_PREFIX} is active: every probe passed")
+            granted = seaweed.export_policy(_PREFIX)
+            granted.pop(_MISSING)
+            self._server.put_policy(_BROKEN_BUCKET, granted)
+            self._live(project, _BROKEN_FROM, _PAST_UNTIL, lambda over: None)
+            show(f"{hours} hours are out; {_BROKEN_BUCKET} has lost {_MISSING} since")
+
+    def _live(
+        self, project: Project, first: Hour, until: Hour, tell: Callable[[int], None]
+    ) -> None:
+        past = self._service.past(project, first, until, _CLOCK_START)
+        for _ in range(round(_PAST_SECONDS / _POLL_SECONDS)):
+            code = past.wait(_POLL_SECONDS)
+            over = past.output().split("\n")[:-1]
+            if code is not None:
+                break
+            if over:
+                tell(int(over[-1]))
+        if code != 0:
+            raise NeedsOperator(f"The shop's past failed. It said: {past.last_words()}")
+
+    def _start(self) -> Running:
+        with self._screen.step("service", "starting it") as show:
+            running = self._service.serve(_CLOCK_START)
+            now = to_datetime(self._service.clock().now_micros())
+            show(f"takes events at {running.events_url}; its clock says {now:%Y-%m-%d %H:%M:%S}")
+        return running
+
+    def _start_shop(self, project: Project, running: Running, *more: str) -> Child:
+        options = {
+            "--url": f"{running.events_url}/2/httpapi",
+            "--api-key": project.api_key,
+            "--offset-micros": str(self._service.clock().offset_micros),
+        }
+        words = [word for option in options.items() for word in option]
+        return self._children.start([sys.executable, "-m", "tailrace.demo.shop", *words, *more])
 
     def _send(self, project: Project, running: Running, hour: Hour) -> Summary:
         with self._screen.step("events", "sending through the Amplitude SDK") as show:
-            options = {
-                "--url": f"{running.events_url}/2/httpapi",
-                "--api-key": project.api_key,
-                "--events": str(_EVENTS),
-                "--offset-micros": str(self._service.clock().offset_micros),
-                "--until": str(hour.end_micros // MICROS - _LAST_SECONDS),
-            }
-            words = [word for option in options.items() for word in option]
-            shop = self._children.start([sys.executable, "-m", "tailrace.demo.shop", *words])
+            until = hour.end_micros // MICROS - _LAST_SECONDS
+            shop = self._start_shop(
+                project, running, "--events", str(_EVENTS), "--until", str(until)
+            )
             for _ in range(round(_SHOP_SECONDS / _POLL_SECONDS)):
                 code = shop.wait(_POLL_SECONDS)
                 lines = shop.output().split("\n")[:-1]
@@ -160,8 +235,8 @@ class Journey:
 
     def _show(self, bucket: Landed, summary: Summary) -> None:
         screen = self._screen
-        screen.heading(f"What lies in the bucket {_BUCKET}")
-        screen.table(["key", "bytes"], [(one.key, one.size_bytes) for one in bucket.listing()])
+        screen.heading(f"What lies in the bucket {_BUCKET} of this hour")
+        screen.table(["key", "bytes"], [(one.key, one.size_bytes) for one in bucket.of_hour()])
         manifest = bucket.manifest()
         screen.heading("The hour's manifest")
         screen.line(msgspec.json.format(manifest, indent=2).decode().rstrip())

@@ -89,6 +89,14 @@ class Landed:
         found = itertools.chain.from_iterable(page.get("Contents", []) for page in pages)
         return [Stored(one["Key"], one["Size"]) for one in found]
 
+    def of_hour(self) -> list[Stored]:
+        """Return the objects of the hour's events: data files, manifest and marker."""
+        return [stored for stored in self.listing() if self._is_of_hour(stored.key)]
+
+    def _is_of_hour(self, key: str) -> bool:
+        name = key.removeprefix(self._prefix).removeprefix("_manifests/")
+        return name.startswith((f"{self._name}#", f"{self._name}.", f"{self._name}_"))
+
     def manifest(self) -> bytes:
         """Return the hour's manifest as it lies in the bucket."""
         key = f"{self._prefix}_manifests/{self._name}.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
@@ -74,6 +75,12 @@ class Screen:
                 (f"({seconds:.1f} s)", "dim"),
             )
         )
+
+    def was_enter_pressed(self) -> bool:
+        """Say whether a line was typed since the last look; never without a terminal to type in."""
+        if not sys.stdin.isatty() or not select.select([sys.stdin], [], [], 0)[0]:
+            return False
+        return sys.stdin.readline() != ""
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print columns; numbers are set to the right."""

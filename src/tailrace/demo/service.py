@@ -13,6 +13,7 @@ from tailrace.demo.children import Child, Children
 from tailrace.demo.surroundings import check_loopback
 from tailrace.errors import NeedsOperator
 from tailrace.folder import DataFolder
+from tailrace.hours import Hour
 
 _COMMAND_SECONDS = 60.0  # even `destination add`, which runs every probe, needs a few
 _READY_SECONDS = 60.0
@@ -46,9 +47,17 @@ class Service:
         self._children = children
         self._serving: Child | None = None
 
-    def init(self) -> Project:
-        """Make the data folder with one project."""
-        return _decode_project(self._command("init", "--json"))
+    def init(self, email: str) -> Project:
+        """Make the data folder with one project and its first admin."""
+        names = ("--org-name", "Acme", "--project-name", "Shop", "--email", email)
+        project = _decode_project(self._command("init", *names, "--json"))
+        # Also for commands that the reader runs: the demo's buckets are on this machine.
+        (self.data / "tailrace.toml").write_text("[export]\nprivate_endpoints = true\n")
+        return project
+
+    def set_password(self, email: str, password: str) -> None:
+        """Let a person sign in."""
+        self._command("person", "password", email, said=f"{password}\n")
 
     def serve(self, clock_start: str) -> Running:
         """Start the service on free ports and return once it takes events."""
@@ -88,12 +97,25 @@ class Service:
             "--endpoint-url": check_loopback(endpoint_url),
             "--access-key-id": access_key_id,
             "--secret-access-key-file": str(secret_file),
+            "--include": "events,merged-ids",
         }
         words = [word for option in options.items() for word in option]
         self._command("destination", "add", "amazon-s3", *words, "--json")
 
-    def _command(self, *words: str) -> str:
-        child = self._start(*words)
+    def past(self, project: Project, first: Hour, until: Hour, start: str) -> Child:
+        """Start to make the hours from `first` up to `until`, before a service that starts then."""
+        options = {
+            "--data": str(self.data),
+            "--api-key": project.api_key,
+            "--from": str(first),
+            "--until": str(until),
+            "--service-start": start,
+        }
+        words = [word for option in options.items() for word in option]
+        return self._children.start([sys.executable, "-m", "tailrace.demo.past", *words])
+
+    def _command(self, *words: str, said: str = "") -> str:
+        child = self._start(*words, said=said)
         code = child.wait(_COMMAND_SECONDS)
         if code != 0:
             ending = "is still at work" if code is None else f"ended with {code}"
@@ -101,9 +123,9 @@ class Service:
             raise NeedsOperator(f"tailrace {' '.join(words[:3])} {ending}. It said: {said}")
         return child.output()
 
-    def _start(self, *words: str) -> Child:
+    def _start(self, *words: str, said: str = "") -> Child:
         command = [sys.executable, "-m", "tailrace", *words, "--data", str(self.data)]
-        return self._children.start(command)
+        return self._children.start(command, said)
 
 
 def _address(name: str, said: str) -> str:

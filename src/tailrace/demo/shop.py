@@ -10,6 +10,7 @@ import itertools
 import logging
 import sys
 import threading
+import time
 
 import msgspec
 from amplitude import Amplitude, BaseEvent, Config
@@ -18,6 +19,7 @@ from tailrace.clock import MICROS, Clock, SystemClock
 from tailrace.demo.events import ShopEvent, shop_events
 
 _BATCH = 200  # events a request
+_PACED = 6  # events at a time of a shop that goes on
 _SLICE = 500  # events sent before their answers are waited for
 _ANSWER_SECONDS = 20.0  # without any answer for so long, the shop gives up
 
@@ -89,6 +91,17 @@ def send(url: str, api_key: str, *, clock: Clock, events_max: int, until_micros:
     return Summary(sent, len(distinct), answers.refused)
 
 
+def send_on(url: str, api_key: str, *, clock: Clock, pace_seconds: float) -> None:
+    """Send some visits' events every `pace_seconds`, until the process is ended."""
+    client = Amplitude(api_key, Config(server_url=url, flush_interval_millis=100))
+    logging.getLogger("amplitude").setLevel(logging.CRITICAL)
+    # The first number is another one than that of `send`, so that no event is its duplicate.
+    for seed in itertools.count(2):
+        for event in itertools.islice(shop_events(seed, clock.now_micros()), _PACED):
+            client.track(_for_sdk(event))
+        time.sleep(pace_seconds)
+
+
 def _for_sdk(event: ShopEvent) -> BaseEvent:
     return BaseEvent(insert_id=event.insert_id, **event.fields)
 
@@ -98,14 +111,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--api-key", required=True)
-    parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--offset-micros", type=int, required=True)
-    parser.add_argument("--until", type=int, required=True, help="second of the clock to stop at")
+    parser.add_argument("--events", type=int, default=0)
+    parser.add_argument("--until", type=int, default=0, help="second of the clock to stop at")
+    parser.add_argument("--pace", type=float, help="go on: some events every so many seconds")
     given = parser.parse_args()
+    clock = SystemClock(given.offset_micros)
+    if given.pace is not None:
+        send_on(given.url, given.api_key, clock=clock, pace_seconds=given.pace)
     summary = send(
         given.url,
         given.api_key,
-        clock=SystemClock(given.offset_micros),
+        clock=clock,
         events_max=given.events,
         until_micros=given.until * MICROS,
     )
