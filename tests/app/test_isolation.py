@@ -216,6 +216,7 @@ USES: dict[str, Use] = {
     "LedgerView.files_of_hour": lambda w, t: w.ledger.files_of_hour(t.project, w.hour),
     "LedgerView.first_date_with_data": lambda w, t: w.ledger.first_date_with_data(t.project),
     "LedgerView.has_lines": lambda w, t: w.ledger.has_lines(t.project, Hour(0), w.hour.plus(1)),
+    "LedgerView.hours_of": lambda w, t: w.ledger.hours_of(t.destination, w.hour, w.hour.next()),
     "LedgerView.known_hours": lambda w, t: w.ledger.known_hours(
         t.project, w.hour, w.hour.plus(1), [t.destination]
     ),

@@ -77,3 +77,15 @@ def creator(connection: Connection, of: str) -> str | None:
     """Return the same as `oldest_by`, inside the caller's transaction."""
     statement = sa.select(audit.c.who).where(audit.c.object == of).order_by(audit.c.id).limit(1)
     return connection.execute(statement).scalar_one_or_none()
+
+
+def last_by(engine: Engine, of: str, what: str) -> str | None:
+    """Return who made the newest entry of an object that says this; None if there is none."""
+    statement = (
+        sa.select(audit.c.who)
+        .where(audit.c.object == of, audit.c.what == what)
+        .order_by(audit.c.id.desc())
+        .limit(1)
+    )
+    with reading(engine) as connection:
+        return connection.execute(statement).scalar_one_or_none()

@@ -16,6 +16,7 @@ from tailrace.ops.web import operator_routes
 from tailrace.web import (
     first_run,
     home,
+    overview,
     parts_page,
     settings_organization,
     signing_in,
@@ -32,7 +33,7 @@ from tailrace.web.trouble import no_route
 COMPRESSED_BYTES_MIN = 1000
 
 # Every area of the site; an area is a module with its `PAGES`.
-AREAS = (home, signing_in, first_run, settings_organization, themes)
+AREAS = (home, signing_in, first_run, overview, settings_organization, themes)
 
 
 def pages(site: Site) -> Sequence[Page]:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from tailrace.clock import to_datetime
 from tailrace.web.cookies import set_form, theme_of
 from tailrace.web.forms import form_token, new_form_cookie, tied_to
 from tailrace.web.navigation import Navigation, navigation
@@ -26,9 +27,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Shell(msgspec.Struct, frozen=True):
-    """What is around a page's own content."""
+    """What is around a page's own content. `now` is the service's time, for counting down."""
 
     title: str
+    now: str
     theme: str
     path: str
     navigation: Navigation | None
@@ -88,6 +90,7 @@ def rendered(
     """Return a whole page, also where no guard has let anybody in."""
     shell = Shell(
         title=title,
+        now=f"{to_datetime(site.clock.now_micros()):%Y-%m-%dT%H:%M:%SZ}",
         theme=theme_of(request),
         path=request.url.path,
         navigation=None if visitor is None else navigation(site, request, visitor),

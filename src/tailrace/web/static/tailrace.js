@@ -35,6 +35,44 @@
     }
   });
 
+  // The grid of hours is one tab stop; arrows move in it, and what a cell says stands below.
+  let gridAt = "";
+  function rove(root) {
+    for (const grid of all("[data-grid]", root)) {
+      const links = all("a.hour", grid);
+      const at = links.find((one) => one.id === gridAt) || links[links.length - 1];
+      for (const one of links) one.tabIndex = one === at ? 0 : -1;
+    }
+  }
+  const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -24], End: [0, 24], PageUp: [-7, 0], PageDown: [7, 0] };
+  document.addEventListener("keydown", (event) => {
+    const move = MOVES[event.key], cell = event.target.closest?.("[data-grid] td");
+    if (!move || !cell) return;
+    event.preventDefault();
+    const lines = [...cell.closest("tbody").rows], clamp = (n, most) => Math.max(0, Math.min(n, most));
+    const row = clamp(lines.indexOf(cell.parentElement) + move[0], lines.length - 1);
+    const column = clamp(cell.cellIndex + move[1], 24);
+    lines[row].cells[Math.max(1, column)].querySelector("a")?.focus();
+  });
+  function said(event) {
+    const cell = event.target.closest?.("[data-grid] .hour");
+    if (!cell) return;
+    if (event.type === "focusin") { gridAt = cell.id; rove(document); }
+    const line = cell.closest("section").querySelector("[data-grid-said]");
+    if (line) line.textContent = cell.getAttribute("aria-label");
+  }
+  document.addEventListener("focusin", said);
+  document.addEventListener("pointerover", said);
+
+  // Count down by the service's clock, which need not be this machine's.
+  const skew = Date.parse(document.documentElement.dataset.now) - Date.now();
+  setInterval(() => {
+    for (const one of all("[data-until]")) {
+      const left = Math.max(0, Math.round((Date.parse(one.dataset.until) - Date.now() - skew) / 1000));
+      one.textContent = `in ${Math.floor(left / 60)}m ${String(left % 60).padStart(2, "0")}s`;
+    }
+  }, 1_000);
+
   // Live parts get a "tick" while the page is seen: often while it is used, seldom otherwise.
   let used = Date.now(), ticked = Date.now(), misses = 0, reached = new Date();
   for (const kind of ["pointermove", "keydown", "scroll", "focus"])
@@ -69,8 +107,9 @@
     const response = event.detail?.ctx?.response;
     if (response && response.status >= 500) event.preventDefault();
   });
-  document.addEventListener("htmx:after:swap", () => prepare(document));
+  document.addEventListener("htmx:after:swap", () => { prepare(document); rove(document); });
 
   prepare(document);
+  rove(document);
   document.querySelector("[aria-invalid=true]")?.focus();
 })();

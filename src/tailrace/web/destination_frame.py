@@ -1,0 +1,90 @@
+"""What every page of one destination has around it: where it is, what it is called, its tabs."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+
+from tailrace.errors import BadRequest
+from tailrace.state.delivery import LIVING_STATES, Destination
+from tailrace.state.destinations import Destinations
+from tailrace.web.page import NotThere, Visit
+
+BASE = "/p/{p:int}/destinations/{d:int}"
+# A name, and what follows the destination's own address.
+_TABS = (
+    ("Overview", ""),
+    ("Automatic Exports", "/automatic-exports"),
+    ("Manual Exports", "/manual-exports"),
+    ("Activity", "/activity"),
+    ("Configuration", "/configuration"),
+)
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link of the frame."""
+
+    text: str
+    href: str
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """The head of a destination's page. Links lead only to pages that there are."""
+
+    path: str
+    title: str
+    place: str
+    region: str
+    tabs: tuple[tuple[str, str, bool], ...]
+    crumbs: tuple[Link, ...]
+    export_href: str
+    manage_href: str
+
+
+def destination_of(visit: Visit) -> Destination:
+    """Return the destination of an address with `{d}`; raise `NotThere` for any other."""
+    destinations = Destinations(
+        visit.site.engine, visit.site.clock, by=visit.by.name, within=visit.by.organization
+    )
+    try:
+        found = destinations.get(visit.number("d"))
+    except BadRequest as error:
+        raise NotThere(str(error)) from error
+    if found.project != visit.by.in_project.id or found.state not in LIVING_STATES:
+        raise NotThere(f"There is no destination {found.id} in this project.")
+    return found
+
+
+def title_of(destination: Destination) -> str:
+    """Return what a destination is called in lists and titles."""
+    return f"Amazon S3: {destination.bucket}"
+
+
+def path_of(destination: Destination) -> str:
+    """Return the address of a destination's overview."""
+    return f"/p/{destination.project}/destinations/{destination.id}"
+
+
+def frame(visit: Visit, destination: Destination) -> Frame:
+    """Return the frame of a destination's page for this visitor."""
+    path, request = path_of(destination), visit.request
+    export, manage = f"{BASE}/export", f"{BASE}/manage"
+    return Frame(
+        path=path,
+        title=title_of(destination),
+        place=f"s3://{destination.bucket}/{destination.prefix}",
+        region=destination.region or "",
+        tabs=tuple(
+            (name, path + end, request.url.path == path + end)
+            for name, end in _TABS
+            if there(request, BASE + end)
+        ),
+        crumbs=(Link("Destinations", f"/p/{destination.project}/destinations"),),
+        export_href=f"{path}/export" if there(request, export) else "",
+        manage_href=f"{path}/manage" if there(request, manage) else "",
+    )
+
+
+def there(request: Request, template: str) -> bool:
+    """Tell whether there is a page of this template."""
+    return any(getattr(route, "path", "") == template for route in request.app.routes)
