@@ -19,6 +19,8 @@ NARROW = 320
 # Each page that is opened by its address, and the name of its pictures.
 SIGNED_IN = {
     "/p/{p:int}/first-event": "first-event",
+    "/p/{p:int}/destinations": "destinations",
+    "/p/{p:int}/destinations/{d:int}": "overview",
     "/settings/organization": "settings-organization",
     "/settings/about": "settings-about",
 }
@@ -29,7 +31,12 @@ SIGNED_OUT = {
 }
 STATUS = {"/nowhere": 404}
 # Not opened alone: what leads elsewhere, is put into a page, or has a test of its own.
-OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live"}
+OTHERS = {
+    "/",
+    "/first-run",
+    "/p/{p:int}/first-event/live",
+    "/p/{p:int}/destinations/{d:int}/live",
+}
 
 
 def _look(tab: Tab, name: str, *, phone: bool) -> None:

@@ -1,0 +1,109 @@
+"""Destinations of a site, and hours of them, made by the ledger as the service makes them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from tailrace.hours import Hour
+from tailrace.seal import manifest
+from tailrace.seal.names import file_name
+from tailrace.state.delivery import Capabilities, Cause, Delivery, Destination
+from tailrace.state.destinations import Destinations, NewDestination
+from tailrace.state.ledger import Ledger
+from tailrace.state.sealed import SealedFile, SealedHour
+from tailrace.web.site import Site
+
+CAPABLE = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
+REFUSED = Cause(
+    kind="access",
+    code="AccessDenied",
+    sentence="S3 answered 403 AccessDenied to PutObject.",
+    fix="Add s3:PutObject to the policy of the bucket.",
+    permission="s3:PutObject",
+    call="PutObject",
+    status=403,
+    missing_actions=("s3:PutObject",),
+)
+
+
+class Exporting:
+    """The exports of one project of a site."""
+
+    def __init__(self, site: Site, organization: int, project: int) -> None:
+        self.organization = organization
+        self.project = project
+        self.destinations = Destinations(site.engine, site.clock, by="dana@acme.example")
+        self.ledger = Ledger(site.engine, site.clock)
+
+    def add(self, bucket: str = "acme-events") -> Destination:
+        """Add a destination that is being set up."""
+        return self.destinations.add(
+            NewDestination(project=self.project, bucket=bucket, region="eu-central-1")
+        )
+
+    def activate(self, found: Destination) -> Destination:
+        """Switch a destination on."""
+        return self.destinations.activate(found.id, CAPABLE)
+
+    def seal(self, *hours: Hour, lines: int = 58_302) -> None:
+        """Seal hours of the project, with one file each, or none for no lines."""
+        self.ledger.add_hours([self._hour(hour, lines) for hour in hours])
+
+    def deliver(self, *, refused: int = 0) -> list[Hour]:
+        """Bring all that is owed; return the hours, once for each destination.
+
+        An outage begins at the destination `refused` instead.
+        """
+        done = []
+        while (held := self.claim()) is not None:
+            if held.destination_id == refused:
+                self.ledger.failed(held, REFUSED, next_probe_micros=2**60)
+                continue
+            for file, _ in self.ledger.files(held):
+                self.ledger.file_delivered(held, file.number, f"raw/{file.name}", "put", 7)
+            self.ledger.succeeded(held, held.hour.end_micros + 146_000_000)
+            done.append(held.hour)
+        return done
+
+    def claim(self) -> Delivery | None:
+        """Take the next run."""
+        return self.ledger.claim(now_micros=0, lease_micros=60_000_000, destination_limit=9)
+
+    def refuse(self) -> None:
+        """Let the next run fail for good: an outage begins."""
+        held = self.claim()
+        assert held is not None
+        assert self.ledger.failed(held, REFUSED, next_probe_micros=2**60)
+
+    def _hour(self, hour: Hour, lines: int) -> SealedHour:
+        name = file_name(self.project, hour, 1)
+        there = (SealedFile(self.project, hour, 1, name, 1000, "ab" * 32, 7, lines, 30_000),)
+        files = there if lines else ()
+        record = manifest.record_bytes(
+            manifest.SealRecord(
+                format=manifest.RECORD_FORMAT,
+                scope=self.project,
+                organization=self.organization,
+                hour=str(hour),
+                files=tuple(
+                    manifest.RecordFile(name, lines, 1000, 30_000, "ab" * 32, "00000007")
+                    for _ in files
+                ),
+                accepted=lines + 6,
+                exported=lines,
+                duplicates=1,
+                identifies=3,
+                filtered=2,
+                held=0,
+                first_server_upload_time=None,
+                last_server_upload_time=None,
+                event_dates={hour.date: lines} if lines else {},
+                settings=msgspec.Raw(b"null"),
+                schema=manifest.EVENTS_SCHEMA,
+                previous=None,
+            )
+        )
+        digest = hashlib.sha256(record).hexdigest()
+        return SealedHour(self.project, self.organization, hour, record, digest, files)
