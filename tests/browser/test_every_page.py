@@ -21,6 +21,8 @@ SIGNED_IN = {
     "/p/{p:int}/first-event": "first-event",
     "/settings/organization": "settings-organization",
     "/settings/about": "settings-about",
+    "/p/{p:int}/catalog/destinations": "catalog",
+    "/p/{p:int}/catalog/amazon-s3/new": "choose-data",
 }
 SIGNED_OUT = {
     "/signin": "signin",
@@ -29,7 +31,9 @@ SIGNED_OUT = {
 }
 STATUS = {"/nowhere": 404}
 # Not opened alone: what leads elsewhere, is put into a page, or has a test of its own.
-OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live"}
+OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live"} | {
+    f"/p/{{p:int}}/setup/{{draft:int}}/{step}" for step in ("data", "policy", "verify")
+}
 
 
 def _look(tab: Tab, name: str, *, phone: bool) -> None:

@@ -21,6 +21,7 @@ from tailrace.state.delivery import (
     DestinationState,
 )
 from tailrace.state.destination_book import find_destination, find_living, set_values
+from tailrace.state.drafts import attach
 from tailrace.state.editing import Editing
 from tailrace.state.projects import organization_of_project
 from tailrace.state.rows import destination_of, text_of
@@ -53,11 +54,12 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
 class Destinations(Switching, Editing):
     """Add, find and change destinations. `by` names who does so in the audit trail."""
 
-    def add(self, new: NewDestination) -> Destination:
+    def add(self, new: NewDestination, *, draft: int | None = None) -> Destination:
         """Keep a new destination as *setting up*: it exports nothing until it is activated.
 
-        Raise `BadRequest` for an unknown or a portfolio project (R8), no data type, or a bucket
-        that another organization uses (D45; that organization is not named).
+        `draft` is the set-up on the pages that becomes it, in the same transaction. Raise
+        `BadRequest` for an unknown or a portfolio project (R8), no data type, or a bucket that
+        another organization uses (D45; that organization is not named).
         """
         if not new.include_events and not new.include_merged_ids:
             raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")
@@ -75,6 +77,8 @@ class Destinations(Switching, Editing):
                     created_micros=self.clock.now_micros(),
                 )
             )
+            if draft is not None:
+                attach(connection, draft, number)
             shown = {key: value for key, value in values.items() if key != "secret_encrypted"}
             self._note(connection, number, "added", shown)
             return find_destination(connection, number)

@@ -14,10 +14,14 @@ from starlette.routing import Route
 
 from tailrace.ops.web import operator_routes
 from tailrace.web import (
+    catalog,
     first_run,
     home,
     parts_page,
     settings_organization,
+    setup_data,
+    setup_policy,
+    setup_verify,
     signing_in,
     themes,
 )
@@ -32,7 +36,17 @@ from tailrace.web.trouble import no_route
 COMPRESSED_BYTES_MIN = 1000
 
 # Every area of the site; an area is a module with its `PAGES`.
-AREAS = (home, signing_in, first_run, settings_organization, themes)
+AREAS = (
+    home,
+    signing_in,
+    first_run,
+    settings_organization,
+    themes,
+    catalog,
+    setup_data,
+    setup_policy,
+    setup_verify,
+)
 
 
 def pages(site: Site) -> Sequence[Page]:
