@@ -211,26 +211,27 @@ def served(tmp_path: Path) -> Iterator[Served]:
         read_status=StatusReader(folder, engine, clock).read,
         collect_url=lambda: "http://127.0.0.1:8585",
     )
-    with _listening(site) as url:
+    with listening(site) as url:
         yield Served(site, url, organization, made)
     site.recent.close()
     engine.dispose()
 
 
 @contextmanager
-def _listening(site: Site) -> Iterator[str]:
-    listening = socket.create_server(("127.0.0.1", 0))
+def listening(site: Site) -> Iterator[str]:
+    """Serve a site's pages on loopback; give where they are."""
+    server_socket = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         application(site), lifespan="off", log_config=None, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(
-        target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True
+        target=lambda: asyncio.run(server.serve(sockets=[server_socket])), daemon=True
     )
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"http://127.0.0.1:{server_socket.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
-        listening.close()
+        server_socket.close()

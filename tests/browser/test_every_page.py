@@ -20,9 +20,10 @@ NARROW = 320
 SIGNED_IN = {
     "/p/{p:int}/first-event": "first-event",
     "/p/{p:int}/destinations": "destinations",
-    "/p/{p:int}/destinations/{d:int}": "overview",
     "/settings/organization": "settings-organization",
     "/settings/about": "settings-about",
+    "/p/{p:int}/catalog/destinations": "catalog",
+    "/p/{p:int}/catalog/amazon-s3/new": "choose-data",
 }
 SIGNED_OUT = {
     "/signin": "signin",
@@ -35,8 +36,9 @@ OTHERS = {
     "/",
     "/first-run",
     "/p/{p:int}/first-event/live",
+    "/p/{p:int}/destinations/{d:int}",
     "/p/{p:int}/destinations/{d:int}/live",
-}
+} | {f"/p/{{p:int}}/setup/{{draft:int}}/{step}" for step in ("data", "policy", "verify")}
 
 
 def _look(tab: Tab, name: str, *, phone: bool) -> None:

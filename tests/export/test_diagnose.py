@@ -11,8 +11,9 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 
 from tailrace.errors import Corrupt, NeedsOperator
+from tailrace.export.answers import ACTIONS, TABLE, Row
 from tailrace.export.bucket import Contended
-from tailrace.export.diagnose import ACTIONS, TABLE, Row, diagnose
+from tailrace.export.diagnose import diagnose
 from tailrace.export.objects import ObjectConflict
 from tailrace.export.probe import KeepsNothing
 from tailrace.state.delivery import Destination

@@ -5,12 +5,22 @@ Called by `tailrace policy`, and by the pages that show one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tailrace.app.destinations import with_last_slash
 from tailrace.errors import BadRequest
+from tailrace.export.bucket_names import check_bucket_name, check_region
 from tailrace.export.endpoints import check_endpoint
-from tailrace.export.policy import Place, place
+from tailrace.export.policy import Place, check_principal, is_amazon, partition_of, place
 from tailrace.seal.names import check_prefix
 from tailrace.settings import Settings
 from tailrace.state.delivery import Destination
+from tailrace.state.drafts import Choices
+
+# What stands in a policy for what is not known yet; nothing that is real looks like it.
+BLANK_BUCKET = "YOUR-BUCKET"
+BLANK_PRINCIPAL = "ARN-OF-THE-ROLE-OR-USER"
+BLANKS = (BLANK_BUCKET, BLANK_PRINCIPAL)
 
 
 def place_for(
@@ -33,7 +43,7 @@ def place_for(
         )
     return place(
         bucket=bucket,
-        prefix=check_prefix(prefix if not prefix or prefix.endswith("/") else prefix + "/"),
+        prefix=check_prefix(with_last_slash(prefix)),
         region=region,
         endpoint_url=endpoint_url,
         principal=principal or _operators(settings),
@@ -70,3 +80,42 @@ def _operators(settings: Settings) -> str:
             "or set aws.principal_arn to the role or user that tailrace runs as."
         )
     return settings.aws.principal_arn
+
+
+def place_typed(settings: Settings, choices: Choices) -> Place:
+    """Return what a policy is made of while it is still being typed.
+
+    What is missing, or can't be right, is one of `BLANKS`, or left out.
+    """
+    endpoint_url = choices.endpoint_url or None
+    region = _or_none(lambda: check_region(choices.region, endpoint_url))
+    partition = partition_of(region, endpoint_url)
+    principal = _or_none(
+        lambda: check_principal(
+            principal_typed(settings, choices), partition, ours=is_amazon(endpoint_url)
+        )
+    )
+    return Place(
+        bucket=_or_none(lambda: check_bucket_name(choices.bucket)) or BLANK_BUCKET,
+        prefix=_or_none(lambda: check_prefix(with_last_slash(choices.prefix))) or "",
+        region=region,
+        endpoint_url=endpoint_url,
+        principal=principal or BLANK_PRINCIPAL,
+        partition=partition,
+    )
+
+
+def principal_typed(settings: Settings, choices: Choices) -> str:
+    """Return whom the policy is to let in; empty where that is not known."""
+    if choices.access == "role":
+        return choices.role_arn
+    if choices.access == "operator" and not choices.principal:
+        return settings.aws.principal_arn
+    return choices.principal
+
+
+def _or_none(checked: Callable[[], str]) -> str | None:
+    try:
+        return checked()
+    except BadRequest:
+        return None

@@ -1,6 +1,6 @@
-"""What S3's answers mean: one table from code to kind, permission, sentence and fix.
+"""Why work on a destination failed: a cause in words, from whatever was raised.
 
-Wizard, failure page, mail, command line and docs print from this table.
+What each of S3's answers means is in the table of `answers`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import re
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,179 +20,28 @@ from tailrace.errors import (
     TailraceError,
     Transient,
 )
+from tailrace.export.answers import (
+    ACTIONS,
+    CLOCK,
+    CONFLICT_TITLE,
+    CREDENTIALS,
+    DENIED,
+    DENIED_ON_PURPOSE,
+    DOING,
+    KMS_DENIED,
+    LOOK_DENIED,
+    ROLE,
+    TABLE,
+    TEMPORARY,
+    THEIR_KEY,
+    UNKNOWN,
+    Row,
+)
 from tailrace.export.bucket_names import check_region
 from tailrace.export.client import DEFAULT_REGION
 from tailrace.export.objects import ObjectConflict, code_of, status_of
+from tailrace.export.policy import is_amazon
 from tailrace.state.delivery import Cause, CauseKind, Destination
-
-# Which action of a policy each call needs.
-ACTIONS = {
-    "HeadBucket": "s3:ListBucket",
-    "ListObjectsV2": "s3:ListBucket",
-    "HeadObject": "s3:GetObject",
-    "GetObject": "s3:GetObject",
-    "PutObject": "s3:PutObject",
-    "CreateMultipartUpload": "s3:PutObject",
-    "UploadPart": "s3:PutObject",
-    "CompleteMultipartUpload": "s3:PutObject",
-    "AbortMultipartUpload": "s3:AbortMultipartUpload",
-    "DeleteObject": "s3:DeleteObject",
-    "AssumeRole": "sts:AssumeRole",
-}
-
-
-class Row(msgspec.Struct, frozen=True):
-    """What one answer means. `why` ends the sentence; `fix` is a sentence for whoever can act."""
-
-    kind: CauseKind
-    why: str
-    fix: str
-
-
-DENIED = Row(
-    "access",
-    "{call} was refused",
-    "Add {permission} to the policy of the bucket, without a Deny against it.",
-)
-_DENIED_ON_PURPOSE = Row(
-    "access",
-    "a Deny of a policy refuses {call}",
-    "Take the Deny against {permission} out of the policy, or except tailrace's principal from it.",
-)
-TEMPORARY = Row("temporary", "the store is busy or out of order", "Nothing: it is tried again.")
-UNKNOWN = Row(
-    "unknown",
-    "the store gave an answer that tailrace does not know{message}",
-    "Look the code up in the store's manual; it is tried again meanwhile.",
-)
-_WORDLESS = Row(
-    "unknown",
-    "which has no body that could say why",
-    "Verify the destination: its probes ask in ways that are answered with words.",
-)
-# An absent object is refused, not missing, to those who may not list the bucket.
-_LOOK_DENIED = Row(
-    "access",
-    "{call} was refused",
-    "Add {permission} and s3:ListBucket to the policy of the bucket, without a Deny against them.",
-)
-_NO_BUCKET = Row(
-    "access", "there is no such bucket", "Create the bucket again, or correct its name."
-)
-_REGION = Row(
-    "access",
-    "the bucket lies in another region{region}",
-    "{take_region}",
-)
-_FULL = Row(
-    "access",
-    "the store has no room left for the bucket",
-    "Raise the quota of the bucket or its owner, or remove objects from it.",
-)
-_ACCOUNT = Row(
-    "access",
-    "the account that owns the bucket is blocked",
-    "Ask the owner of the bucket to settle it with the store's support.",
-)
-_KMS_STATE = Row(
-    "access",
-    "the bucket's encryption key is disabled, deleted or unusable",
-    "Enable the key, or choose another one for the bucket.",
-)
-_KMS_DENIED = Row(
-    "access",
-    "the bucket's encryption key may not be used",
-    "Add kms:GenerateDataKey and kms:Decrypt to the policy of the key.",
-)
-_ROLE = Row(
-    "access",
-    "the role may not be assumed",
-    "Let the role trust tailrace's principal, with this destination's external ID.",
-)
-_OUR_KEY = Row(
-    "operator",
-    "tailrace's own credentials are refused",
-    "Whoever runs tailrace has to renew its credentials.",
-)
-_THEIR_KEY = Row(
-    "access",
-    "the destination's access key is refused",
-    "Give the destination an access key that is valid.",
-)
-_CLOCK = Row(
-    "operator",
-    "the clock of tailrace's machine is wrong{skew}",
-    "Set the machine's clock; request signing follows it.",
-)
-_WRONG_USE = Row(
-    "operator",
-    "the store does not accept the request",
-    "Check the destination's bucket, region and endpoint.",
-)
-_BYTES = Row(
-    "operator",
-    "the bytes that arrived are not those that were sealed",
-    "Check the machine's disk and memory, and the archive's file.",
-)
-_CREDENTIALS = {
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidToken",
-    "InvalidClientTokenId",
-    "TokenRefreshRequired",
-    "UnrecognizedClientException",
-    "NotSignedUp",
-}
-
-TABLE: dict[str, Row] = {
-    "AccessDenied": DENIED,
-    "AllAccessDisabled": _ACCOUNT,
-    "AccountProblem": _ACCOUNT,
-    "NoSuchBucket": _NO_BUCKET,
-    "PermanentRedirect": _REGION,
-    "TemporaryRedirect": _REGION,
-    "AuthorizationHeaderMalformed": _REGION,
-    "IllegalLocationConstraintException": _REGION,
-    "KMS.DisabledException": _KMS_STATE,
-    "KMS.NotFoundException": _KMS_STATE,
-    "KMS.KMSInvalidStateException": _KMS_STATE,
-    "KMS.InvalidKeyUsageException": _KMS_STATE,
-    "KMS.AccessDeniedException": _KMS_DENIED,
-    "QuotaExceeded": _FULL,
-    "InsufficientStorage": _FULL,
-    "XMinioStorageFull": _FULL,
-    "RequestTimeTooSkewed": _CLOCK,
-    "RequestExpired": _CLOCK,
-    "InvalidBucketName": _WRONG_USE,
-    "MethodNotAllowed": _WRONG_USE,
-    "NotImplemented": _WRONG_USE,
-    "AccessControlListNotSupported": _WRONG_USE,
-    "BadDigest": _BYTES,
-    "InvalidDigest": _BYTES,
-    "XAmzContentSHA256Mismatch": _BYTES,
-    "XAmzContentChecksumMismatch": _BYTES,
-    "SlowDown": TEMPORARY,
-    "InternalError": TEMPORARY,
-    "ServiceUnavailable": TEMPORARY,
-    "RequestTimeout": TEMPORARY,
-    "OperationAborted": TEMPORARY,
-    "ConditionalRequestConflict": TEMPORARY,
-    "Throttling": TEMPORARY,
-    "ThrottlingException": TEMPORARY,
-    "RequestLimitExceeded": TEMPORARY,
-    "KMS.ThrottlingException": TEMPORARY,
-    "KMS.KMSInternalException": TEMPORARY,
-    "KMS.DependencyTimeoutException": TEMPORARY,
-    "IncompleteBody": TEMPORARY,
-    # An upload that vanished, or whose parts the store does not know, is begun anew.
-    "NoSuchUpload": TEMPORARY,
-    "InvalidPart": TEMPORARY,
-    # HEAD with credentials that ended, among others.
-    "400": _WORDLESS,
-    **dict.fromkeys(sorted(_CREDENTIALS), _OUR_KEY),
-}
 
 # Under an encrypting key these calls read what was encrypted before, parts included.
 _DECRYPTING = {"UploadPart", "CompleteMultipartUpload", "GetObject", "HeadObject"}
@@ -223,17 +71,20 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
             f'Move the object away, then run "tailrace verify {destination.id}"; or replace it by '
             f'a manual export of its hour: "tailrace backfill {destination.id}" with --overwrite.'
         )
-        return Cause("conflict", "Conflict", error.what, fix, key=error.key)
+        return Cause("conflict", "Conflict", error.what, fix, key=error.key, title=CONFLICT_TITLE)
     kind, code, fix = _of_exception(error)
+    title = "tailrace cannot deliver to this bucket"
     sentence = str(error)
     if isinstance(error, BotoCoreError):
+        title = "The store can't be reached"
         sentence = f"Cannot reach {place}: {_one_line(error)}."
     elif isinstance(error, OSError):
         # The network's errors come as botocore's, so this is the archive's disk.
+        title = "A file of the archive can't be read"
         sentence = f"Cannot read the archive's file for {place}: {_one_line(error)}."
     elif not isinstance(error, TailraceError):
         sentence = f"Cannot work on {place}: {code} {_one_line(error)}."
-    return Cause(kind, code, sentence, fix, key=key)
+    return Cause(kind, code, sentence, fix, key=key, title=title)
 
 
 def take_region(destination: Destination, region: str | None) -> str:
@@ -269,10 +120,10 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         code = "AuthorizationHeaderMalformed"
     row = _row(code, status, call, message, destination)
     permission = None
-    if row in {DENIED, _DENIED_ON_PURPOSE, _LOOK_DENIED, _KMS_DENIED, _ROLE}:
+    if row in {DENIED, DENIED_ON_PURPOSE, LOOK_DENIED, KMS_DENIED, ROLE}:
         named = _NAMED_ACTION.search(message)
         permission = named[1] if named else ACTIONS.get(call)
-        if row is _KMS_DENIED and not (named and named[1].startswith("kms:")):
+        if row is KMS_DENIED and not (named and named[1].startswith("kms:")):
             permission = "kms:Decrypt" if call in _DECRYPTING else "kms:GenerateDataKey"
     words = {
         "call": call,
@@ -281,6 +132,8 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         "skew": _skew(error),
         "region": f", {region}" if region else "",
         "take_region": take_region(destination, region if isinstance(region, str) else None),
+        "store": "S3" if is_amazon(destination.endpoint_url) else "The store",
+        "do": DOING.get(call, "use"),
     }
     sentence = (
         f"{_verb(call)} {_place(destination, key)}: the store answered {status} {code} to {call}, "
@@ -296,6 +149,7 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         key=key,
         status=status or None,
         request_id=meta.get("RequestId") or None,
+        title=row.title.format(**words),
     )
 
 
@@ -313,17 +167,17 @@ def _skew(error: ClientError) -> str:
 
 def _row(code: str, status: int, call: str, message: str, destination: Destination) -> Row:
     if _OUT_OF_TIME.search(message):
-        return _CLOCK
-    if code in _CREDENTIALS and destination.access_key_id is not None:
-        return _THEIR_KEY
+        return CLOCK
+    if code in CREDENTIALS and destination.access_key_id is not None:
+        return THEIR_KEY
     if code == "AccessDenied" and call == "AssumeRole":
-        return _ROLE
+        return ROLE
     if code == "AccessDenied" and re.search(r"\bkms\b", message, re.IGNORECASE):
-        return _KMS_DENIED
+        return KMS_DENIED
     if code == "AccessDenied" and "explicit deny" in message:
-        return _DENIED_ON_PURPOSE
+        return DENIED_ON_PURPOSE
     if code == "AccessDenied" and call == "HeadObject":
-        return _LOOK_DENIED
+        return LOOK_DENIED
     known = TABLE.get(code)
     if known is not None:
         return known

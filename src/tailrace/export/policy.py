@@ -129,14 +129,14 @@ def place(
         prefix=prefix,
         region=None if region is None else check_region(region, endpoint_url),
         endpoint_url=endpoint_url,
-        principal=check_principal(principal, partition, ours=_is_amazon(endpoint_url)),
+        principal=check_principal(principal, partition, ours=is_amazon(endpoint_url)),
         partition=partition,
     )
 
 
 def partition_of(region: str | None, endpoint_url: str | None = None) -> Partition:
     """Return the partition that ARNs of a region name; other stores than Amazon's use `aws`."""
-    if region is None or not _is_amazon(endpoint_url):
+    if region is None or not is_amazon(endpoint_url):
         return "aws"
     return next((name for start, name in _PARTITIONS.items() if region.startswith(start)), "aws")
 
@@ -252,7 +252,8 @@ def _resource(at: Place, scope: Scope) -> str:
     return f"{arn}/{below}" if below else arn
 
 
-def _is_amazon(endpoint_url: str | None) -> bool:
+def is_amazon(endpoint_url: str | None) -> bool:
+    """Tell whether a store is Amazon S3 itself."""
     if endpoint_url is None:
         return True
     host = urlsplit(endpoint_url).hostname or ""

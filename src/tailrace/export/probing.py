@@ -20,7 +20,8 @@ from botocore.exceptions import (
 )
 
 from tailrace.errors import TailraceError
-from tailrace.export.diagnose import ACTIONS, diagnose, take_region
+from tailrace.export.answers import ACTIONS, REGION_TITLE
+from tailrace.export.diagnose import diagnose, take_region
 from tailrace.export.objects import STORE_ERRORS, code_of, is_precondition, status_of
 from tailrace.export.policy import ACCESS_CHECK
 from tailrace.export.probe import ProbeObject
@@ -46,6 +47,22 @@ _NAMES = {
     "AbortMultipartUpload": "Give the upload up",
     "DeleteObject": "Remove the test object",
 }
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A probe that every run makes or says that it could not."""
+
+    call: str
+    action: str
+    name: str
+
+
+# In their order. A store's conditions and sums are asked for besides, and told only if that fails.
+PLANNED = tuple(
+    Planned(call, ACTIONS[call], name)
+    for call, name in _NAMES.items()
+    if call != "CompleteMultipartUpload"
+)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -304,6 +321,7 @@ class Probes:
             sentence=f"Bucket {self._destination.bucket} lies in {region}, not in {given}.",
             fix=take_region(self._destination, region),
             call="HeadBucket",
+            title=REGION_TITLE,
         )
 
     def _note(self, call: str, outcome: Outcome, cause: Cause | None = None) -> None:

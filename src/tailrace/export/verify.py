@@ -7,11 +7,22 @@ from __future__ import annotations
 
 import msgspec
 
-from tailrace.export.probing import ClientSource, Probes, Step, Told, access_check_key, nobody
+from tailrace.export.probing import (
+    PLANNED,
+    ClientSource,
+    Planned,
+    Probes,
+    Step,
+    Told,
+    access_check_key,
+    nobody,
+)
 from tailrace.state.delivery import Capabilities, Cause, Destination
 
 __all__ = [
+    "PLANNED",
     "ClientSource",
+    "Planned",
     "Step",
     "Told",
     "Verification",

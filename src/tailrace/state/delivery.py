@@ -68,7 +68,8 @@ class Cause(msgspec.Struct, frozen=True):
 
     `permission` is the missing action (`s3:PutObject`), if one is. `call`, `key`, `status` and
     `request_id` name the request that was refused. `missing_actions` are all that the probes found
-    missing, where probes found the cause.
+    missing, where probes found the cause. `title` is the sentence in a few words; empty where an
+    earlier release found the cause.
     """
 
     kind: CauseKind
@@ -81,6 +82,7 @@ class Cause(msgspec.Struct, frozen=True):
     status: int | None = None
     request_id: str | None = None
     missing_actions: tuple[str, ...] = ()
+    title: str = ""
 
 
 class Try(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from tailrace.state.delivery import (
     DestinationState,
 )
 from tailrace.state.destination_book import set_values
+from tailrace.state.drafts import attach
 from tailrace.state.editing import Editing
 from tailrace.state.projects import organization_of_project
 from tailrace.state.rows import destination_of, text_of
@@ -56,11 +57,12 @@ class Destinations(Switching, Editing):
     To `within`, an organization whose person acts, those of others and their projects do not exist.
     """
 
-    def add(self, new: NewDestination) -> Destination:
+    def add(self, new: NewDestination, *, draft: int | None = None) -> Destination:
         """Keep a new destination as *setting up*: it exports nothing until it is activated.
 
-        Raise `BadRequest` for an unknown or a portfolio project (R8), no data type, or a bucket
-        that another organization uses (D45; that organization is not named).
+        `draft` is the set-up on the pages that becomes it, in the same transaction. Raise
+        `BadRequest` for an unknown or a portfolio project (R8), no data type, or a bucket that
+        another organization uses (D45; that organization is not named).
         """
         if not new.include_events and not new.include_merged_ids:
             raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")
@@ -78,6 +80,8 @@ class Destinations(Switching, Editing):
                     created_micros=self.clock.now_micros(),
                 )
             )
+            if draft is not None:
+                attach(connection, draft, number)
             shown = {key: value for key, value in values.items() if key != "secret_encrypted"}
             self._note(connection, number, "added", shown)
             return self._find(connection, number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from tailrace.state.draft_tables import draft as draft
 from tailrace.state.mail_tables import mail as mail
 from tailrace.state.mail_tables import mail_recipient as mail_recipient
 from tailrace.state.mail_tables import outage as outage
@@ -17,7 +18,8 @@ from tailrace.state.metadata import RowNumber
 from tailrace.state.metadata import metadata as metadata
 
 # Numbers that only grow and are never used twice, also after a row is gone. Rows, made by the
-# first revision: organization, project, destination, accounts_version; and manual_export, person.
+# first revision: organization, project, destination, accounts_version; and manual_export, person,
+# draft.
 counter = sa.Table(
     "counter",
     metadata,

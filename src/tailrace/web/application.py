@@ -14,11 +14,15 @@ from starlette.routing import Route
 
 from tailrace.ops.web import operator_routes
 from tailrace.web import (
+    catalog,
     first_run,
     home,
     overview,
     parts_page,
     settings_organization,
+    setup_data,
+    setup_policy,
+    setup_verify,
     signing_in,
     themes,
 )
@@ -33,7 +37,18 @@ from tailrace.web.trouble import no_route
 COMPRESSED_BYTES_MIN = 1000
 
 # Every area of the site; an area is a module with its `PAGES`.
-AREAS = (home, signing_in, first_run, overview, settings_organization, themes)
+AREAS = (
+    home,
+    signing_in,
+    first_run,
+    overview,
+    settings_organization,
+    themes,
+    catalog,
+    setup_data,
+    setup_policy,
+    setup_verify,
+)
 
 
 def pages(site: Site) -> Sequence[Page]:

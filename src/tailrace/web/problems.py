@@ -33,3 +33,11 @@ class Problems:
 
     def __len__(self) -> int:
         return len(self._sentences)
+
+    def without(self, *fields: str) -> Problems:
+        """Return the same but for some fields."""
+        left = Problems()
+        left._sentences = {
+            field: sentence for field, sentence in self._sentences.items() if field not in fields
+        }
+        return left

@@ -99,9 +99,16 @@ def rendered(
     return _answer(site, request, template, status, values | {"shell": shell})
 
 
-def fragment(visit: Visit, template: str, **values: Any) -> HTMLResponse:
+def fragment(visit: Visit, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Return a part of a page that the browser puts into the one it has."""
-    return _answer(visit.site, visit.request, template, 200, values)
+    return _answer(visit.site, visit.request, template, status, values)
+
+
+def piece(visit: Visit, template: str, **values: Any) -> str:
+    """Return such a part as text, for a stream whose answer has begun."""
+    values["form_token"] = form_token(tied_to(visit.request), visit.site.ids)
+    templates: Environment = visit.request.app.state.templates
+    return templates.get_template(f"pages/{template}").render(values)
 
 
 def _answer(

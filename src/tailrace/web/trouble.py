@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
@@ -9,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.errors import BadRequest, NotAllowed, Transient
+from tailrace.errors import BadRequest, NeedsOperator, NotAllowed, Transient
 from tailrace.web.page import NotThere
 from tailrace.web.rendering import rendered
 from tailrace.web.site import Site
@@ -28,27 +29,51 @@ _DEFECT = (
     "This page could not be made, which is a defect of tailrace. Collecting and exporting events "
     "are processes of their own and go on. The operator finds the reason in the service's log."
 )
+_OPERATOR = (
+    "Something on tailrace's own machine keeps this from being done, so nothing was changed. The "
+    "operator finds what it is, and what to do, in the service's log."
+)
 _SIGNED_OUT = (
     "You are not signed in any more, so nothing was changed. Sign in, then do it again; what you "
     "typed is still there if you go back."
 )
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """What went wrong, in words, with the status that answers it."""
+
+    status: int
+    title: str
+    sentence: str
+
+
 def trouble_page(request: Request, error: Exception) -> Response:
-    """Answer what a page raised; a defect is logged, and only there told in detail."""
+    """Answer what a page raised."""
+    found = trouble_of(request, error)
+    response = _page(request, found.status, found.title, found.sentence)
+    if found.status == 503:
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def trouble_of(request: Request, error: Exception) -> Trouble:
+    """Put into words what a page raised; a defect is logged, and only there told in detail."""
     match error:
         case NotThere():
-            return _page(request, 404, "There is no such page", str(error) or _NOT_FOUND)
+            return Trouble(404, "There is no such page", str(error) or _NOT_FOUND)
         case NotAllowed():
-            return _page(request, 403, "You may not do this", str(error))
+            return Trouble(403, "You may not do this", str(error))
         case BadRequest():
-            return _page(request, 400, "This can't be done", str(error))
+            return Trouble(400, "This can't be done", str(error))
         case Transient():
             return _busy(request, error, str(error))
         case DBAPIError() | NoFreeConnection():
             return _busy(request, error, _BUSY)
+        case NeedsOperator():
+            log.error("page_needs_operator", path=request.url.path, reason=str(error))
+            return Trouble(500, "Whoever runs tailrace has to look at this", _OPERATOR)
     log.error("page_failed", path=request.url.path, exc_info=error)
-    return _page(request, 500, "This page could not be made", _DEFECT)
+    return Trouble(500, "This page could not be made", _DEFECT)
 
 
 async def no_route(request: Request, error: Exception) -> Response:
@@ -73,11 +98,9 @@ def signed_out_page(site: Site, request: Request) -> Response:
     )
 
 
-def _busy(request: Request, error: Exception, sentence: str) -> Response:
+def _busy(request: Request, error: Exception, sentence: str) -> Trouble:
     log.warning("page_unavailable", path=request.url.path, reason=type(error).__name__)
-    response = _page(request, 503, "tailrace is busy", sentence)
-    response.headers["Retry-After"] = str(RETRY_SECONDS)
-    return response
+    return Trouble(503, "tailrace is busy", sentence)
 
 
 def _page(request: Request, status: int, title: str, sentence: str) -> Response:

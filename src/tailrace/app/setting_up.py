@@ -1,0 +1,224 @@
+"""Setting a destination up step by step, as the pages do it: drafts, and what becomes of them.
+
+What is typed is kept at each step, right or wrong, so that nobody types it twice; a destination is
+made once all of it can be right, and it exports only after its access was verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from tailrace.app.destinations import Access, checked_endpoint, keep_access, with_last_slash
+from tailrace.app.policy import principal_typed
+from tailrace.clock import Clock
+from tailrace.errors import BadRequest
+from tailrace.export.bucket_names import (
+    check_bucket_name,
+    check_external_id,
+    check_region,
+    check_role,
+)
+from tailrace.export.endpoints import check_endpoint
+from tailrace.export.policy import check_principal, is_amazon, partition_of
+from tailrace.seal.names import check_prefix
+from tailrace.settings import Settings
+from tailrace.state.delivery import Destination
+from tailrace.state.destinations import Destinations, NewDestination
+from tailrace.state.drafts import AccessKind, Choices, Draft, Drafts
+from tailrace.state.editing import changed
+from tailrace.state.secrets import Secrets
+
+Rule = tuple[str, Callable[[], object]]
+
+
+class SettingUp:
+    """The set-ups of one project. `machine` is the machine's clock."""
+
+    def __init__(
+        self,
+        project: int,
+        drafts: Drafts,
+        destinations: Destinations,
+        secrets: Secrets,
+        settings: Settings,
+        *,
+        machine: Clock,
+    ) -> None:
+        self._project = project
+        self._drafts = drafts
+        self._destinations = destinations
+        self._secrets = secrets
+        self._settings = settings
+        self._machine = machine
+
+    def begin(self, *, include_events: bool, include_merged_ids: bool) -> Draft:
+        """Begin a set-up with the data that was chosen; raise `BadRequest` for none."""
+        choices = Choices(include_events=include_events, include_merged_ids=include_merged_ids)
+        return self._drafts.begin(self._project, _with_data(choices))
+
+    def go_on(self, destination: Destination) -> Draft:
+        """Return the set-up of a destination that does not export yet, such as one of a command."""
+        if destination.state != "setting_up":
+            raise BadRequest(
+                f"Destination {destination.id} is set up. Change it with its configuration."
+            )
+        choices = choices_of(destination)
+        return self._drafts.begin(self._project, choices, destination_id=destination.id)
+
+    def get(self, number: int) -> Draft:
+        """Return a set-up; raise `BadRequest` where there is none of that number."""
+        return self._drafts.get(self._project, number)
+
+    def destination_of(self, draft: Draft) -> Destination | None:
+        """Return what a set-up has become, or None while its bucket is not known."""
+        if draft.destination_id is None:
+            return None
+        return self._destinations.get(draft.destination_id)
+
+    def choose_data(self, number: int, *, include_events: bool, include_merged_ids: bool) -> Draft:
+        """Keep which data is to be exported; raise `BadRequest` for none."""
+        before = self.get(number)
+        chosen = _with_data(
+            msgspec.structs.replace(
+                before.choices,
+                include_events=include_events,
+                include_merged_ids=include_merged_ids,
+            )
+        )
+        draft = self._drafts.change(self._project, number, chosen)
+        seen = self.destination_of(draft)
+        if seen is not None:
+            self._write(
+                seen,
+                msgspec.structs.replace(
+                    seen, include_events=include_events, include_merged_ids=include_merged_ids
+                ),
+            )
+        return draft
+
+    def keep(self, number: int, choices: Choices, secret: str = "") -> Draft:
+        """Keep what was typed, right or wrong; a `secret` that was typed is kept encrypted."""
+        encrypted = self._secrets.encrypt(secret) if secret and choices.access == "key" else None
+        return self._drafts.change(self._project, number, choices, encrypted)
+
+    def save(self, draft: Draft) -> Destination:
+        """Make or change the destination of a set-up whose every rule is kept.
+
+        Raise `BadRequest` for a bucket of another organization (D45), for an endpoint that may not
+        be used, and where somebody else was quicker.
+        """
+        choices = draft.choices
+        seen = self.destination_of(draft)
+        access = keep_access(self._secrets, _access(choices))
+        if choices.access == "key":
+            kept = draft.secret_encrypted or (seen and seen.secret_encrypted)
+            access = msgspec.structs.replace(
+                access, access_key_id=choices.access_key_id, secret_encrypted=kept
+            )
+        fields = {
+            "bucket": check_bucket_name(choices.bucket),
+            "region": check_region(choices.region, choices.endpoint_url or None),
+            "prefix": check_prefix(with_last_slash(choices.prefix)),
+            "endpoint_url": checked_endpoint(self._settings, choices.endpoint_url or None),
+            "include_events": choices.include_events,
+            "include_merged_ids": choices.include_merged_ids,
+            **msgspec.structs.asdict(access),
+        }
+        if seen is None:
+            new = NewDestination(project=self._project, **fields)
+            return self._destinations.add(new, draft=draft.id)
+        self._write(seen, msgspec.structs.replace(seen, **fields))
+        self._drafts.forget_secret(self._project, draft.id)
+        return self._destinations.get(seen.id)
+
+    def discard(self, number: int) -> None:
+        """Forget a set-up, and delete the destination that exports nothing yet."""
+        draft = self.get(number)
+        seen = self.destination_of(draft)
+        self._drafts.discard(self._project, number)
+        if seen is not None and seen.state == "setting_up":
+            now = self._machine.now_micros()
+            self._destinations.delete(seen.id, aborted=(), now_micros=now)
+
+    def rules(self, draft: Draft, choices: Choices) -> Iterator[Rule]:
+        """Yield each field of what is typed with its rule, which raises `BadRequest`.
+
+        Nothing is asked of networks. The rules of an access that was not chosen are left out.
+        """
+        settings = self._settings
+        endpoint_url = choices.endpoint_url or None
+        yield "bucket", lambda: check_bucket_name(choices.bucket)
+        yield "region", lambda: check_region(choices.region, endpoint_url)
+        yield "prefix", lambda: check_prefix(with_last_slash(choices.prefix))
+        if endpoint_url is not None:
+            yield "endpoint_url", lambda: check_endpoint(endpoint_url, private_allowed=True)
+        if choices.access == "role":
+            yield "role_arn", lambda: check_role(choices.role_arn)
+            if choices.external_id:
+                yield "external_id", lambda: check_external_id(choices.external_id)
+            return
+        if choices.access == "key":
+            yield "access_key_id", lambda: _check_key_id(choices)
+            yield "secret_access_key", lambda: self._check_secret(draft, choices)
+        if choices.principal:
+            partition = partition_of(choices.region, endpoint_url)
+            yield (
+                "principal",
+                lambda: check_principal(
+                    principal_typed(settings, choices), partition, ours=is_amazon(endpoint_url)
+                ),
+            )
+
+    def _check_secret(self, draft: Draft, choices: Choices) -> None:
+        seen = self.destination_of(draft)
+        same = seen is not None and seen.access_key_id == choices.access_key_id
+        if draft.secret_encrypted is None and not same:
+            raise BadRequest("Type the secret that goes with the access key.")
+
+    def _write(self, seen: Destination, wanted: Destination) -> None:
+        if seen.state != "setting_up":
+            raise BadRequest(
+                f"Destination {seen.id} is set up already. Change it with its configuration."
+            )
+        if changed(seen, wanted):
+            now = self._machine.now_micros()
+            self._destinations.edit(seen, wanted, None, now_micros=now)
+
+
+def choices_of(destination: Destination) -> Choices:
+    """Return what somebody would have chosen and typed for a destination."""
+    access: AccessKind = (
+        "key" if destination.access_key_id else "role" if destination.role_arn else "operator"
+    )
+    return Choices(
+        include_events=destination.include_events,
+        include_merged_ids=destination.include_merged_ids,
+        bucket=destination.bucket,
+        region=destination.region or "",
+        prefix=destination.prefix,
+        endpoint_url=destination.endpoint_url or "",
+        access=access,
+        access_key_id=destination.access_key_id or "",
+        role_arn=destination.role_arn or "",
+        external_id=destination.external_id or "",
+    )
+
+
+def _with_data(choices: Choices) -> Choices:
+    if not choices.include_events and not choices.include_merged_ids:
+        raise BadRequest("Choose what to export: tick events, merged Amplitude IDs, or both.")
+    return choices
+
+
+def _access(choices: Choices) -> Access:
+    """Return the access that was typed, but for an access key, whose secret is kept already."""
+    if choices.access != "role":
+        return Access()
+    return Access(role_arn=choices.role_arn, external_id=choices.external_id or None)
+
+
+def _check_key_id(choices: Choices) -> None:
+    if not choices.access_key_id.strip():
+        raise BadRequest("Type the ID of the access key.")

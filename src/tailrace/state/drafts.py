@@ -1,0 +1,224 @@
+"""The rows of set-ups that people have begun on the pages, until a destination exports.
+
+A draft is a project's, not a person's: whoever may manage destinations goes on with it. Once its
+bucket is known there is a destination that is being set up, and the draft leads to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from tailrace.errors import BadRequest
+from tailrace.state.audited import Audited
+from tailrace.state.database import next_number, reading
+from tailrace.state.tables import destination, draft
+
+AccessKind = Literal["operator", "role", "key"]
+
+# A project with more unfinished set-ups has none that anybody goes on with.
+DRAFTS_MAX = 50
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """What was chosen and typed so far; texts as they were typed, and not checked yet.
+
+    `principal` is whom the policy lets in; empty for the operator's principal, or a role itself.
+    """
+
+    include_events: bool = True
+    include_merged_ids: bool = False
+    bucket: str = ""
+    region: str = ""
+    prefix: str = ""
+    endpoint_url: str = ""
+    access: AccessKind = "operator"
+    principal: str = ""
+    access_key_id: str = ""
+    role_arn: str = ""
+    external_id: str = ""
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A set-up that was begun. Times are the service's, in microseconds.
+
+    `secret_encrypted` goes with the choices' access key. `destination_id` is what it has become.
+    """
+
+    id: int
+    project: int
+    choices: Choices
+    secret_encrypted: bytes | None
+    secret_set_micros: int | None
+    secret_set_by: str | None
+    destination_id: int | None
+    created_micros: int
+    changed_micros: int
+    changed_by: str
+
+
+_choices_decoder = msgspec.json.Decoder(Choices)
+
+
+class Drafts(Audited):
+    """Begin, find, change and discard drafts. `by` names who does so."""
+
+    KIND = "draft"
+
+    def begin(self, project: int, choices: Choices, *, destination_id: int | None = None) -> Draft:
+        """Keep a new draft; `destination_id` where it goes on with one that is being set up.
+
+        A destination has one draft: return that if there is one. Drafts of the project whose
+        destination is set up, or deleted, are forgotten. Raise `BadRequest` above `DRAFTS_MAX`.
+        """
+        with self._change() as connection:
+            _forget_finished(connection, project)
+            if destination_id is not None:
+                known = _find(connection, draft.c.destination_id == destination_id)
+                if known is not None:
+                    return known
+            count = sa.select(sa.func.count()).where(draft.c.project == project)
+            if connection.execute(count).scalar_one() >= DRAFTS_MAX:
+                raise BadRequest(
+                    f"Project {project} has {DRAFTS_MAX} set-ups that were begun and not finished. "
+                    "Finish or discard some of them first."
+                )
+            number = next_number(connection, "draft")
+            now = self.clock.now_micros()
+            connection.execute(
+                draft.insert().values(
+                    id=number,
+                    project=project,
+                    choices=_text(choices),
+                    destination_id=destination_id,
+                    created_micros=now,
+                    changed_micros=now,
+                    changed_by=self.by,
+                )
+            )
+            return _existing(connection, project, number)
+
+    def get(self, project: int, number: int) -> Draft:
+        """Return a project's draft; raise `BadRequest` if it has none of that number."""
+        with reading(self.engine) as connection:
+            return _existing(connection, project, number)
+
+    def unfinished(self, project: int) -> list[Draft]:
+        """Return the drafts whose destination does not export yet, the newest change first."""
+        statement = (
+            sa.select(draft)
+            .where(draft.c.project == project, ~_is_finished())
+            .order_by(draft.c.changed_micros.desc(), draft.c.id.desc())
+        )
+        with reading(self.engine) as connection:
+            return [_draft_of(row) for row in connection.execute(statement)]
+
+    def change(
+        self, project: int, number: int, choices: Choices, secret_encrypted: bytes | None = None
+    ) -> Draft:
+        """Keep what was chosen, and a secret if one was typed; raise `BadRequest` for no draft.
+
+        A secret that was kept before is forgotten with its access key.
+        """
+        with self._change() as connection:
+            before = _existing(connection, project, number)
+            now = self.clock.now_micros()
+            values: dict[str, Any] = {
+                "choices": _text(choices),
+                "changed_micros": now,
+                "changed_by": self.by,
+            }
+            if secret_encrypted is not None:
+                values |= {
+                    "secret_encrypted": secret_encrypted,
+                    "secret_set_micros": now,
+                    "secret_set_by": self.by,
+                }
+            elif _key(before.choices) != _key(choices):
+                values |= dict.fromkeys(("secret_encrypted", "secret_set_micros", "secret_set_by"))
+            _set(connection, number, **values)
+            return _existing(connection, project, number)
+
+    def forget_secret(self, project: int, number: int) -> None:
+        """Forget the draft's copy of a secret that its destination has now."""
+        with self._change() as connection:
+            _existing(connection, project, number)
+            _set(connection, number, secret_encrypted=None)
+
+    def discard(self, project: int, number: int) -> None:
+        """Forget a draft; its destination, if it has one, is the caller's to delete."""
+        with self._change() as connection:
+            _existing(connection, project, number)
+            connection.execute(draft.delete().where(draft.c.id == number))
+
+
+def attach(connection: Connection, number: int, destination_id: int) -> None:
+    """Let a draft lead to the destination that the caller's transaction adds.
+
+    Raise `BadRequest` if it is gone, or has one already: somebody else was quicker.
+    """
+    changed = connection.execute(
+        draft.update()
+        .where(draft.c.id == number, draft.c.destination_id.is_(None))
+        .values(destination_id=destination_id, secret_encrypted=None)
+    )
+    if changed.rowcount != 1:
+        raise BadRequest(
+            "Someone else has just saved or discarded this set-up. Reload the page, look at what "
+            "is there, and save again."
+        )
+
+
+def _forget_finished(connection: Connection, project: int) -> None:
+    connection.execute(draft.delete().where(draft.c.project == project, _is_finished()))
+
+
+def _is_finished() -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        destination.c.id == draft.c.destination_id, destination.c.state != "setting_up"
+    )
+
+
+def _key(choices: Choices) -> tuple[str, str]:
+    return choices.access, choices.access_key_id
+
+
+def _existing(connection: Connection, project: int, number: int) -> Draft:
+    found = _find(connection, sa.and_(draft.c.id == number, draft.c.project == project))
+    if found is None:
+        raise BadRequest(
+            f"There is no set-up {number} in this project: it was finished or discarded. Begin a "
+            "new one."
+        )
+    return found
+
+
+def _find(connection: Connection, which: sa.ColumnElement[bool]) -> Draft | None:
+    row = connection.execute(sa.select(draft).where(which)).one_or_none()
+    return None if row is None else _draft_of(row)
+
+
+def _set(connection: Connection, number: int, **values: Any) -> None:
+    connection.execute(draft.update().where(draft.c.id == number).values(**values))
+
+
+def _text(choices: Choices) -> str:
+    return msgspec.json.encode(choices).decode()
+
+
+def _draft_of(row: Row[Any]) -> Draft:
+    return Draft(
+        id=row.id,
+        project=row.project,
+        choices=_choices_decoder.decode(row.choices),
+        secret_encrypted=row.secret_encrypted,
+        secret_set_micros=row.secret_set_micros,
+        secret_set_by=row.secret_set_by,
+        destination_id=row.destination_id,
+        created_micros=row.created_micros,
+        changed_micros=row.changed_micros,
+        changed_by=row.changed_by,
+    )

@@ -1,0 +1,119 @@
+"""Step 1 of a set-up, *Choose data*: what is exported, how much it is and what it looks like."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.responses import RedirectResponse, Response
+
+from tailrace.app.samples import Sample, sample
+from tailrace.errors import BadRequest
+from tailrace.hours import Hour
+from tailrace.notify.amounts import counted, size
+from tailrace.state.drafts import Choices, Draft
+from tailrace.web.page import Page, Visit
+from tailrace.web.problems import Problems
+from tailrace.web.rendering import page
+from tailrace.web.setup_steps import draft_of, setting_up, step_path, steps_of
+
+
+class DataChoice(msgspec.Struct, frozen=True):
+    """One data type that can be exported. `line` is one of a real file, or empty."""
+
+    name: str
+    label: str
+    chosen: bool
+    file: str
+    rate: str
+    line: str
+
+
+def data_choice(name: str, label: str, found: Sample, *, what: str, chosen: bool) -> DataChoice:
+    """Return what is said of a data type; `what` is one line of it."""
+    day = found.day
+    if day.lines:
+        rate = f"{counted(day.lines, what)} in the last 24 hours, {size(day.size_bytes)}"
+    elif day.hours:
+        rate = f"no {what} in the last 24 hours"
+    else:
+        rate = "no hour of the last 24 is closed yet"
+    return DataChoice(name, label, chosen, found.name, rate, found.line)
+
+
+def _new(visit: Visit) -> Response:
+    return _show(visit, None, Choices(), Problems())
+
+
+def _begin(visit: Visit) -> Response:
+    chosen = _chosen(visit)
+    problems = Problems()
+    try:
+        draft = setting_up(visit).begin(
+            include_events=chosen.include_events, include_merged_ids=chosen.include_merged_ids
+        )
+    except BadRequest as error:
+        problems.add("data", error)
+        return _show(visit, None, chosen, problems)
+    return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
+
+
+def _again(visit: Visit) -> Response:
+    draft = draft_of(visit)
+    return _show(visit, draft, draft.choices, Problems())
+
+
+def _choose(visit: Visit) -> Response:
+    draft, chosen, problems = draft_of(visit), _chosen(visit), Problems()
+    try:
+        setting_up(visit).choose_data(
+            draft.id,
+            include_events=chosen.include_events,
+            include_merged_ids=chosen.include_merged_ids,
+        )
+    except BadRequest as error:
+        problems.add("data", error)
+        return _show(visit, draft, chosen, problems)
+    return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
+
+
+def _chosen(visit: Visit) -> Choices:
+    ticked = visit.fields("data")
+    return Choices(include_events="events" in ticked, include_merged_ids="merged-ids" in ticked)
+
+
+def _show(visit: Visit, draft: Draft | None, chosen: Choices, problems: Problems) -> Response:
+    site, project = visit.site, visit.by.in_project
+    now = Hour.of_micros(site.clock.now_micros())
+    events = sample(site.engine, site.folder, project.id, now)
+    merged = sample(site.engine, site.folder, -project.organization, now)
+    return page(
+        visit,
+        "setup_data.html",
+        title="Choose data",
+        status=422 if problems else 200,
+        step_items=steps_of(visit, draft, "data"),
+        problems=problems,
+        choices=(
+            data_choice(
+                "events",
+                "Export events ingested today and moving forward",
+                events,
+                what="event",
+                chosen=chosen.include_events,
+            ),
+            data_choice(
+                "merged-ids",
+                "Export all merged Amplitude IDs",
+                merged,
+                what="merged ID",
+                chosen=chosen.include_merged_ids,
+            ),
+        ),
+    )
+
+
+PAGES = (
+    Page("/p/{p:int}/catalog/amazon-s3/new", _new, "manage_destinations"),
+    Page("/p/{p:int}/catalog/amazon-s3/new", _begin, "manage_destinations", "POST"),
+    Page("/p/{p:int}/setup/{draft:int}/data", _again, "manage_destinations"),
+    Page("/p/{p:int}/setup/{draft:int}/data", _choose, "manage_destinations", "POST"),
+)

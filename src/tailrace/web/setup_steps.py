@@ -1,0 +1,112 @@
+"""What the three steps of a set-up share: the set-up itself, the bar of steps, and who may."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tailrace.app.destinations import open_secrets
+from tailrace.app.setting_up import SettingUp
+from tailrace.errors import BadRequest
+from tailrace.state.delivery import Destination
+from tailrace.state.destinations import Destinations
+from tailrace.state.drafts import Choices, Draft, Drafts
+from tailrace.web.page import NotThere, Visit
+
+StepName = Literal["data", "policy", "verify"]
+
+_NAMES: dict[StepName, str] = {
+    "data": "Choose data",
+    "policy": "Set Up Bucket Policy",
+    "verify": "Verify access",
+}
+DATA_NAMES = {"events": "Events", "merged-ids": "Merged Amplitude IDs"}
+
+
+def setting_up(visit: Visit) -> SettingUp:
+    """Return the set-ups of the visit's project, which the visitor changes."""
+    site, by = visit.site, visit.by.name
+    return SettingUp(
+        visit.by.in_project.id,
+        Drafts(site.engine, site.clock, by=by),
+        destinations(visit),
+        open_secrets(site.folder),
+        site.settings,
+        machine=site.machine_clock,
+    )
+
+
+def destinations(visit: Visit) -> Destinations:
+    """Return the destinations, which the visitor changes."""
+    return Destinations(visit.site.engine, visit.site.clock, by=visit.by.name)
+
+
+def draft_of(visit: Visit) -> Draft:
+    """Return the set-up of the address; raise `NotThere` where the project has none such."""
+    try:
+        return setting_up(visit).get(visit.number("draft"))
+    except BadRequest as error:
+        raise NotThere(str(error)) from error
+
+
+def own_destination(visit: Visit) -> Destination:
+    """Return the destination of the address (`{d}`) if it is the project's, or raise `NotThere`."""
+    number = visit.number("d")
+    try:
+        found = destinations(visit).get(number)
+    except BadRequest as error:
+        raise _no_destination(number) from error
+    if found.project != visit.by.in_project.id:
+        raise _no_destination(number)
+    return found
+
+
+def steps_of(
+    visit: Visit, draft: Draft | None, current: StepName
+) -> list[tuple[str, str, str, str]]:
+    """Return the bar of steps: name, address, state, and what was chosen there."""
+    names = list(_NAMES)
+    place = names.index(current)
+    found = []
+    for number, name in enumerate(names):
+        state = "done" if number < place else "current" if number == place else "later"
+        href = step_path(visit, draft.id, name) if draft else ""
+        said = _said(draft.choices, name) if draft and number < place else ""
+        found.append((_NAMES[name], href, state, said))
+    return found
+
+
+def step_path(visit: Visit, draft: int, name: StepName) -> str:
+    """Return the address of a step."""
+    return f"/p/{visit.by.in_project.id}/setup/{draft}/{name}"
+
+
+def catalog_path(visit: Visit) -> str:
+    """Return the address of the catalog's destinations."""
+    return f"/p/{visit.by.in_project.id}/catalog/destinations"
+
+
+def page_exists(visit: Visit, template: str) -> bool:
+    """Tell whether this installation has a page under a route's template."""
+    return any(getattr(route, "path", "") == template for route in visit.request.app.routes)
+
+
+def data_words(choices: Choices) -> str:
+    """Return which data was chosen, in a few words."""
+    words = [
+        DATA_NAMES["events"] if choices.include_events else "",
+        DATA_NAMES["merged-ids"] if choices.include_merged_ids else "",
+    ]
+    return " and ".join(word for word in words if word)
+
+
+def place_words(choices: Choices) -> str:
+    """Return where it goes, as far as it is known."""
+    return f"s3://{choices.bucket}/{choices.prefix}" if choices.bucket else ""
+
+
+def _said(choices: Choices, name: StepName) -> str:
+    return data_words(choices) if name == "data" else place_words(choices)
+
+
+def _no_destination(number: int) -> NotThere:
+    return NotThere(f"There is no destination {number} in this project.")

@@ -1,0 +1,104 @@
+"""Set-ups that were begun: kept for everybody of a project, and ended by their destination."""
+
+from __future__ import annotations
+
+import pytest
+
+from tailrace.errors import BadRequest
+from tailrace.state.destinations import NewDestination
+from tailrace.state.drafts import DRAFTS_MAX, Choices, Drafts
+from tests.state.conftest import Books
+
+
+@pytest.fixture
+def drafts(books: Books) -> Drafts:
+    return Drafts(books.engine, books.clock, by="dana@acme.example")
+
+
+def _new(books: Books) -> NewDestination:
+    return NewDestination(project=books.project, bucket="acme")
+
+
+def test_a_draft_reads_back_as_it_was_kept(books: Books, drafts: Drafts) -> None:
+    choices = Choices(bucket="acme", access="key", access_key_id="AKID", prefix="ü/")
+    begun = drafts.begin(books.project, Choices())
+    books.clock.advance(1_000_000)
+    kept = drafts.change(books.project, begun.id, choices, b"token")
+    assert drafts.get(books.project, begun.id) == kept
+    assert (kept.choices, kept.secret_encrypted) == (choices, b"token")
+    assert (kept.secret_set_micros, kept.secret_set_by) == (
+        books.clock.now_micros(),
+        "dana@acme.example",
+    )
+    assert kept.changed_micros == kept.created_micros + 1_000_000
+
+
+def test_a_secret_stays_with_its_key_and_goes_with_it(books: Books, drafts: Drafts) -> None:
+    first = Choices(access="key", access_key_id="AKID")
+    number = drafts.begin(books.project, Choices()).id
+    drafts.change(books.project, number, first, b"token")
+    moved = Choices(access="key", access_key_id="AKID", bucket="acme")
+    assert drafts.change(books.project, number, moved).secret_encrypted == b"token"
+    other = drafts.change(books.project, number, Choices(access="key", access_key_id="AK2"))
+    assert (other.secret_encrypted, other.secret_set_by) == (None, None)
+
+
+def test_a_draft_becomes_one_destination_in_the_transaction_that_adds_it(
+    books: Books, drafts: Drafts
+) -> None:
+    number = drafts.begin(books.project, Choices()).id
+    drafts.change(books.project, number, Choices(access="key", access_key_id="A"), b"token")
+    made = books.destinations.add(_new(books), draft=number)
+    found = drafts.get(books.project, number)
+    assert (found.destination_id, found.secret_encrypted) == (made.id, None)
+    with pytest.raises(BadRequest, match="Someone else has just saved"):
+        books.destinations.add(_new(books), draft=number)
+    drafts.discard(books.project, number)
+    with pytest.raises(BadRequest, match="Someone else has just saved"):
+        books.destinations.add(_new(books), draft=number)
+    assert [one.id for one in books.destinations.list()] == [made.id]
+
+
+def test_a_draft_is_unfinished_until_its_destination_exports(books: Books, drafts: Drafts) -> None:
+    number = drafts.begin(books.project, Choices()).id
+    made = books.destinations.add(_new(books), draft=number)
+    assert [one.id for one in drafts.unfinished(books.project)] == [number]
+    books.destinations.activate(made.id, books.capabilities)
+    assert drafts.unfinished(books.project) == []
+    assert drafts.get(books.project, number).destination_id == made.id
+    drafts.begin(books.project, Choices())
+    with pytest.raises(BadRequest, match="There is no set-up"):
+        drafts.get(books.project, number)
+
+
+def test_a_destination_has_one_draft(books: Books, drafts: Drafts) -> None:
+    made = books.destinations.add(_new(books))
+    first = drafts.begin(books.project, Choices(bucket="acme"), destination_id=made.id)
+    again = drafts.begin(books.project, Choices(), destination_id=made.id)
+    assert again == first
+
+
+def test_drafts_of_other_projects_are_out_of_reach(books: Books, drafts: Drafts) -> None:
+    other = books.add_project(books.organization)
+    number = drafts.begin(books.project, Choices()).id
+    for reach in (
+        lambda: drafts.get(other, number),
+        lambda: drafts.change(other, number, Choices()),
+        lambda: drafts.forget_secret(other, number),
+        lambda: drafts.discard(other, number),
+    ):
+        with pytest.raises(BadRequest, match=f"There is no set-up {number}"):
+            reach()
+    assert drafts.unfinished(other) == []
+
+
+def test_a_project_has_a_limited_number_of_them_and_others_are_not_held_up(
+    books: Books, drafts: Drafts
+) -> None:
+    for _ in range(DRAFTS_MAX):
+        drafts.begin(books.project, Choices())
+    with pytest.raises(BadRequest, match="Finish or discard some"):
+        drafts.begin(books.project, Choices())
+    drafts.begin(books.add_project(books.organization), Choices())
+    drafts.discard(books.project, 1)
+    drafts.begin(books.project, Choices())
