@@ -1,0 +1,115 @@
+"""The overview of a destination in Chromium: seen, read, used by the keyboard, kept live.
+
+Slow: a browser, an S3 server, and each page in both themes and on a phone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tailrace.app.destinations import Access, NewBucket, add_amazon_s3
+from tailrace.demo import seaweed
+from tailrace.hours import Hour
+from tests.browser.conftest import PHONE, WIDE, Chromium
+from tests.browser.exporting import PREFIX, Look, Shop, open_shop
+from tests.export.conftest import clean_environment as clean_environment
+from tests.export.conftest import empty_database as empty_database
+from tests.export.conftest import server as server
+
+pytestmark = pytest.mark.slow
+
+LOOKS = (
+    Look("light", "light", WIDE),
+    Look("dark", "dark", WIDE),
+    Look("phone", "light", PHONE),
+)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, empty_database: bytes, server: seaweed.Seaweed) -> Iterator[Shop]:
+    """A shop whose destination has two hours delivered, and one that is refused."""
+    with open_shop(tmp_path, empty_database, server) as opened:
+        opened.allow()
+        new = NewBucket(
+            project=opened.project,
+            bucket=opened.bucket,
+            region=seaweed.REGION,
+            prefix=PREFIX,
+            endpoint_url=server.endpoint_url,
+            access=Access(
+                access_key_id=server.exporter.access_key_id,
+                secret_access_key=server.exporter.secret_access_key,
+            ),
+        )
+        site = opened.site
+        found = add_amazon_s3(site.folder, opened.world.destinations, site.settings, new)
+        assert found.passed
+        for number in (2, 3):
+            opened.seal_hour(_hour(opened, number))
+        opened.deliver()
+        yield opened
+
+
+def _hour(shop: Shop, number: int) -> Hour:
+    """Return an hour of the service's day."""
+    return Hour.of_micros(shop.world.clock.now_micros()).day_start().plus(number)
+
+
+def _path(shop: Shop) -> str:
+    return f"/p/{shop.project}/destinations/{shop.destination.id}"
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
+def test_it_looks_as_it_should(browser: Chromium, shop: Shop, look: Look) -> None:
+    shop.allow("s3:ListBucket", "s3:GetObject", "s3:AbortMultipartUpload", "s3:DeleteObject")
+    shop.seal_hour(_hour(shop, 4))
+    shop.deliver()
+    with browser.tab(shop, scheme=look.scheme, size=look.size) as tab:
+        tab.sign_in()
+        for path, name in ((_path(shop), "overview"), (f"/p/{shop.project}/destinations", "list")):
+            tab.go(path)
+            tab.picture(f"{name}-{look.name}")
+            assert tab.page.locator("h1").count() == 1
+            assert tab.overflow() == 0
+            assert tab.problems == []
+    with browser.tab(shop, scheme=look.scheme, size=look.size, bypass_policy=True) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        assert tab.violations() == []
+        tab.go(f"/p/{shop.project}/destinations")
+        assert tab.violations() == []
+
+
+def test_it_follows_what_happens_and_keeps_the_cell_that_is_looked_at(
+    browser: Chromium, shop: Shop
+) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        page = tab.page
+        cell = f"h{_hour(shop, 3)}"
+        page.hover(f"[id='{cell}']")
+        page.get_by_text("exported, 1 event, 1 file").wait_for()
+        assert page.locator(f"[id='h{_hour(shop, 5)}']").get_attribute("class").count("collecting")
+        shop.seal_hour(_hour(shop, 5))
+        shop.deliver()
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_function(
+            "id => document.getElementById(id).className.includes('exported')",
+            arg=f"h{_hour(shop, 5)}",
+        )
+        assert tab.problems == []
+
+
+def test_it_tells_all_of_it_without_script(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop, script=False) as tab:
+        tab.go("/signin")
+        tab.page.get_by_label("E-mail address").fill("dana@acme.example")
+        tab.page.get_by_label("Password", exact=True).fill("correct horse battery")
+        tab.page.get_by_role("button", name="Sign in").click()
+        tab.go(_path(shop))
+        assert tab.page.locator("[data-grid] .hour").count() == 14 * 24
+        assert tab.page.get_by_role("heading", name="Runs").is_visible()
