@@ -38,6 +38,7 @@ OTHERS = {
     "/p/{p:int}/first-event/live",
     "/p/{p:int}/destinations/{d:int}",
     "/p/{p:int}/destinations/{d:int}/live",
+    "/p/{p:int}/destinations/{d:int}/hours/{hour}",
 } | {f"/p/{{p:int}}/setup/{{draft:int}}/{step}" for step in ("data", "policy", "verify")}
 
 

@@ -62,6 +62,15 @@ def _path(shop: Shop) -> str:
     return f"/p/{shop.project}/destinations/{shop.destination.id}"
 
 
+def _pages(shop: Shop) -> dict[str, str]:
+    return {
+        "overview": _path(shop),
+        "list": f"/p/{shop.project}/destinations",
+        "hour": f"{_path(shop)}/hours/{_hour(shop, 3)}",
+        "hour-retrying": f"{_path(shop)}/hours/{_hour(shop, 4)}",
+    }
+
+
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
 def test_it_looks_as_it_should(browser: Chromium, shop: Shop, look: Look) -> None:
     shop.allow("s3:ListBucket", "s3:GetObject", "s3:AbortMultipartUpload", "s3:DeleteObject")
@@ -69,7 +78,7 @@ def test_it_looks_as_it_should(browser: Chromium, shop: Shop, look: Look) -> Non
     shop.deliver()
     with browser.tab(shop, scheme=look.scheme, size=look.size) as tab:
         tab.sign_in()
-        for path, name in ((_path(shop), "overview"), (f"/p/{shop.project}/destinations", "list")):
+        for name, path in _pages(shop).items():
             tab.go(path)
             tab.picture(f"{name}-{look.name}")
             assert tab.page.locator("h1").count() == 1
@@ -77,10 +86,9 @@ def test_it_looks_as_it_should(browser: Chromium, shop: Shop, look: Look) -> Non
             assert tab.problems == []
     with browser.tab(shop, scheme=look.scheme, size=look.size, bypass_policy=True) as tab:
         tab.sign_in()
-        tab.go(_path(shop))
-        assert tab.violations() == []
-        tab.go(f"/p/{shop.project}/destinations")
-        assert tab.violations() == []
+        for path in _pages(shop).values():
+            tab.go(path)
+            assert tab.violations() == []
 
 
 def test_it_follows_what_happens_and_keeps_the_cell_that_is_looked_at(
@@ -102,6 +110,20 @@ def test_it_follows_what_happens_and_keeps_the_cell_that_is_looked_at(
             arg=f"h{_hour(shop, 5)}",
         )
         assert tab.problems == []
+
+
+def test_the_grid_is_one_tab_stop_in_which_arrows_move(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        page = tab.page
+        assert page.locator("[data-grid] a.hour[tabindex='0']").count() == 1
+        page.locator(f"[id='h{_hour(shop, 3)}']").focus()
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate("document.activeElement.id") == f"h{_hour(shop, 2)}"
+        assert page.locator("[data-grid] a.hour[tabindex='0']").count() == 1
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="02:00 to 03:00 UTC").wait_for()
 
 
 def test_it_tells_all_of_it_without_script(browser: Chromium, shop: Shop) -> None:

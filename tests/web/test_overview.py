@@ -142,9 +142,10 @@ def test_more_days_are_shown_where_they_are_asked_for(
     place: Place, dana: Visitor, exporting: Exporting, now: Hour
 ) -> None:
     exporting.activate(exporting.add())
+    shown = dana.get(f"{overview(place)}?days=28")
     labels = [
         one
-        for one in dana.get(f"{overview(place)}?days=28").all("span")
+        for one in shown.all("span") + shown.all("a")
         if "UTC: " in one.get("aria-label", "")
     ]
     assert len(labels) == 28 * 24

@@ -1,0 +1,160 @@
+"""View values of one hour of a destination: its files, its tries, how its events add up. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tailrace.app.runs import Equation, FileOfRun, HourDetail, RunDetail
+from tailrace.clock import MICROS, to_datetime
+from tailrace.hours import Hour
+from tailrace.notify.amounts import counted, size
+from tailrace.state.delivery import AUTOMATIC, Destination, RunState, Try, TryOutcome
+from tailrace.web.health import Tone
+from tailrace.web.heatmap import took
+
+_TYPES = {"events": "Events", "merged-ids": "Merged IDs"}
+_STATES: dict[RunState, tuple[str, Tone]] = {
+    "success": ("Exported", "ok"),
+    "running": ("Exporting", "busy"),
+    "pending": ("Waiting", "quiet"),
+    "retrying": ("Retrying", "warn"),
+    "failed": ("Failed", "bad"),
+    "conflict": ("Conflict", "bad"),
+    "cancelled": ("Cancelled", "quiet"),
+}
+_OUTCOMES: dict[TryOutcome, str] = {
+    "success": "exported",
+    "retrying": "refused, tried again later",
+    "failed": "failed",
+    "conflict": "met other content",
+    "lost": "its process ended",
+    "let go": "let go for a stop or a pause",
+    "cancelled": "cancelled",
+}
+
+
+class FileView(msgspec.Struct, frozen=True):
+    """One file of the hour; `uri` is where it lies in the bucket, empty until it does."""
+
+    id: str
+    name: str
+    lines: str
+    size: str
+    sha256: str
+    uri: str
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """One thing that happened, with how long it took where that is known."""
+
+    at: str
+    what: str
+    took: str
+    why: str = ""
+
+
+class RunView(msgspec.Struct, frozen=True):
+    """One run of the hour. `equation` says in words that nothing is missing."""
+
+    id: str
+    title: str
+    state: str
+    tone: Tone
+    headline: str
+    cause: str
+    fix: str
+    files: tuple[FileView, ...]
+    timeline: tuple[Moment, ...]
+    equation: str
+
+
+def run_views(destination: Destination, found: HourDetail) -> tuple[RunView, ...]:
+    """Return the runs of an hour as people read them: automatic ones first."""
+    ordered = sorted(found.runs, key=lambda one: (one.run.manual_export, one.run.data_type))
+    return tuple(_run(destination, one) for one in ordered)
+
+
+def headline(destination: Destination, found: HourDetail, hour: Hour, now_micros: int) -> str:
+    """Return the one sentence that says how the hour stands."""
+    done = [one for one in found.runs if one.run.state == "success"]
+    if not found.over or Hour.of_micros(now_micros) <= hour:
+        return "This hour is not closed yet; it is exported when it is over."
+    if not found.runs:
+        return "This hour is not exported to this destination."
+    if len(done) == len(found.runs):
+        ends = [one.run.finished_micros or 0 for one in done]
+        late = [one.delay_seconds for one in done if one.delay_seconds is not None]
+        after = f", {took(max(late))} after the hour closed" if late else ""
+        return f"Exported at {_time(max(ends))}{after}."
+    return "Not exported yet: what is missing is named below."
+
+
+def _run(destination: Destination, found: RunDetail) -> RunView:
+    run = found.run
+    word, tone = _STATES[run.state]
+    by = "" if run.manual_export == AUTOMATIC else f" by manual export {run.manual_export}"
+    cause = run.cause if run.state in ("retrying", "failed", "conflict") else None
+    return RunView(
+        id=f"{run.data_type}-{run.manual_export}",
+        title=f"{_TYPES[run.data_type]}{by}",
+        state=word,
+        tone=tone,
+        headline=f"{counted(run.files, 'file')}, {counted(run.attempts, 'attempt')}",
+        cause="" if cause is None else cause.sentence,
+        fix="" if cause is None else cause.fix,
+        files=tuple(_file(destination, run.data_type, one) for one in found.files),
+        timeline=tuple(_timeline(run.hour, run.tries)),
+        equation="" if found.equation is None else equation(found.equation),
+    )
+
+
+def equation(found: Equation) -> str:
+    """Return how an hour's events add up, with what does not belong left out."""
+    parts = [
+        f"{number:,} {name}"
+        for number, name in (
+            (found.exported, "exported"),
+            (found.duplicates, "duplicates"),
+            (found.identifies, "identifies"),
+            (found.filtered, "filtered"),
+            (found.held, "held"),
+        )
+        if number or name == "exported"
+    ]
+    return f"{found.accepted:,} accepted = {' + '.join(parts)}"
+
+
+def _file(destination: Destination, data_type: str, one: FileOfRun) -> FileView:
+    there = one.delivered
+    return FileView(
+        id=f"uri-{data_type}-{one.number}",
+        name=one.name,
+        lines=f"{one.lines:,}",
+        size=size(one.size_bytes),
+        sha256=one.sha256,
+        uri="" if there is None else f"s3://{destination.bucket}/{there.key}",
+    )
+
+
+def _timeline(hour: Hour, tries: Sequence[Try]) -> list[Moment]:
+    moments = [
+        Moment(_time(hour.start_micros), "opened", ""),
+        Moment(_time(hour.end_micros), "closed", ""),
+    ]
+    for number, one in enumerate(tries, start=1):
+        ended = one.ended_micros
+        moments.append(
+            Moment(
+                at=_time(one.began_micros),
+                what=f"attempt {number}: {_OUTCOMES[one.outcome]}",
+                took="" if ended is None else took((ended - one.began_micros) / MICROS),
+                why="" if one.cause is None else one.cause.sentence,
+            )
+        )
+    return moments
+
+
+def _time(micros: int) -> str:
+    return f"{to_datetime(micros):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,82 @@
+"""The page of one hour: what lies where, what was tried, and that its events add up."""
+
+from __future__ import annotations
+
+import pytest
+
+from tailrace.app.runs import Equation
+from tailrace.hours import Hour
+from tailrace.web.hour_values import equation
+from tests.web.conftest import Place, Visitor
+from tests.web.exporting import Exporting
+from tests.web.test_overview import dana as dana
+from tests.web.test_overview import exporting as exporting
+from tests.web.test_overview import now as now
+
+
+def page(place: Place, hour: Hour) -> str:
+    return f"/p/{place.project}/destinations/1/hours/{hour}"
+
+
+def test_an_exported_hour_tells_its_files_and_that_they_add_up(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add())
+    hour = now.plus(-2)
+    exporting.seal(hour)
+    exporting.deliver()
+
+    shown = dana.get(page(place, hour))
+
+    assert "13:02:26 UTC, 2m 26s after the hour closed." in shown.text
+    name = f"{place.project}_{hour.date}_{hour.of_day}#1.json.gz"
+    assert f"s3://acme-events/raw/{name}" in shown.text
+    assert (
+        "58,308 accepted = 58,302 exported + 1 duplicates + 3 identifies + 2 filtered" in shown.text
+    )
+    assert "attempt 1: exported" in shown.text
+
+
+def test_a_failed_hour_tells_why_and_what_to_do(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add())
+    exporting.seal(now.plus(-2))
+    exporting.refuse()
+    shown = dana.get(page(place, now.plus(-2)))
+    assert "Failed" in shown.text
+    assert "S3 answered 403 AccessDenied to PutObject." in shown.text
+    assert "Add s3:PutObject to the policy of the bucket." in shown.text
+    assert "Not exported yet" in shown.text
+
+
+def test_an_hour_that_is_open_or_not_exported_says_so(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add())
+    exporting.seal(now.plus(-1))
+    assert "not closed yet" in dana.get(page(place, now)).text
+    assert "is not exported to this destination" in dana.get(page(place, now.plus(-500))).text
+
+
+def test_cells_of_the_overview_lead_to_their_hours(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add())
+    exporting.seal(now.plus(-1))
+    links = dana.get(f"/p/{place.project}/destinations/1").links()
+    assert page(place, now.plus(-1)) in links
+    assert page(place, now.next()) not in links
+
+
+@pytest.mark.parametrize("text", ["2026-11-20", "2026-11-20T4", "2026-11-20T24", "x"])
+def test_what_is_no_hour_has_no_page(
+    place: Place, dana: Visitor, exporting: Exporting, text: str
+) -> None:
+    exporting.add()
+    dana.get(f"/p/{place.project}/destinations/1/hours/{text}", 404)
+
+
+def test_an_equation_leaves_out_what_there_is_none_of() -> None:
+    assert equation(Equation(0, 0, 0, 0, 0, 0)) == "0 accepted = 0 exported"
+    assert equation(Equation(7, 5, 0, 0, 0, 2)) == "7 accepted = 5 exported + 2 held"
