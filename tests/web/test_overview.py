@@ -144,9 +144,7 @@ def test_more_days_are_shown_where_they_are_asked_for(
     exporting.activate(exporting.add())
     shown = dana.get(f"{overview(place)}?days=28")
     labels = [
-        one
-        for one in shown.all("span") + shown.all("a")
-        if "UTC: " in one.get("aria-label", "")
+        one for one in shown.all("span") + shown.all("a") if "UTC: " in one.get("aria-label", "")
     ]
     assert len(labels) == 28 * 24
     assert dana.get(f"{overview(place)}?days=9999").status == 200
