@@ -39,6 +39,9 @@ OTHERS = {
     "/p/{p:int}/destinations/{d:int}",
     "/p/{p:int}/destinations/{d:int}/live",
     "/p/{p:int}/destinations/{d:int}/hours/{hour}",
+    "/p/{p:int}/destinations/{d:int}/export",
+    "/p/{p:int}/destinations/{d:int}/manual-exports",
+    "/p/{p:int}/destinations/{d:int}/manual-exports/live",
 } | {f"/p/{{p:int}}/setup/{{draft:int}}/{step}" for step in ("data", "policy", "verify")}
 
 

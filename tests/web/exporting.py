@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -37,10 +38,10 @@ class Exporting:
         self.destinations = Destinations(site.engine, site.clock, by="dana@acme.example")
         self.ledger = Ledger(site.engine, site.clock)
 
-    def add(self, bucket: str = "acme-events") -> Destination:
+    def add(self, bucket: str = "acme-events", **more: Any) -> Destination:
         """Add a destination that is being set up."""
         return self.destinations.add(
-            NewDestination(project=self.project, bucket=bucket, region="eu-central-1")
+            NewDestination(project=self.project, bucket=bucket, region="eu-central-1", **more)
         )
 
     def activate(self, found: Destination) -> Destination:

@@ -15,9 +15,11 @@ from starlette.routing import Route
 from tailrace.ops.web import operator_routes
 from tailrace.web import (
     catalog,
+    export_data,
     first_run,
     home,
     hour_page,
+    manual_exports,
     overview,
     parts_page,
     settings_organization,
@@ -44,6 +46,8 @@ AREAS = (
     first_run,
     overview,
     hour_page,
+    export_data,
+    manual_exports,
     settings_organization,
     themes,
     catalog,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from starlette.requests import Request
 
+from tailrace.accounts.roles import allowed
 from tailrace.errors import BadRequest
 from tailrace.state.delivery import LIVING_STATES, Destination
 from tailrace.state.destinations import Destinations
@@ -29,7 +30,7 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """The head of a destination's page. Links lead only to pages that there are."""
+    """The head of a destination's page. Links lead only where there is a page for the visitor."""
 
     path: str
     title: str
@@ -69,6 +70,8 @@ def frame(visit: Visit, destination: Destination) -> Frame:
     """Return the frame of a destination's page for this visitor."""
     path, request = path_of(destination), visit.request
     export, manage = f"{BASE}/export", f"{BASE}/manage"
+    may_export = allowed(visit.by.member.role, "export_manually")
+    may_manage = allowed(visit.by.member.role, "manage_destinations")
     return Frame(
         path=path,
         title=title_of(destination),
@@ -80,8 +83,8 @@ def frame(visit: Visit, destination: Destination) -> Frame:
             if there(request, BASE + end)
         ),
         crumbs=(Link("Destinations", f"/p/{destination.project}/destinations"),),
-        export_href=f"{path}/export" if there(request, export) else "",
-        manage_href=f"{path}/manage" if there(request, manage) else "",
+        export_href=f"{path}/export" if may_export and there(request, export) else "",
+        manage_href=f"{path}/manage" if may_manage and there(request, manage) else "",
     )
 
 

@@ -1,0 +1,192 @@
+"""*Export Data* and the list of manual exports, as a person reads and uses them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tailrace.hours import Hour
+from tailrace.settings import ExportSettings, Settings
+from tests.web.conftest import Place, Visitor
+from tests.web.exporting import Exporting
+from tests.web.test_overview import dana as dana
+from tests.web.test_overview import exporting as exporting
+from tests.web.test_overview import now as now
+
+# Nothing listens there.
+ENDPOINT = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(export=ExportSettings(private_endpoints=True))
+
+
+@pytest.fixture
+def path(place: Place, exporting: Exporting) -> str:
+    """A destination whose store can't be reached, so that nothing leaves this machine."""
+    exporting.activate(exporting.add(endpoint_url=ENDPOINT))
+    return f"/p/{place.project}/destinations/1"
+
+
+def fields(first: str, last: str, **more: str) -> dict[str, str]:
+    return {"first_date": first, "last_date": last, "types": "events", **more}
+
+
+def test_the_form_offers_yesterday_and_what_there_is(
+    dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    old = now.plus(-24 * 40)
+    exporting.seal(old)
+    shown = dana.get(f"{path}/export")
+    yesterday = now.plus(-24).date
+    assert shown.field("first_date") == yesterday
+    assert shown.field("last_date") == yesterday
+    assert f"Everything since {old.date}" in shown.text
+    chosen = dana.get(f"{path}/export?from=2026-12-01&to=2026-12-09")
+    assert (chosen.field("first_date"), chosen.field("last_date")) == ("2026-12-01", "2026-12-09")
+
+
+WRONG: dict[str, tuple[dict[str, str], str, str]] = {
+    "ends before it begins": (
+        fields("2027-01-12", "2027-01-10"),
+        "last_date",
+        "The end date 2027-01-10 is before the start date 2027-01-12.",
+    ),
+    "in the future": (
+        fields("2027-03-01", "2027-03-02"),
+        "first_date",
+        "The start date 2027-03-01 is in the future",
+    ),
+    "no date": (fields("", "2027-01-10"), "first_date", "The start date '' is no date"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("button", ["export/preview", "export"])
+def test_a_wrong_range_is_said_beside_its_field_and_starts_nothing(
+    dana: Visitor, exporting: Exporting, now: Hour, path: str, what: str, button: str
+) -> None:
+    sent, field, sentence = WRONG[what]
+    shown = dana.post(f"{path}/{button}", sent, status=422)
+    assert sentence in shown.text
+    assert shown.all("input", name=field)[0]["aria-invalid"] == "true"
+    # What was typed stays.
+    assert shown.field("last_date") == sent["last_date"]
+    assert "No manual export" in dana.get(f"{path}/manual-exports").text
+
+
+def test_a_bucket_that_can_not_be_read_is_said_and_the_export_can_start_all_the_same(
+    dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    hour = now.plus(-30)
+    exporting.seal(hour)
+    sent = fields(hour.date, hour.date, first_hour=f"{hour.of_day:02d}", last_hour="23")
+    shown = dana.post(f"{path}/export/preview", sent, status=200)
+    assert "The bucket can't be read now" in shown.text
+    assert "Start Export" in shown.text
+
+    started = dana.post(f"{path}/export", sent)
+
+    assert started.location == f"{path}/manual-exports#export-1"
+    listed = dana.get(f"{path}/manual-exports")
+    assert f"{hour} {hour.day_start().plus(23)}" in listed.text
+    assert "0 of 1 hour" in listed.text
+    assert "dana@acme.example" in listed.text
+    assert "Showing 1 rows" in listed.text
+
+
+def test_nothing_chosen_of_two_data_types_is_said(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add(endpoint_url=ENDPOINT, include_merged_ids=True))
+    path = f"/p/{place.project}/destinations/1/export"
+    day = now.plus(-24).date
+    shown = dana.post(path, {"first_date": day, "last_date": day}, status=422)
+    assert "Nothing to export: tick events, merged IDs or both." in shown.text
+
+
+def start(dana: Visitor, exporting: Exporting, path: str, hour: Hour) -> None:
+    exporting.seal(hour)
+    dana.post(f"{path}/export", fields(hour.date, hour.date))
+
+
+def test_one_is_paused_resumed_and_cancelled_by_its_buttons(
+    dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    start(dana, exporting, path, now.plus(-30))
+    listed = f"{path}/manual-exports"
+    for action, word, buttons in (
+        ("pause", "Paused", ["Resume", "Cancel"]),
+        ("resume", "Running", ["Pause", "Cancel"]),
+        ("cancel", "Cancelled", []),
+    ):
+        assert dana.post(f"{listed}/1/{action}").location == f"{listed}#export-1"
+        shown = dana.get(listed)
+        assert word in shown.text
+        labels = [one.get("aria-label", "") for one in shown.all("button")]
+        assert [one.split()[0] for one in labels if "manual export 1" in one] == buttons
+
+
+def test_what_can_not_be_done_any_more_is_said(
+    dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    start(dana, exporting, path, now.plus(-30))
+    dana.post(f"{path}/manual-exports/1/cancel")
+    shown = dana.post(f"{path}/manual-exports/1/pause", status=400)
+    assert "Cannot pause the manual export 1: it is cancelled" in shown.text
+
+
+@pytest.mark.parametrize("what", ["9/pause", "1/delete"])
+def test_what_is_not_there_is_a_404(
+    dana: Visitor, exporting: Exporting, now: Hour, path: str, what: str
+) -> None:
+    start(dana, exporting, path, now.plus(-30))
+    dana.post(f"{path}/manual-exports/{what}", status=404)
+
+
+def test_one_of_another_destination_is_not_reached_from_here(
+    dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    exporting.activate(exporting.add("another", endpoint_url=ENDPOINT))
+    start(dana, exporting, path, now.plus(-30))
+    dana.post(f"{path[:-1]}2/manual-exports/1/cancel", status=404)
+    assert "Running" in dana.get(f"{path}/manual-exports").text
+
+
+def test_the_list_is_filtered_and_costs_nothing_while_it_is_as_it_was(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    start(dana, exporting, path, now.plus(-30))
+    listed = f"{path}/manual-exports"
+    assert "No manual export" in dana.get(f"{listed}?status=success").text
+    since = dana.get(f"{listed}?status=running").field("since")
+    dana.get(f"{listed}/live?status=running&since={since}", 204)
+    while (held := _claim(exporting)) is not None:
+        for file, _ in exporting.ledger.files(held):
+            exporting.ledger.file_delivered(held, file.number, file.name, "put", 7)
+        exporting.ledger.succeeded(held, now.start_micros)
+    changed = dana.get(f"{listed}/live?status=success&since={since}")
+    assert "Success" in changed.text
+    assert "1 of 1 hour" in changed.text
+    assert f"{now.date} 14:00" in changed.text
+
+
+def test_who_may_only_look_sees_no_buttons(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    start(dana, exporting, path, now.plus(-30))
+    place.add("viewer@acme.example", "viewer")
+    viewer = place.visitor("viewer@acme.example")
+    assert f"{path}/export" in dana.get(path).links()
+    assert f"{path}/export" not in viewer.get(path).links()
+    shown = viewer.get(f"{path}/manual-exports")
+    assert "Running" in shown.text
+    assert not [one for one in shown.all("button") if "manual export" in one.get("aria-label", "")]
+
+
+def _claim(exporting: Exporting) -> Any:
+    return exporting.ledger.claim_manual(
+        now_micros=0, lease_micros=60_000_000, destination_limit=9, manual_limit=9
+    )
