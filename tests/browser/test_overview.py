@@ -33,24 +33,28 @@ def shop(tmp_path: Path, empty_database: bytes, server: seaweed.Seaweed) -> Iter
     """A shop whose destination has two hours delivered, and one that is refused."""
     with open_shop(tmp_path, empty_database, server) as opened:
         opened.allow()
-        new = NewBucket(
-            project=opened.project,
-            bucket=opened.bucket,
-            region=seaweed.REGION,
-            prefix=PREFIX,
-            endpoint_url=server.endpoint_url,
-            access=Access(
-                access_key_id=server.exporter.access_key_id,
-                secret_access_key=server.exporter.secret_access_key,
-            ),
-        )
-        site = opened.site
-        found = add_amazon_s3(site.folder, opened.world.destinations, site.settings, new)
-        assert found.passed
+        add_destination(opened)
         for number in (2, 3):
             opened.seal_hour(_hour(opened, number))
         opened.deliver()
         yield opened
+
+
+def add_destination(shop: Shop) -> None:
+    """Add the shop's bucket as a destination, which its policy must let in."""
+    new = NewBucket(
+        project=shop.project,
+        bucket=shop.bucket,
+        region=seaweed.REGION,
+        prefix=PREFIX,
+        endpoint_url=shop.server.endpoint_url,
+        access=Access(
+            access_key_id=shop.server.exporter.access_key_id,
+            secret_access_key=shop.server.exporter.secret_access_key,
+        ),
+    )
+    site = shop.site
+    assert add_amazon_s3(site.folder, shop.world.destinations, site.settings, new).passed
 
 
 def _hour(shop: Shop, number: int) -> Hour:
