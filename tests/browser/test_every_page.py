@@ -32,7 +32,15 @@ SIGNED_OUT = {
 STATUS = {"/nowhere": 404}
 # Not opened alone: what leads elsewhere, is put into a page, or has a test of its own.
 OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live"} | {
-    f"/p/{{p:int}}/setup/{{draft:int}}/{step}" for step in ("data", "policy", "verify")
+    f"/p/{{p:int}}/{path}"
+    for path in (
+        "setup/{draft:int}/data",
+        "setup/{draft:int}/policy",
+        "setup/{draft:int}/verify",
+        "destinations/{d:int}/failures",
+        "destinations/{d:int}/failures/{n}",
+        "destinations/{d:int}/failures/{n}/live",
+    )
 }
 
 

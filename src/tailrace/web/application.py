@@ -15,6 +15,7 @@ from starlette.routing import Route
 from tailrace.ops.web import operator_routes
 from tailrace.web import (
     catalog,
+    failures,
     first_run,
     home,
     parts_page,
@@ -46,6 +47,7 @@ AREAS = (
     setup_data,
     setup_policy,
     setup_verify,
+    failures,
 )
 
 
