@@ -16,7 +16,7 @@ from argon2.profiles import CHEAPEST
 
 from tailrace.accounts.passwords import Passwords
 from tailrace.accounts.people import NewPerson, add_person
-from tailrace.app.destinations import open_clients
+from tailrace.app.destinations import Access, NewBucket, add_amazon_s3, open_clients
 from tailrace.app.recent import RecentEvents
 from tailrace.clock import SystemClock
 from tailrace.demo import seaweed
@@ -35,6 +35,8 @@ from tests.browser.conftest import EMAIL, PASSWORD, listening
 from tests.export.conftest import World
 
 PREFIX = "raw/"
+# The six tries within 38 minutes after which an outage begins.
+WAITS_MINUTES = (0, 1, 2, 5, 10, 20)
 
 
 class Shop:
@@ -72,6 +74,37 @@ class Shop:
         while exporter.deliver_next():
             taken += 1
         return taken
+
+    def connect(self) -> Destination:
+        """Add the bucket as an active destination, as a command does."""
+        self.allow()
+        data = self.site.folder
+        verified = add_amazon_s3(
+            data,
+            self.world.destinations,
+            self.site.settings,
+            NewBucket(
+                project=self.project,
+                bucket=self.bucket,
+                region=seaweed.REGION,
+                prefix=PREFIX,
+                endpoint_url=self.server.endpoint_url,
+                access=Access(
+                    access_key_id=self.server.exporter.access_key_id,
+                    secret_access_key=self.server.exporter.secret_access_key,
+                ),
+            ),
+        )
+        assert verified.passed
+        return self.destination
+
+    def give_up(self) -> None:
+        """Let the exporter try as often as it does before an outage begins."""
+        exporter = self.world.exporter()
+        for minutes in WAITS_MINUTES:
+            self.world.wait(60 * minutes)
+            assert exporter.deliver_next()
+        exporter.look_after()
 
     def allow(self, *actions: str) -> None:
         """Give the bucket a policy of these actions, or the whole one."""

@@ -32,17 +32,23 @@ SIGNED_OUT = {
 }
 STATUS = {"/nowhere": 404}
 # Not opened alone: what leads elsewhere, is put into a page, or has a test of its own.
-OTHERS = {
-    "/",
-    "/first-run",
-    "/p/{p:int}/first-event/live",
-    "/p/{p:int}/destinations/{d:int}",
-    "/p/{p:int}/destinations/{d:int}/live",
-    "/p/{p:int}/destinations/{d:int}/hours/{hour}",
-    "/p/{p:int}/destinations/{d:int}/export",
-    "/p/{p:int}/destinations/{d:int}/manual-exports",
-    "/p/{p:int}/destinations/{d:int}/manual-exports/live",
-} | {f"/p/{{p:int}}/setup/{{draft:int}}/{step}" for step in ("data", "policy", "verify")}
+OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live"} | {
+    f"/p/{{p:int}}/{path}"
+    for path in (
+        "setup/{draft:int}/data",
+        "setup/{draft:int}/policy",
+        "setup/{draft:int}/verify",
+        "destinations/{d:int}",
+        "destinations/{d:int}/live",
+        "destinations/{d:int}/hours/{hour}",
+        "destinations/{d:int}/export",
+        "destinations/{d:int}/manual-exports",
+        "destinations/{d:int}/manual-exports/live",
+        "destinations/{d:int}/failures",
+        "destinations/{d:int}/failures/{n}",
+        "destinations/{d:int}/failures/{n}/live",
+    )
+}
 
 
 def _look(tab: Tab, name: str, *, phone: bool) -> None:

@@ -128,6 +128,60 @@ def test_what_was_typed_survives_a_reload_and_another_browser(
         assert other.page.get_by_label("Bucket name").input_value() == "acme_raw"
 
 
+def _tab_to(tab: Tab, name: str) -> None:
+    """Press Tab until the element of this name or text has the focus."""
+    told = "(document.activeElement.name || document.activeElement.textContent).trim()"
+    for _ in range(60):
+        tab.page.keyboard.press("Tab")
+        if tab.page.evaluate(told) == name:
+            return
+    raise AssertionError(f"no way leads to {name} by the keyboard")
+
+
+def test_the_wizard_is_used_by_the_keyboard_alone(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(f"/p/{shop.project}/catalog/destinations")
+        keys = tab.page.keyboard
+        _tab_to(tab, "Connect Amazon S3")
+        keys.press("Enter")
+        tab.page.get_by_role("heading", name="Choose data").wait_for()
+        _tab_to(tab, "data")
+        _tab_to(tab, "data")
+        keys.press("Space")
+        keys.press("Enter")
+        tab.page.get_by_role("heading", name="Set Up Bucket Policy").wait_for()
+        _tab_to(tab, "bucket")
+        keys.type(shop.bucket)
+        keys.press("Enter")
+        # What is wrong has the focus.
+        tab.page.get_by_role("alert").wait_for()
+        assert tab.page.evaluate("document.activeElement.name") == "region"
+        keys.type("us-east-1")
+        _tab_to(tab, "Using MinIO, R2 or another store?")
+        keys.press("Enter")
+        _tab_to(tab, "endpoint_url")
+        keys.type(shop.server.endpoint_url)
+        _tab_to(tab, "access")
+        keys.press("ArrowDown")
+        keys.press("ArrowDown")
+        for name, text in (
+            ("access_key_id", shop.server.exporter.access_key_id),
+            ("secret_access_key", shop.server.exporter.secret_access_key),
+        ):
+            _tab_to(tab, name)
+            keys.type(text)
+        keys.press("Enter")
+        tab.page.wait_for_url(re.compile("/verify$"))
+    found = shop.destination
+    assert (found.region, found.endpoint_url, found.access_key_id) == (
+        "us-east-1",
+        shop.server.endpoint_url,
+        shop.server.exporter.access_key_id,
+    )
+    assert found.data_types == ("events", "merged-ids")
+
+
 def _look(tab: Tab, name: str) -> None:
     tab.picture(name)
     assert tab.overflow() == 0, f"{name} is {tab.overflow()} px too wide"

@@ -30,6 +30,7 @@ def test_each_outcome_has_its_row_and_the_next_one_runs() -> None:
     assert [row[2] for row in found.rows][:4] == ["ok", "bad", "running", "waiting"]
     assert found.rows[1][3] == "403 AccessDenied"
     assert found.said == "List the prefix: failed"
+    assert checks(steps, running=False).said == "1 of 8 checks failed"
     skipped = checks([Step("HeadBucket", "s3:ListBucket", "not tried")], running=False)
     assert skipped.rows[0][2] == "skipped"
 

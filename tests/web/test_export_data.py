@@ -94,7 +94,7 @@ def test_a_bucket_that_can_not_be_read_is_said_and_the_export_can_start_all_the_
     assert f"{hour} {hour.day_start().plus(23)}" in listed.text
     assert "0 of 1 hour" in listed.text
     assert "dana@acme.example" in listed.text
-    assert "Showing 1 rows" in listed.text
+    assert "Showing 1 row" in listed.text
 
 
 def test_nothing_chosen_of_two_data_types_is_said(

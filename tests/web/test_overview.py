@@ -103,6 +103,7 @@ def test_an_outage_stands_above_all_with_its_cause_and_fix(
     assert "S3 answered 403 AccessDenied to PutObject." in shown.text
     assert "Add s3:PutObject to the policy of the bucket." in shown.text
     assert "116,604 events of 2 hours are safe on this machine" in shown.text
+    assert f"{overview(place)}/failures" in shown.links()
 
 
 def test_a_paused_destination_says_by_whom(

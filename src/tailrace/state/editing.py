@@ -30,7 +30,7 @@ from tailrace.state.destination_book import (
     refuse_changed,
     set_values,
 )
-from tailrace.state.outages import clear_outage, send_conflicts_again
+from tailrace.state.outages import clear_outage, send_troubled_again
 from tailrace.state.rows import text_of
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.tables import (
@@ -162,7 +162,7 @@ class Editing(DestinationBook):
             if capabilities is not None:
                 set_values(connection, before.id, capabilities=text_of(capabilities))
                 clear_outage(connection, before.id, self.clock.now_micros())
-                send_conflicts_again(connection, before.id)
+                send_troubled_again(connection, before.id)
             self._derive(connection, before.id)
             shown = {name: value for name, value in changes.items() if name != "secret_encrypted"}
             shown["fields"] = list(changes)

@@ -153,14 +153,17 @@ def clear_outage(connection: Connection, destination_id: int, ended_micros: int)
     return True
 
 
-def send_conflicts_again(connection: Connection, destination_id: int) -> None:
-    """Make runs due that met other content, inside the caller's transaction, as a person asks.
+def send_troubled_again(connection: Connection, destination_id: int) -> None:
+    """Make runs due that wait or met other content, in the caller's transaction, as a person asks.
 
     Should the other object still be there, it is left as it is and the run is in conflict again.
     """
     connection.execute(
         delivery.update()
-        .where(delivery.c.destination_id == destination_id, delivery.c.state == "conflict")
+        .where(
+            delivery.c.destination_id == destination_id,
+            delivery.c.state.in_(("conflict", "retrying")),
+        )
         .values(state="retrying", due_micros=0, attempts=0)
     )
 

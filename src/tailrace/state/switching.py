@@ -29,7 +29,7 @@ from tailrace.state.destination_book import (
     refuse_changed,
     set_values,
 )
-from tailrace.state.outages import clear_outage, send_conflicts_again
+from tailrace.state.outages import clear_outage, send_troubled_again
 from tailrace.state.rows import text_of
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.tables import delivery, sealed_file, sealed_hour
@@ -68,7 +68,8 @@ class Switching(DestinationBook):
         The first time it covers today from 00:00 UTC: hours of today that are sealed are owed at
         once (D19), and with merged IDs all hours since the organization's first merge (D39).
         Later it keeps its interval, so hours missed while it was paused are owed. An outage ends,
-        and runs in conflict are tried once more: a person has been at the bucket.
+        and runs in conflict, or that wait for their next try, are tried at once: a person has been
+        at the bucket.
 
         Raise `BadRequest` for a deleted destination, a bucket that another organization has taken
         (D45), and one that is not any more what was `probed`.
@@ -157,7 +158,7 @@ class Switching(DestinationBook):
             paused_micros=None,
         )
         clear_outage(connection, before.id, self.clock.now_micros())
-        send_conflicts_again(connection, before.id)
+        send_troubled_again(connection, before.id)
         return first
 
     def _leave_out(

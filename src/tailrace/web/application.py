@@ -16,6 +16,7 @@ from tailrace.ops.web import operator_routes
 from tailrace.web import (
     catalog,
     export_data,
+    failures,
     first_run,
     home,
     hour_page,
@@ -54,6 +55,7 @@ AREAS = (
     setup_data,
     setup_policy,
     setup_verify,
+    failures,
 )
 
 

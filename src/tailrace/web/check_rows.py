@@ -40,7 +40,7 @@ def checks(steps: Sequence[Step], *, running: bool) -> Checks:
     for number, planned in enumerate(left, len(rows)):
         state: CheckState = "running" if running and number == len(steps) else "waiting"
         rows.append((f"check-{number}", planned.name, state, "", planned.action))
-    return Checks(tuple(rows), _said(steps), running)
+    return Checks(tuple(rows), _said(steps) if running else _summed_up(rows), running)
 
 
 def able(verification: Verification) -> tuple[tuple[str, str], ...]:
@@ -85,6 +85,13 @@ def report(place: str, rows: Checks, at: str) -> str:
         said = f" ({result})" if result else ""
         lines.append(f"{_WORDS.get(state, state):<10} {name}, {action}{said}")
     return "\n".join(lines) + "\n"
+
+
+def _summed_up(rows: Sequence[tuple[str, str, CheckState, str, str]]) -> str:
+    failed = sum(row[2] == "bad" for row in rows)
+    if failed:
+        return f"{failed} of {len(rows)} checks failed"
+    return "Every check passed" if all(row[2] == "ok" for row in rows) else ""
 
 
 def _said(steps: Sequence[Step]) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from tailrace.errors import BadRequest
+from tailrace.export.answers import REGION, TABLE
 from tailrace.export.bucket_names import check_region
 from tailrace.export.policy import Place, as_json, bucket_policy, is_amazon
 from tailrace.export.verify import Verification
@@ -100,6 +101,14 @@ def _steps(
         return (
             f"Take {region} as the bucket's region: the button here does it, and checks again.",
         )
+    if cause.kind == "conflict":
+        return (
+            "Move the object away, or leave it and start a manual export of its hour with "
+            "Overwrite previously exported data.",
+            "Check again here: what met other content is then tried once more.",
+        )
+    if TABLE.get(cause.code) is REGION or cause.code == "WrongRegion":
+        return ("Check again here: the region in which the bucket lies is then offered.",)
     if len(missing) > 1:
         listed = ", ".join(missing)
         what = f"Add {listed} to the policy of the bucket, without a Deny against them."

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from tailrace.accounts.roles import allowed
 from tailrace.app.backfill import STATUSES, ListAsked
 from tailrace.errors import BadRequest
+from tailrace.notify.amounts import counted
 from tailrace.state.delivery import Destination
 from tailrace.web.destination_frame import BASE, destination_of, frame
 from tailrace.web.export_data import backfills
@@ -25,6 +26,7 @@ class ManualList(msgspec.Struct, frozen=True):
     """What is shown of the list; `since` names this state of it."""
 
     rows: tuple[ManualRow, ...]
+    count: str
     since: str
 
 
@@ -83,7 +85,8 @@ def _read(visit: Visit, destination: Destination, status: str) -> ManualList:
     found = backfills(visit).list(ListAsked(destination_id=destination.id, statuses=statuses))
     may_change = allowed(visit.by.member.role, "export_manually")
     shown = manual_rows(found, may_change=may_change)
-    return ManualList(shown, hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:16])
+    count = f"Showing {counted(len(shown), 'row')}"
+    return ManualList(shown, count, hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:16])
 
 
 PAGES = (

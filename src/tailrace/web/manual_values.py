@@ -66,7 +66,7 @@ def _row(one: Shown, actions: tuple[tuple[str, str], ...]) -> ManualRow:
         completed=_completed(export),
         overwrite="yes" if export.overwrite else "no",
         done=done,
-        total=max(total, 1),
+        total=total,
         progress=_progress(one, done, total),
         pace=_pace(one),
         started_by=export.created_by,

@@ -62,6 +62,7 @@ def _overview(visit: Visit) -> Response:
         days=days,
         choices=_choices(destination, days),
         labels=LABELS,
+        failures=f"{path_of(destination)}/failures",
         now=_read(visit, destination, days),
     )
 
@@ -72,8 +73,14 @@ def _live(visit: Visit) -> Response:
     now = _read(visit, destination, days)
     if visit.request.query_params.get("since") == now.since:
         return Response(status_code=UNCHANGED)
-    choices = _choices(destination, days)
-    return fragment(visit, "overview_live.html", now=now, choices=choices, labels=LABELS)
+    return fragment(
+        visit,
+        "overview_live.html",
+        now=now,
+        choices=_choices(destination, days),
+        labels=LABELS,
+        failures=f"{path_of(destination)}/failures",
+    )
 
 
 def _choices(destination: Destination, days: int) -> tuple[tuple[str, str, bool], ...]:

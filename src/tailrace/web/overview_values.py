@@ -61,11 +61,12 @@ class Tile(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What needs a person, or what they should know first."""
+    """What needs a person, or what they should know first; a failure has a page of its own."""
 
     title: str
     kind: str
     lines: tuple[str, ...]
+    is_failure: bool = False
 
 
 class HourRow(msgspec.Struct, frozen=True):
@@ -113,10 +114,18 @@ def notice(
         )
     if destination.outage_since_micros is not None and cause is not None:
         since = moment(destination.outage_since_micros)
-        return Notice(f"Nothing goes out since {since}", "bad", (cause.sentence, cause.fix, safe))
+        return Notice(
+            f"Nothing goes out since {since}",
+            "bad",
+            (cause.sentence, cause.fix, safe),
+            is_failure=True,
+        )
     if owed.stuck:
         title = f"{counted(owed.stuck, 'hour')} can't go out without a person"
-        return Notice(title, "bad", (safe,))
+        return Notice(title, "bad", (safe,), is_failure=True)
+    if owed.retrying:
+        title = f"{counted(owed.retrying, 'hour')} will be tried again"
+        return Notice(title, "warn", (safe,), is_failure=True)
     if destination.state == "paused":
         return Notice(
             "Automatic exports are off",

@@ -49,7 +49,7 @@ def no_data_view(found: NoData) -> NoDataView:
     return NoDataView(
         dates=tuple(
             (
-                f"{TYPES[name]}s",
+                f"Dates with {TYPES[name]}s",
                 "; ".join(_stretch(one.first, one.last, one.lines) for one in dates) or "none yet",
             )
             for name, dates in ((name, found.dates[name]) for name in TYPES if name in found.dates)
@@ -60,6 +60,8 @@ def no_data_view(found: NoData) -> NoDataView:
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "Range", f"{plan.from_hour} to {plan.until_hour.previous()} (UTC)"
+    if not any(plan.hours.values()):
+        return
     for name in plan.data_types:
         word = TYPES[name]
         yield (

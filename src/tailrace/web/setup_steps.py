@@ -37,7 +37,8 @@ def setting_up(visit: Visit) -> SettingUp:
 
 def destinations(visit: Visit) -> Destinations:
     """Return the destinations, which the visitor changes."""
-    return Destinations(visit.site.engine, visit.site.clock, by=visit.by.name)
+    site, by = visit.site, visit.by
+    return Destinations(site.engine, site.clock, by=by.name, within=by.organization)
 
 
 def draft_of(visit: Visit) -> Draft:

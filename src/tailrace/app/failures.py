@@ -1,0 +1,139 @@
+"""What keeps a destination's hours from going out: one failure for each cause, not for each run.
+
+An outage is one, under its number; what runs meet besides is one for each cause, under its words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from sqlalchemy.engine import Engine
+
+from tailrace.clock import Clock
+from tailrace.state.delivery import Cause, Destination
+from tailrace.state.ledger_view import LedgerView
+from tailrace.state.outage_history import Outage
+from tailrace.state.owed import Owed
+from tailrace.state.reports import Run
+from tailrace.state.troubles import troubles
+
+# Who can end it: the owner of the bucket, whoever runs tailrace, or nobody has to.
+Needs = Literal["you", "operator", "nothing"]
+
+_NEEDS: dict[str, Needs] = {"access": "you", "conflict": "you", "operator": "operator"}
+# The order in which failures are looked at: an outage first, what passes by itself last.
+_PRESSING = ("access", "conflict", "operator", "unknown", "temporary")
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One cause and what it keeps back. `name` stands for it in addresses.
+
+    Times are the service's, but `next_try_micros`, which is the machine's. `runs` are those that
+    met it, the newest hour first; `outage` is None where access was not given up yet.
+    """
+
+    name: str
+    cause: Cause
+    needs: Needs
+    began_micros: int
+    ended_micros: int | None
+    outage: Outage | None
+    runs: tuple[Run, ...]
+    next_try_micros: int | None
+
+    @property
+    def attempts(self) -> int:
+        """How often its runs were tried."""
+        return sum(one.attempts for one in self.runs)
+
+
+class Failures(msgspec.Struct, frozen=True):
+    """Everything that is in the way, the most pressing first; `past` are outages that are over."""
+
+    current: tuple[Failure, ...]
+    past: tuple[Failure, ...]
+    last_success_micros: int | None
+    owed: Owed
+
+    def find(self, name: str) -> Failure | None:
+        """Return a failure by its name, or None if it is over and was no outage."""
+        return next((one for one in (*self.current, *self.past) if one.name == name), None)
+
+
+def failures(engine: Engine, clock: Clock, destination: Destination) -> Failures:
+    """Return what keeps a destination's hours from going out; the caller knows whose it is."""
+    ledger = LedgerView(engine, clock, within=destination.organization)
+    known = troubles(engine, destination.id)
+    met = [
+        run
+        for run in ledger.runs(
+            destination_id=destination.id, states=("retrying", "failed", "conflict")
+        )
+        # One that was sent out again has not met its cause since.
+        if run.cause is not None and run.attempts
+    ]
+    lasting = next((one for one in known.outages if one.ended_micros is None), None)
+    current = _by_cause(met, without_access=lasting is not None)
+    if lasting is not None and destination.outage_since_micros is not None:
+        refused = [run for run in met if run.cause is not None and run.cause.kind == "access"]
+        cause = destination.outage_cause or lasting.cause
+        found = _of_outage(lasting, cause, refused, destination.next_probe_micros)
+        current.append(found)
+    current.sort(key=lambda one: (one.outage is None, _PRESSING.index(one.cause.kind)))
+    past = [_of_outage(one, one.cause, (), None) for one in known.outages if one is not lasting]
+    return Failures(tuple(current), tuple(past), known.last_success_micros, known.owed)
+
+
+def failure_name(cause: Cause) -> str:
+    """Return what stands for a cause in addresses, such as `access-AccessDenied-s3-PutObject`."""
+    words = (cause.kind, cause.code, cause.permission or "")
+    return re.sub(r"[^A-Za-z0-9]+", "-", " ".join(words)).strip("-")
+
+
+def _by_cause(runs: Sequence[Run], *, without_access: bool) -> list[Failure]:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        assert run.cause is not None
+        if not (without_access and run.cause.kind == "access"):
+            groups.setdefault(failure_name(run.cause), []).append(run)
+    return [_of_runs(name, group) for name, group in groups.items()]
+
+
+def _of_runs(name: str, runs: list[Run]) -> Failure:
+    cause = runs[0].cause
+    assert cause is not None
+    tries = [one for run in runs for one in run.tries if one.cause is not None]
+    due = [run.due_micros for run in runs if run.due_micros is not None]
+    return Failure(
+        name=name,
+        cause=cause,
+        needs=_NEEDS.get(cause.kind, "nothing") if not due else _while_tried(cause),
+        began_micros=min((one.began_micros for one in tries), default=runs[-1].created_micros),
+        ended_micros=None,
+        outage=None,
+        runs=tuple(runs),
+        next_try_micros=min(due, default=None),
+    )
+
+
+def _while_tried(cause: Cause) -> Needs:
+    # Refused access is tried six times before anybody is asked for help.
+    return "operator" if cause.kind == "operator" else "nothing"
+
+
+def _of_outage(
+    outage: Outage, cause: Cause, runs: Sequence[Run], next_probe_micros: int | None
+) -> Failure:
+    return Failure(
+        name=str(outage.id),
+        cause=cause,
+        needs=_NEEDS.get(cause.kind, "nothing"),
+        began_micros=outage.began_micros,
+        ended_micros=outage.ended_micros,
+        outage=outage,
+        runs=tuple(runs),
+        next_try_micros=next_probe_micros,
+    )
