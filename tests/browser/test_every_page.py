@@ -42,6 +42,7 @@ OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live"} | {
         "destinations/{d:int}/live",
         "destinations/{d:int}/hours/{hour}",
         "destinations/{d:int}/export",
+        "destinations/{d:int}/manage",
         "destinations/{d:int}/manual-exports",
         "destinations/{d:int}/manual-exports/live",
         "destinations/{d:int}/failures",

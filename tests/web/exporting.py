@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tailrace.app.destinations import open_secrets
 from tailrace.hours import Hour
 from tailrace.seal import manifest
 from tailrace.seal.names import file_name
@@ -29,6 +30,10 @@ REFUSED = Cause(
 )
 
 
+# Nothing listens there.
+UNREACHABLE = "http://127.0.0.1:9"
+
+
 class Exporting:
     """The exports of one project of a site."""
 
@@ -37,11 +42,24 @@ class Exporting:
         self.project = project
         self.destinations = Destinations(site.engine, site.clock, by="dana@acme.example")
         self.ledger = Ledger(site.engine, site.clock)
+        self._secrets = open_secrets(site.folder)
 
     def add(self, bucket: str = "acme-events", **more: Any) -> Destination:
         """Add a destination that is being set up."""
         return self.destinations.add(
             NewDestination(project=self.project, bucket=bucket, region="eu-central-1", **more)
+        )
+
+    def add_unreachable(self, bucket: str = "acme-events", **more: Any) -> Destination:
+        """Add a destination at a store that nobody can reach: nothing leaves this machine."""
+        return self.activate(
+            self.add(
+                bucket,
+                endpoint_url=UNREACHABLE,
+                access_key_id="AKIAEXAMPLE",
+                secret_encrypted=self._secrets.encrypt("secret"),
+                **more,
+            )
         )
 
     def activate(self, found: Destination) -> Destination:

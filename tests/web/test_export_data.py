@@ -14,9 +14,6 @@ from tests.web.test_overview import dana as dana
 from tests.web.test_overview import exporting as exporting
 from tests.web.test_overview import now as now
 
-# Nothing listens there.
-ENDPOINT = "http://127.0.0.1:9"
-
 
 @pytest.fixture
 def settings() -> Settings:
@@ -26,7 +23,7 @@ def settings() -> Settings:
 @pytest.fixture
 def path(place: Place, exporting: Exporting) -> str:
     """A destination whose store can't be reached, so that nothing leaves this machine."""
-    exporting.activate(exporting.add(endpoint_url=ENDPOINT))
+    exporting.add_unreachable()
     return f"/p/{place.project}/destinations/1"
 
 
@@ -100,7 +97,7 @@ def test_a_bucket_that_can_not_be_read_is_said_and_the_export_can_start_all_the_
 def test_nothing_chosen_of_two_data_types_is_said(
     place: Place, dana: Visitor, exporting: Exporting, now: Hour
 ) -> None:
-    exporting.activate(exporting.add(endpoint_url=ENDPOINT, include_merged_ids=True))
+    exporting.add_unreachable(include_merged_ids=True)
     path = f"/p/{place.project}/destinations/1/export"
     day = now.plus(-24).date
     shown = dana.post(path, {"first_date": day, "last_date": day}, status=422)
@@ -149,7 +146,7 @@ def test_what_is_not_there_is_a_404(
 def test_one_of_another_destination_is_not_reached_from_here(
     dana: Visitor, exporting: Exporting, now: Hour, path: str
 ) -> None:
-    exporting.activate(exporting.add("another", endpoint_url=ENDPOINT))
+    exporting.add_unreachable("another")
     start(dana, exporting, path, now.plus(-30))
     dana.post(f"{path[:-1]}2/manual-exports/1/cancel", status=404)
     assert "Running" in dana.get(f"{path}/manual-exports").text
