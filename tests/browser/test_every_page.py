@@ -21,6 +21,10 @@ SIGNED_IN = {
     "/p/{p:int}/first-event": "first-event",
     "/p/{p:int}/destinations": "destinations",
     "/settings/organization": "settings-organization",
+    "/settings/projects": "settings-projects",
+    "/settings/people": "settings-people",
+    "/settings/keys": "settings-keys",
+    "/settings/mail": "settings-mail",
     "/settings/about": "settings-about",
     "/p/{p:int}/catalog/destinations": "catalog",
     "/p/{p:int}/catalog/amazon-s3/new": "choose-data",
@@ -32,7 +36,7 @@ SIGNED_OUT = {
 }
 STATUS = {"/nowhere": 404}
 # Not opened alone: what leads elsewhere, is put into a page, or has a test of its own.
-OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live"} | {
+OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live", "/settings/mail/{n:int}"} | {
     f"/p/{{p:int}}/{path}"
     for path in (
         "setup/{draft:int}/data",
