@@ -78,7 +78,8 @@ def test_a_hang_up_ends_the_service_unless_it_was_ignored_at_the_start(tmp_path:
     def on_tick() -> None:
         nonlocal hang_ups
         hang_ups += 1
-        os.kill(os.getpid(), signal.SIGHUP if hang_ups < 3 else signal.SIGTERM)
+        # To this thread: another one of the process might take it a moment later.
+        signal.raise_signal(signal.SIGHUP if hang_ups < 3 else signal.SIGTERM)
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     assert Supervisor((), on_tick=on_tick).run() == 0
