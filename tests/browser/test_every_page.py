@@ -45,6 +45,8 @@ OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live", "/settings/mail/{n:i
         "destinations/{d:int}",
         "destinations/{d:int}/live",
         "destinations/{d:int}/hours/{hour}",
+        "destinations/{d:int}/automatic-exports",
+        "destinations/{d:int}/automatic-exports/live",
         "destinations/{d:int}/export",
         "destinations/{d:int}/manage",
         "destinations/{d:int}/manual-exports",

@@ -70,6 +70,7 @@ def _pages(shop: Shop) -> dict[str, str]:
     return {
         "overview": _path(shop),
         "list": f"/p/{shop.project}/destinations",
+        "automatic": f"{_path(shop)}/automatic-exports",
         "manage": f"{_path(shop)}/manage",
         "hour": f"{_path(shop)}/hours/{_hour(shop, 3)}",
         "hour-retrying": f"{_path(shop)}/hours/{_hour(shop, 4)}",

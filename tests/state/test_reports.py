@@ -78,6 +78,33 @@ def test_a_list_of_runs_has_an_upper_limit(books: Books, monkeypatch: pytest.Mon
     assert len(books.ledger.runs(limit=1000)) == 3
 
 
+def test_a_list_of_runs_goes_on_behind_those_that_are_known(books: Books) -> None:
+    books.active()
+    books.seal(*(books.today.plus(n) for n in range(5)))
+    every = books.ledger.runs()
+    assert [*books.ledger.runs(limit=3), *books.ledger.runs(skip=3, limit=3)] == every
+
+
+def test_a_run_tells_what_its_hour_holds_whatever_lies_beside_it(books: Books) -> None:
+    books.active(merged=True)
+    files = [books.file(books.today, number) for number in (1, 2)]
+    books.ledger.add_files(files, books.organization)
+    books.seal(books.today.next())
+    books.seal(books.today, scope=-books.organization)
+    shown = {one.data_type: one for one in books.ledger.runs(hour=books.today)}
+    assert shown["events"].files == 2
+    assert shown["events"].lines == sum(one.lines for one in files)
+    assert shown["events"].size_bytes == sum(one.size_bytes for one in files)
+    assert shown["merged-ids"].files == 1
+
+
+def test_an_hour_without_files_holds_nothing(books: Books) -> None:
+    books.active()
+    books.seal(books.today, files=0)
+    (run,) = books.ledger.runs()
+    assert (run.files, run.lines, run.size_bytes) == (0, 0, 0)
+
+
 def test_a_run_of_an_open_hour_says_so(books: Books) -> None:
     books.active()
     books.ledger.add_files([books.file(books.today)], books.organization)

@@ -30,7 +30,8 @@ Word = TypeVar("Word", bound=str)
 class RunsAsked(msgspec.Struct, frozen=True):
     """Which runs to list; what is None narrows nothing. Automatic ones without `manual_export`.
 
-    `sort` is `hour` or `completed`, both with the newest first (R46).
+    `sort` is `hour` or `completed`, both with the newest first (R46); the first `skip` are left
+    out.
     """
 
     destination_id: int | None = None
@@ -40,6 +41,7 @@ class RunsAsked(msgspec.Struct, frozen=True):
     manual_export: int = AUTOMATIC
     data_type: str | None = None
     sort: str = "hour"
+    skip: int = 0
     limit: int = RUNS_DEFAULT
 
 
@@ -114,6 +116,7 @@ def list_runs(
         if asked.data_type is None
         else _one_of("data type", asked.data_type, _DATA_TYPES),
         sort=_one_of("sort", asked.sort, _SORTS),
+        skip=asked.skip,
         limit=limit + 1,
     )
     return RunList(tuple(found[:limit]), more=len(found) > limit)

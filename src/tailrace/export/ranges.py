@@ -38,11 +38,11 @@ def parse_range(first: str, last: str, now: Hour) -> HourRange:
     begins, _ = hours_of(_START, first)
     ends, whole_day = hours_of(_END, last)
     until = ends.plus(_DAY_HOURS if whole_day else 1)
-    if until <= begins:
-        raise BadRequest(f"The end date {last} is before the start date {first}.")
     for field, text, hour in ((_START, first, begins), (_END, last, ends)):
         if hour > now:
             raise BadRequest(f"The {field} {text} is in the future: it is {now} (UTC) now.")
+    if until <= begins:
+        raise BadRequest(f"The end date {last} is before the start date {first}.")
     return HourRange(begins, until)
 
 

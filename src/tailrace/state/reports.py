@@ -49,7 +49,10 @@ class Lag(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run as people see it. `due_micros` is the machine's time; the others the service's."""
+    """One run as people see it. `due_micros` is the machine's time; the others the service's.
+
+    `files`, `lines` and `size_bytes` are what is sealed of its hour.
+    """
 
     destination_id: int
     data_type: DataType
@@ -63,6 +66,8 @@ class Run(msgspec.Struct, frozen=True):
     cause: Cause | None
     sealed: bool
     files: int
+    lines: int
+    size_bytes: int
     files_delivered: int
     created_micros: int
     started_micros: int | None
@@ -156,13 +161,14 @@ class Reports(ReadingBook):
         manual_export: int | None = None,
         data_type: DataType | None = None,
         sort: RunSort = "hour",
+        skip: int = 0,
         limit: int = RUNS_MAX,
     ) -> list[Run]:
         """Return runs, newest hour first; each filter that is given narrows them.
 
         `manual_export` is `AUTOMATIC` for automatic runs only, or a manual export's number. Hours
         from `since` on and `before` an hour are returned. By `completed` the one that was completed
-        last comes first, and those that are not come at the end.
+        last comes first, and those that are not come at the end. The first `skip` are left out.
         """
         order = [
             delivery.c.hour.desc(),
@@ -173,9 +179,10 @@ class Reports(ReadingBook):
         if sort == "completed":
             order.insert(0, delivery.c.finished_micros.desc().nulls_last())
         statement = (
-            sa.select(delivery, _SEALED, _FILES, _FILES_DELIVERED)
+            sa.select(delivery, _SEALED, _FILES, _LINES, _SIZE_BYTES, _FILES_DELIVERED)
             .where(self._own_destination(delivery.c.destination_id))
             .order_by(*order)
+            .offset(skip)
             .limit(min(limit, RUNS_MAX))
         )
         if data_type is not None:
@@ -257,12 +264,21 @@ _SEALED = (
     .where(sealed_hour.c.scope == delivery.c.scope, sealed_hour.c.hour == delivery.c.hour)
     .label("sealed")
 )
-_FILES = (
-    sa.select(sa.func.count())
-    .where(sealed_file.c.scope == delivery.c.scope, sealed_file.c.hour == delivery.c.hour)
-    .scalar_subquery()
-    .label("files")
-)
+
+
+def _of_files(value: sa.ColumnElement[int], name: str) -> sa.Label[int]:
+    """Return what the sealed files of a run's hour come to."""
+    return (
+        sa.select(value)
+        .where(sealed_file.c.scope == delivery.c.scope, sealed_file.c.hour == delivery.c.hour)
+        .scalar_subquery()
+        .label(name)
+    )
+
+
+_FILES = _of_files(sa.func.count(), "files")
+_LINES = _of_files(sa.func.coalesce(sa.func.sum(sealed_file.c.lines), 0), "lines")
+_SIZE_BYTES = _of_files(sa.func.coalesce(sa.func.sum(sealed_file.c.size_bytes), 0), "size_bytes")
 _FILES_DELIVERED = (
     sa.select(sa.func.count())
     .where(
@@ -290,6 +306,8 @@ def _run_of(row: Row[Any]) -> Run:
         cause=cause_of(row.cause),
         sealed=bool(row.sealed),
         files=row.files,
+        lines=int(row.lines),
+        size_bytes=int(row.size_bytes),
         files_delivered=row.files_delivered,
         created_micros=row.created_micros,
         started_micros=row.started_micros,

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from tailrace.ops.web import operator_routes
 from tailrace.web import (
+    automatic_exports,
     catalog,
     export_data,
     failures,
@@ -52,6 +53,7 @@ AREAS = (
     first_run,
     overview,
     hour_page,
+    automatic_exports,
     export_data,
     manual_exports,
     manage,
