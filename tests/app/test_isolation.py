@@ -209,12 +209,14 @@ USES: dict[str, Use] = {
             include_merged_ids=False,
         )
     ),
+    "LedgerView.actors": lambda w, t: w.ledger.actors(t.destination),
     "LedgerView.dates_with_data": lambda w, t: w.ledger.dates_with_data(t.project),
     "LedgerView.delivered_files": lambda w, t: w.ledger.delivered_files(
         t.destination, "events", w.hour
     ),
     "LedgerView.files_of_hour": lambda w, t: w.ledger.files_of_hour(t.project, w.hour),
     "LedgerView.first_date_with_data": lambda w, t: w.ledger.first_date_with_data(t.project),
+    "LedgerView.happenings": lambda w, t: w.ledger.happenings(t.destination),
     "LedgerView.has_lines": lambda w, t: w.ledger.has_lines(t.project, Hour(0), w.hour.plus(1)),
     "LedgerView.hours_of": lambda w, t: w.ledger.hours_of(t.destination, w.hour, w.hour.next()),
     "LedgerView.known_hours": lambda w, t: w.ledger.known_hours(

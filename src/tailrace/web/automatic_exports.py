@@ -3,55 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from urllib.parse import urlencode
 
 import msgspec
 from starlette.responses import Response
 
-from tailrace.app.runs import RUNS_DEFAULT, RunsAsked, list_runs
+from tailrace.app.runs import RunsAsked, list_runs
 from tailrace.errors import BadRequest
-from tailrace.notify.amounts import counted
 from tailrace.state.delivery import Destination
-from tailrace.web.automatic_values import STATUSES, AutomaticRow, automatic_rows, states_of
+from tailrace.web.automatic_values import (
+    FIRST_COLUMNS,
+    NUMBERS,
+    SORTS,
+    STATUSES,
+    AutomaticRow,
+    automatic_rows,
+    states_of,
+)
 from tailrace.web.destination_frame import BASE, destination_of, frame, path_of
+from tailrace.web.list_address import ROWS, ListAddress, read_address
 from tailrace.web.page import Page, Visit
 from tailrace.web.problems import Problems
 from tailrace.web.rendering import fragment, page
 
 LIST = f"{BASE}/automatic-exports"
 UNCHANGED = 204
-# A destination that is as old as UTC hours are has no more rows than this.
-SKIP_MAX = 2_000_000
-# A column of the table, and the sort that its head asks for.
-SORTS = (("Date Exported (UTC)", "hour"), ("Completed At (UTC)", "completed"))
-FIRST_COLUMNS = ("Status", "Date Exported (UTC)", "Completed At (UTC)")
-NUMBERS = ("Events", "Files", "Size", "Delay", "Attempts")
-
-
-class Chosen(msgspec.Struct, frozen=True):
-    """What the address asks for, as it was written; `query` is that again, without the place."""
-
-    status: str
-    first: str
-    last: str
-    sort: str
-    skip: int
-
-    @property
-    def narrows(self) -> bool:
-        """Tell whether something may be left out."""
-        return bool(self.status or self.first or self.last)
-
-    def query(self, **changes: str | int) -> str:
-        """Return the address's query with some of it changed; what says nothing is left out."""
-        asked: dict[str, str | int] = {
-            "status": self.status,
-            "from": self.first,
-            "to": self.last,
-            "sort": "" if self.sort == "hour" else self.sort,
-            "skip": self.skip,
-        }
-        return urlencode({name: one for name, one in (asked | changes).items() if one})
+_SORTS = {sort for _, sort in SORTS}
 
 
 class AutomaticList(msgspec.Struct, frozen=True):
@@ -68,13 +44,13 @@ class AutomaticList(msgspec.Struct, frozen=True):
 
 
 def _list(visit: Visit) -> Response:
-    destination, chosen, problems = destination_of(visit), _chosen(visit), Problems()
+    destination, problems = destination_of(visit), Problems()
+    address = _address(visit, destination)
     try:
-        now = _read(visit, destination, chosen)
+        now = _read(visit, destination, address)
     except BadRequest as error:
         problems.add("to" if str(error).startswith("The end date") else "from", error)
-        chosen = msgspec.structs.replace(chosen, skip=0)
-        now = _shown(destination, chosen, (), more=False)
+        now = _shown(destination, address, (), more=False)
     return page(
         visit,
         "automatic_exports.html",
@@ -82,75 +58,69 @@ def _list(visit: Visit) -> Response:
         status=422 if problems else 200,
         frame=frame(visit, destination),
         statuses=(("", "All"), *((value, text) for value, text, _ in STATUSES)),
-        chosen=chosen,
+        address=address,
+        live="" if problems else address.here("/live"),
         numbers=NUMBERS,
         failures=f"{path_of(destination)}/failures",
-        live=f"{path_of(destination)}/automatic-exports/live?{chosen.query()}",
         problems=problems,
         now=now,
     )
 
 
 def _live(visit: Visit) -> Response:
-    destination, chosen = destination_of(visit), _chosen(visit)
-    now = _read(visit, destination, chosen)
+    destination = destination_of(visit)
+    address = _address(visit, destination)
+    now = _read(visit, destination, address)
     if visit.request.query_params.get("since") == now.since:
         return Response(status_code=UNCHANGED)
     return fragment(
         visit,
         "automatic_exports_live.html",
         now=now,
-        chosen=chosen,
+        address=address,
         numbers=NUMBERS,
         failures=f"{path_of(destination)}/failures",
     )
 
 
-def _chosen(visit: Visit) -> Chosen:
-    """Return what is asked for; what there is none of shows all."""
-    asked = visit.request.query_params
-    status, sort, skip = asked.get("status", ""), asked.get("sort", ""), asked.get("skip", "")
-    return Chosen(
-        status=status if states_of(status) else "",
-        first=asked.get("from", ""),
-        last=asked.get("to", ""),
-        sort=sort if sort in {one for _, one in SORTS} else "hour",
-        skip=min(int(skip), SKIP_MAX) if skip.isdecimal() and skip.isascii() else 0,
-    )
+def _address(visit: Visit, destination: Destination) -> ListAddress:
+    """Return what is asked for; a status or order that there is not is none."""
+    path, query = f"{path_of(destination)}/automatic-exports", visit.request.query_params
+    found = read_address(path, query, "status", "from", "to", "sort")
+    known = {"status": bool(states_of(found.get("status"))), "sort": found.get("sort") in _SORTS}
+    asked = {name: one for name, one in found.asked.items() if known.get(name, True)}
+    return msgspec.structs.replace(found, asked=asked)
 
 
-def _read(visit: Visit, destination: Destination, chosen: Chosen) -> AutomaticList:
+def _read(visit: Visit, destination: Destination, address: ListAddress) -> AutomaticList:
     site = visit.site
     asked = RunsAsked(
         destination_id=destination.id,
-        states=states_of(chosen.status),
-        first=chosen.first or None,
-        last=chosen.last or None,
-        sort=chosen.sort,
-        skip=chosen.skip,
+        states=states_of(address.get("status")),
+        first=address.get("from") or None,
+        last=address.get("to") or None,
+        sort=address.get("sort") or "hour",
+        skip=address.skip,
+        limit=ROWS,
     )
     found = list_runs(site.engine, site.clock, asked, within=visit.by.organization)
     rows = automatic_rows(found.runs, f"{path_of(destination)}/hours")
-    return _shown(destination, chosen, rows, more=found.more)
+    return _shown(destination, address, rows, more=found.more)
 
 
 def _shown(
-    destination: Destination, chosen: Chosen, rows: tuple[AutomaticRow, ...], *, more: bool
+    destination: Destination, address: ListAddress, rows: tuple[AutomaticRow, ...], *, more: bool
 ) -> AutomaticList:
-    path = f"{path_of(destination)}/automatic-exports"
-    place = f", from row {chosen.skip + 1:,} on" if chosen.skip else ""
-    before = max(0, chosen.skip - RUNS_DEFAULT)
     both = len(destination.data_types) > 1
     found = AutomaticList(
         columns=(*FIRST_COLUMNS, "Data", *NUMBERS) if both else (*FIRST_COLUMNS, *NUMBERS),
         rows=rows,
-        count=f"Showing {counted(len(rows), 'row')}{place}",
-        newer=f"{path}?{chosen.query(skip=before)}" if chosen.skip else "",
-        older=f"{path}?{chosen.query(skip=chosen.skip + RUNS_DEFAULT)}" if more else "",
+        count=address.count(len(rows)),
+        newer=address.newer,
+        older=address.older if more else "",
         both=both,
         sorts={
-            column: (f"{path}?{chosen.query(sort=sort, skip=0)}", sort == chosen.sort)
-            for column, sort in SORTS
+            column: (address.href(sort=sort), sort == address.get("sort")) for column, sort in SORTS
         },
     )
     digest = hashlib.sha256(msgspec.json.encode(found)).hexdigest()[:16]

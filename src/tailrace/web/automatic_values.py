@@ -15,6 +15,10 @@ from tailrace.web.health import Tone
 from tailrace.web.heatmap import took
 
 NONE = "–"
+# A column of the table, and the order that its head asks for; without one by hour.
+SORTS = (("Date Exported (UTC)", ""), ("Completed At (UTC)", "completed"))
+FIRST_COLUMNS = ("Status", "Date Exported (UTC)", "Completed At (UTC)")
+NUMBERS = ("Events", "Files", "Size", "Delay", "Attempts")
 # What people choose from, and the states it stands for.
 STATUSES: tuple[tuple[str, str, tuple[RunState, ...]], ...] = (
     ("attention", "Needs attention", ("retrying", "failed", "conflict")),
