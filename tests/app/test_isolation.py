@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from tailrace.accounts.portfolios import add_portfolio
 from tailrace.app import describing, runs
 from tailrace.app.backfill import Asked, Backfills, ListAsked
 from tailrace.app.describing import describe
@@ -44,6 +45,7 @@ class Things(msgspec.Struct, frozen=True):
 
     organization: int
     project: int
+    portfolio: int
     destination: int
     paused: int
     export: int
@@ -80,6 +82,7 @@ class World:
         self.nobodys = Things(
             199_999,
             399_999,
+            499_999,
             77,
             78,
             79,
@@ -136,9 +139,11 @@ class World:
         )  # fmt: skip
         with writing(self.engine) as connection:
             mail = keep_mail(connection, new, made_micros=1, message_id=f"<{name}>")
+        portfolio = add_portfolio(self.engine, name, [project], clock=self.clock)
         return Things(
             organization,
             project,
+            portfolio.id,
             active.id,
             paused.id,
             export.id,
@@ -168,6 +173,9 @@ USES: dict[str, Use] = {
     "Destinations.activate": lambda w, t: w.destinations.activate(t.paused, CAPABLE),
     "Destinations.add": lambda w, t: w.destinations.add(
         NewDestination(project=t.project, bucket="another")
+    ),
+    "Destinations.add of a portfolio project": lambda w, t: w.destinations.add(
+        NewDestination(project=t.portfolio, bucket="another")
     ),
     "Destinations.delete": lambda w, t: w.destinations.delete(
         t.destination, aborted=(), now_micros=0
@@ -251,6 +259,9 @@ USES: dict[str, Use] = {
     ),
     "Backfills.list of a destination": lambda w, t: w.backfills.list(ListAsked(t.destination)),
     "Backfills.plan of a project": lambda w, t: w.backfills.plan(Asked(t.project, FIRST, LAST)),
+    "Backfills.plan of a portfolio project": lambda w, t: w.backfills.plan(
+        Asked(t.portfolio, FIRST, LAST)
+    ),
     "ManualExports.list of a destination": lambda w, t: w.exports.list(
         destination_id=t.destination
     ),
@@ -386,7 +397,10 @@ def _answer(world: World, name: str, things: Things) -> tuple[str, object]:
         found = USES[name](world, things)
     except TailraceError as error:
         said = str(error)
-        asked = (things.project, things.destination, things.paused, things.export, things.mail)
+        asked = (
+            *(things.project, things.portfolio, things.destination),
+            *(things.paused, things.export, things.mail),
+        )
         for number in asked:
             said = said.replace(str(number), "N")
         return type(error).__name__, said

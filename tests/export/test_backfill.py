@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tailrace.app.editing import Edit
+from tailrace.demo import seaweed
 from tailrace.errors import BadRequest
 from tailrace.export.backfill import Plan, plan
 from tailrace.export.deliver import Layout
@@ -16,7 +18,8 @@ from tailrace.export.tally import NAMED_MAX, Amount
 from tailrace.hours import Hour
 from tailrace.seal import manifest, names
 from tailrace.state.delivery import Capabilities, Destination
-from tests.export.test_manual_exports import OLD, deliver_all, keys_of, seal, start
+from tests.export.test_editing import editor_of
+from tests.export.test_manual_exports import OLD, deliver_all, keys_of, seal, start, states
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -102,6 +105,38 @@ def test_objects_that_the_ledger_does_not_know_are_looked_at(
     assert (found.already_there.objects, found.to_write.objects) == (1, 4)
     assert found.conflict_keys == (keys_of(world, theirs)["file"],)
     assert len([line for line in proxy.requests if line.startswith("HEAD")]) == 2
+
+
+def test_what_was_delivered_before_a_move_is_not_taken_for_known_at_the_new_place(
+    world: Any, bucket: str, owner: S3Client, proxy: Any, server: seaweed.Seaweed
+) -> None:
+    added = world.add_destination(bucket, endpoint_url=proxy.url, prefix="before/")
+    hour = seal(world)
+    policy = seaweed.export_policy("")
+    policy["s3:DeleteObject"] = ["*_tailrace/access-check-*"]
+    server.put_policy(bucket, policy)
+    start(world, added)
+    deliver_all(world)
+    theirs = keys_of(world, hour)["file"]
+    owner.put_object(Bucket=bucket, Key=theirs, Body=b"x" * len(DATA))
+    assert editor_of(world).edit(added.id, Edit(prefix="exports/")).changed == ("prefix",)
+    moved = world.destinations.get(added.id)
+
+    found = plan_of(world, moved)
+
+    assert found.conflict_keys == (theirs,)
+    assert (found.already_there, found.to_write.objects) == (NOTHING, 2)
+    export = start(world, moved)
+    deliver_all(world)
+    assert states(world, export) == {hour: "conflict"}
+
+    # Once it has the hour there, its objects are told by their size again.
+    world.wait(1)
+    start(world, moved, overwrite=True)
+    deliver_all(world)
+    del proxy.requests[:]
+    assert plan_of(world, moved).already_there.objects == 3
+    assert not any(line.startswith("HEAD") for line in proxy.requests)
 
 
 def test_files_that_are_named_like_ours_are_counted_as_unknown(

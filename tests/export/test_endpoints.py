@@ -23,6 +23,10 @@ PUBLIC = resolving_to("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
         ("https://S3.Example.com:443", "https://s3.example.com"),
         ("http://s3.example.com:9000", "http://s3.example.com:9000"),
         ("http://[2606:2800::1]:9000", "http://[2606:2800::1]:9000"),
+        ("http://[2606:2800:0:0:0:0:0:1]:9000", "http://[2606:2800::1]:9000"),
+        ("https://s3.example.com.", "https://s3.example.com"),
+        ("http://93.12113934:9000", "http://93.184.216.14:9000"),
+        ("http://1572395042:9000", "http://93.184.216.34:9000"),
     ],
 )
 def test_an_endpoint_is_kept_in_its_plain_form(url: str, plain: str) -> None:
@@ -38,6 +42,8 @@ def test_an_endpoint_is_kept_in_its_plain_form(url: str, plain: str) -> None:
         "file:///etc/passwd",
         "https://",
         "https://:443",
+        "https://.",
+        "https://s3.example.com..",
         "https://s3.example.com/bucket",
         "https://s3.example.com?x=1",
         "https://s3.example.com#x",

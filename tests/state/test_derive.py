@@ -78,6 +78,30 @@ def test_all_hours_since_the_first_merge_are_owed_when_merged_ids_are_switched_o
     assert books.ledger.check_derived() == 0
 
 
+def test_events_that_are_switched_on_owe_the_hours_that_the_archive_still_has(
+    books: Books,
+) -> None:
+    books.active(bucket="events")
+    both = books.active(bucket="both", merged=True)
+    none = msgspec.structs.replace(both, include_events=False)
+    books.destinations.edit(both, none, None, now_micros=0)
+    gone, there = books.today, books.today.plus(1)
+    books.seal(gone, there, files=2)
+    while (held := books.claim()) is not None:
+        books.deliver(held)
+    first, second = books.ledger.removable_files(2)
+    assert (first.hour, second.hour) == (gone, gone)
+    assert books.ledger.mark_removed(first)
+
+    books.destinations.edit(none, both, None, now_micros=0)
+
+    owed = [run for run in books.ledger.runs() if run.destination_id == both.id]
+    assert [(run.hour, run.state) for run in owed] == [(there, "pending")]
+    assert books.ledger.check_derived() == 0
+    # What is left of the other hour is of no use to it, and what it is owed stays.
+    assert books.ledger.removable_files(10) == [second]
+
+
 def test_without_merges_merged_ids_are_owed_as_events_are(books: Books) -> None:
     books.seal(books.today.previous(), books.today, files=0, scope=-books.organization)
     added = books.active(merged=True)

@@ -5,6 +5,7 @@ Called when a destination is added, before each client is made, and of each conn
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
@@ -74,14 +75,27 @@ def _parse(url: str) -> tuple[str, str, int]:
         )
     if parts.scheme not in {"http", "https"}:
         raise _refused(url, "it begins with neither http:// nor https://")
-    host = parts.hostname
-    if not host or any(character in host for character in " \\%"):
+    host = _plain_host(parts.hostname or "")
+    if not host or host.endswith(".") or any(character in host for character in " \\%"):
         raise _refused(url, "it names no host")
     if parts.path not in {"", "/"} or parts.query or parts.fragment or "?" in url or "#" in url:
         raise _refused(url, "something follows the host; buckets and prefixes are given apart")
     if port == 0:
         raise _refused(url, "0 is no port")
     return parts.scheme, host, port or {"http": 80, "https": 443}[parts.scheme]
+
+
+def _plain_host(host: str) -> str:
+    """Return the one spelling of a host by which a store is told from others (D45)."""
+    if ":" in host:
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.IPv6Address(host))
+        return host
+    try:
+        # As a connection would read it: 127.1 and 2130706433 are 127.0.0.1.
+        return str(ipaddress.IPv4Address(socket.inet_aton(host)))
+    except OSError:
+        return host.removesuffix(".")
 
 
 def _is_public(address: IPAddress) -> bool:

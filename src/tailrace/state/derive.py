@@ -2,7 +2,8 @@
 
 So does each hour that a manual export covers. It runs in the transaction of each hand-over and of
 each change of a destination, so that a run that is owed can't be missing at any moment; `missing`
-is the check that must find nothing.
+is the check that must find nothing. An hour of which the archive has dropped a file is owed to
+nobody anew, but to who asks for it by hand.
 """
 
 from __future__ import annotations
@@ -110,9 +111,12 @@ def _without_run(data_type: DataType, since: Hour | None) -> sa.Select[tuple[int
     included: sa.ColumnElement[bool] = destination.c.include_events
     scope: sa.ColumnElement[int] = destination.c.project
     due: sa.ColumnElement[bool] = known.c.hour >= destination.c.from_hour
+    # Where events were switched on later than the hour: no try would ever bring it.
+    gone: sa.ColumnElement[bool] = is_dropped(known.c.scope, known.c.hour)
     if data_type == "merged-ids":
         included, scope = destination.c.include_merged_ids, -destination.c.organization
         due = sa.or_(due, known.c.hour >= _first_hour_with_merges())
+        gone = sa.false()
     return (
         sa.select(
             destination.c.id.label("destination_id"),
@@ -133,6 +137,7 @@ def _without_run(data_type: DataType, since: Hour | None) -> sa.Select[tuple[int
                 delivery.c.hour == known.c.hour,
                 delivery.c.manual_export == AUTOMATIC,
             ),
+            ~gone,
         )
     )
 
@@ -192,6 +197,17 @@ def _missing_by_hand_of(
     if export_id is not None:
         statement = statement.where(manual_export.c.id == export_id)
     return statement
+
+
+def is_dropped(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa.Exists:
+    """Return whether the archive has dropped a file of an hour, so that it can't be put whole."""
+    # Under a name of its own: the caller may be asking of a file of the hour.
+    of_hour = sealed_file.alias()
+    return sa.exists().where(
+        of_hour.c.scope == scope,
+        of_hour.c.hour == hour,
+        of_hour.c.removed_micros.is_not(None),
+    )
 
 
 def _first_hour_with_merges() -> sa.ScalarSelect[int]:

@@ -8,6 +8,7 @@ from tailrace.hours import Hour
 from tailrace.state.book import Book
 from tailrace.state.database import one_change_at_a_time, reading, writing
 from tailrace.state.delivery import AUTOMATIC, OWED_STATES, SETTLED_STATES
+from tailrace.state.derive import is_dropped
 from tailrace.state.rows import file_of
 from tailrace.state.sealed import SealedFile
 from tailrace.state.tables import delivery, destination, sealed_file, sealed_hour
@@ -72,7 +73,7 @@ def _is_awaited(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa
     """Whether an interval covers the hour and the destination did not get it.
 
     A paused destination has no runs of the hours that it misses; they are owed once it goes on. One
-    that is deleted waits for nothing.
+    that is deleted waits for nothing, and nobody for an hour that is not whole any more.
     """
     settled = sa.exists().where(
         delivery.c.destination_id == destination.c.id,
@@ -88,6 +89,7 @@ def _is_awaited(scope: sa.ColumnElement[int], hour: sa.ColumnElement[int]) -> sa
         destination.c.from_hour <= hour,
         sa.or_(destination.c.until_hour.is_(None), hour < destination.c.until_hour),
         ~settled,
+        ~is_dropped(scope, hour),
     )
 
 

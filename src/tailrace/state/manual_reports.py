@@ -20,7 +20,7 @@ from tailrace.state.manual_exports import of_export
 from tailrace.state.rows import file_of
 from tailrace.state.sealed import SealedFile
 from tailrace.state.sharing import sharing
-from tailrace.state.tables import delivery, sealed_file, sealed_hour
+from tailrace.state.tables import delivery, earlier_place, sealed_file, sealed_hour
 
 # The pace of a manual export is that of its last runs, so many of them.
 PACE_RUNS = 100
@@ -39,7 +39,7 @@ class KnownFile(msgspec.Struct, frozen=True):
 
 
 class KnownHour(msgspec.Struct, frozen=True):
-    """A sealed hour of a scope, and whether a run has delivered it to one of some destinations."""
+    """A sealed hour of a scope, and whether a run has put it where some destinations are now."""
 
     scope: int
     hour: Hour
@@ -119,13 +119,20 @@ class ManualReports(ReadingBook):
     ) -> list[KnownHour]:
         """Return the sealed hours in `[first, until)` with their files, in their order.
 
-        Ask for a day at a time. They are `delivered` if one of the destinations has got them.
+        Ask for a day at a time. They are `delivered` if one of the destinations has got them where
+        it is now: what was delivered before it moved lies at an earlier place.
         """
+        moved = (
+            sa.select(sa.func.max(earlier_place.c.until_micros))
+            .where(earlier_place.c.destination_id == delivery.c.destination_id)
+            .scalar_subquery()
+        )
         delivered = sa.exists().where(
             delivery.c.destination_id.in_(destination_ids),
             delivery.c.scope == sealed_hour.c.scope,
             delivery.c.hour == sealed_hour.c.hour,
             delivery.c.state == "success",
+            sa.or_(moved.is_(None), delivery.c.finished_micros > moved),
         )
         hours = (
             sa.select(sealed_hour, delivered.label("delivered"))
