@@ -71,6 +71,8 @@ def _pages(shop: Shop) -> dict[str, str]:
         "overview": _path(shop),
         "list": f"/p/{shop.project}/destinations",
         "automatic": f"{_path(shop)}/automatic-exports",
+        "activity": f"{_path(shop)}/activity",
+        "configuration": f"{_path(shop)}/configuration",
         "manage": f"{_path(shop)}/manage",
         "hour": f"{_path(shop)}/hours/{_hour(shop, 3)}",
         "hour-retrying": f"{_path(shop)}/hours/{_hour(shop, 4)}",

@@ -64,7 +64,7 @@ class Activity(ReadingBook):
         found = self._all(destination_id).subquery()
         statement = (
             sa.select(found)
-            .order_by(found.c.at_micros.desc(), found.c.order.desc())
+            .order_by(found.c.at_micros.desc(), found.c.by_itself.desc(), found.c.order.desc())
             .offset(skip)
             .limit(min(limit, HAPPENINGS_MAX))
         )
@@ -114,7 +114,9 @@ def _columns(
 ) -> sa.Select[Any]:
     return sa.select(
         at.label("at_micros"),
-        # Of what happened in the same moment, what was written last is the newest.
+        # Of what happened in the same moment, what followed by itself is newer than what a person
+        # did, and of the same table what was written last.
+        sa.literal(0 if who is not None else 1).label("by_itself"),
         order.label("order"),
         sa.literal(kind).label("kind"),
         number.label("number"),

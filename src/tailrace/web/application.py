@@ -14,8 +14,10 @@ from starlette.routing import Route
 
 from tailrace.ops.web import operator_routes
 from tailrace.web import (
+    activity,
     automatic_exports,
     catalog,
+    configuration,
     export_data,
     failures,
     first_run,
@@ -54,6 +56,8 @@ AREAS = (
     overview,
     hour_page,
     automatic_exports,
+    activity,
+    configuration,
     export_data,
     manual_exports,
     manage,

@@ -20,7 +20,7 @@ from tailrace.web.automatic_values import (
     states_of,
 )
 from tailrace.web.destination_frame import BASE, destination_of, frame, path_of
-from tailrace.web.list_address import ROWS, ListAddress, read_address
+from tailrace.web.list_address import ROWS, ListAddress, read_address, wrong_date
 from tailrace.web.page import Page, Visit
 from tailrace.web.problems import Problems
 from tailrace.web.rendering import fragment, page
@@ -49,7 +49,7 @@ def _list(visit: Visit) -> Response:
     try:
         now = _read(visit, destination, address)
     except BadRequest as error:
-        problems.add("to" if str(error).startswith("The end date") else "from", error)
+        problems.add(wrong_date(error), error)
         now = _shown(destination, address, (), more=False)
     return page(
         visit,

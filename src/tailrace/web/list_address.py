@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.datastructures import QueryParams
 
+from tailrace.errors import BadRequest
 from tailrace.notify.amounts import counted
 
 # So many rows are read at once.
@@ -76,3 +77,8 @@ def read_address(path: str, query: QueryParams, *names: str) -> ListAddress:
         asked={name: query.get(name, "") for name in names},
         skip=min(int(skip), SKIP_MAX) if skip.isascii() and skip.isdecimal() else 0,
     )
+
+
+def wrong_date(error: BadRequest) -> str:
+    """Return which field of a list's range of dates, `from` or `to`, a refusal is of."""
+    return "to" if str(error).startswith("The end date") else "from"

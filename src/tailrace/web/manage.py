@@ -13,6 +13,7 @@ from tailrace.app.switching import ALL, MissedRange, missed, pause, resume
 from tailrace.errors import BadRequest
 from tailrace.notify.amounts import counted
 from tailrace.state.delivery import Destination
+from tailrace.web.configuration import mail_words, policy_view
 from tailrace.web.destination_frame import BASE, destination_of, frame, path_of, title_of
 from tailrace.web.page import Page, Visit
 from tailrace.web.plan_values import TYPES
@@ -53,6 +54,8 @@ def _show(
         frame=frame(visit, destination),
         destination=destination,
         place=f"s3://{destination.bucket}/{destination.prefix}",
+        policy=policy_view(visit, destination),
+        mails=mail_words(visit, destination),
         automatic=_automatic(visit, destination),
         ending=ending(editor.plan_deletion(destination.id)),
         problems=problems,
