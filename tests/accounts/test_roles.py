@@ -22,6 +22,7 @@ from tailrace.errors import BadRequest, NotAllowed
 TABLE: dict[Action, str] = {
     "see": "yes yes yes yes",
     "see_keys": "no yes yes yes",
+    "see_events": "no yes yes yes",
     "see_mails": "no no yes yes",
     "manage_destinations": "no no yes yes",
     "export_manually": "no no yes yes",

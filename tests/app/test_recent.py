@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.app.recent import EVENTS_MAX, READ_BYTES, RecentEvents
+from tailrace.app.recent import EVENTS_MAX, RAW_CHARACTERS_MAX, READ_BYTES, RecentEvents
 from tailrace.clock import SteppedClock
 from tailrace.files import Files
 from tailrace.log.record import Record
@@ -103,3 +103,11 @@ def test_a_body_that_can_not_be_shown_is_still_an_event(log: Log, recent: Recent
 
 def test_without_a_log_there_is_nothing(recent: RecentEvents) -> None:
     assert recent.of(PROJECT) == ()
+
+
+def test_an_event_is_told_as_it_came_and_a_long_one_is_cut(log: Log, recent: RecentEvents) -> None:
+    log.append(_event("a", user_properties={"city": "Zürich 🚲"}), _event("🚲" * 5000))
+    long, short = recent.of(PROJECT)
+    assert json.loads(short.raw) == {"event_type": "a", "user_properties": {"city": "Zürich 🚲"}}
+    assert len(long.raw) == RAW_CHARACTERS_MAX + 1
+    assert long.raw.endswith("…")

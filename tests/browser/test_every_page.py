@@ -27,6 +27,8 @@ SIGNED_IN = {
     "/settings/mail": "settings-mail",
     "/settings/about": "settings-about",
     "/p/{p:int}/catalog/destinations": "catalog",
+    "/p/{p:int}/catalog/sources": "sources",
+    "/p/{p:int}/events": "events",
     "/p/{p:int}/catalog/amazon-s3/new": "choose-data",
 }
 SIGNED_OUT = {
@@ -36,9 +38,12 @@ SIGNED_OUT = {
 }
 STATUS = {"/nowhere": 404}
 # Not opened alone: what leads elsewhere, is put into a page, or has a test of its own.
-OTHERS = {"/", "/first-run", "/p/{p:int}/first-event/live", "/settings/mail/{n:int}"} | {
+OTHERS = {"/", "/first-run", "/settings/mail/{n:int}"} | {
     f"/p/{{p:int}}/{path}"
     for path in (
+        "first-event/live",
+        "catalog/sources/live",
+        "events/live",
         "setup/{draft:int}/data",
         "setup/{draft:int}/policy",
         "setup/{draft:int}/verify",

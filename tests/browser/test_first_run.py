@@ -60,7 +60,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
         serving.wait(30)
 
 
-def _set_up(tab: Tab, service: Service) -> None:
+def set_up(tab: Tab, service: Service) -> None:
     tab.go(service.begin)
     tab.page.get_by_label("Your e-mail address").fill(EMAIL)
     tab.page.get_by_label("Password", exact=True).fill(PASSWORD)
@@ -82,7 +82,7 @@ def test_the_first_event_is_seen_to_arrive_without_a_reload(
     browser: Chromium, service: Service
 ) -> None:
     with browser.tab(service) as tab:
-        _set_up(tab, service)
+        set_up(tab, service)
         tab.page.get_by_text("Waiting for your first event").wait_for()
         tab.picture("first-event-waiting")
         _send(tab)
@@ -96,7 +96,7 @@ def test_the_first_event_is_seen_to_arrive_without_a_reload(
 
 def test_the_first_run_needs_no_script(browser: Chromium, service: Service) -> None:
     with browser.tab(service, script=False) as tab:
-        _set_up(tab, service)
+        set_up(tab, service)
         _send(tab)
         tab.page.get_by_role("link", name="Look again").click()
         tab.page.get_by_role("heading", name="It arrived").wait_for()

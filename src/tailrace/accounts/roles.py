@@ -21,6 +21,8 @@ Action = Literal[
     "see",
     # API keys, which SDKs are configured with.
     "see_keys",
+    # What was sent: events as they came, and requests that were refused.
+    "see_events",
     # Mails that were sent, with the addresses they went to.
     "see_mails",
     # Add, edit, verify and delete them; automatic exports on and off.
@@ -39,7 +41,7 @@ Action = Literal[
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 _VIEWER: frozenset[Action] = frozenset({"see"})
-_MEMBER: frozenset[Action] = _VIEWER | {"see_keys"}
+_MEMBER: frozenset[Action] = _VIEWER | {"see_keys", "see_events"}
 _MANAGER: frozenset[Action] = _MEMBER | {
     "see_mails",
     "manage_destinations",

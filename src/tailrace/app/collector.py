@@ -15,6 +15,7 @@ import structlog
 from tailrace.accounts.keys import KeyBook
 from tailrace.app.heap import give_large_blocks_back
 from tailrace.app.part import PartContext
+from tailrace.app.refused import TELL_SECONDS, RefusedFile
 from tailrace.app.sealed_exports import SealedFiles
 from tailrace.app.user_mappings import MappingBook
 from tailrace.archive.folder import FolderArchive
@@ -23,6 +24,7 @@ from tailrace.collect.counters import Counters
 from tailrace.collect.keys import Keys
 from tailrace.collect.limits import Limits
 from tailrace.collect.rates import Rate, Rates
+from tailrace.collect.refusals import Refusals
 from tailrace.collect.runtime import new_event_loop, serve_collector
 from tailrace.collect.server import Collector
 from tailrace.errors import DiskReserve, TailraceError, Transient
@@ -90,6 +92,7 @@ async def _collect(context: PartContext, partition: int, listening: socket.socke
         asyncio.create_task(_watch_stop(context, stop)),
         asyncio.create_task(_tick(writing, stop, log_failed, lambda: ticks_allowed(guard.level()))),
         asyncio.create_task(keys.run(stop)),
+        asyncio.create_task(_tell_refused(context, collector.refusals, stop)),
     ]
     try:
         # The collector does not listen before keys are loaded.
@@ -164,6 +167,18 @@ async def _tick(
         said = state is not None and state.alarm
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+
+
+async def _tell_refused(context: PartContext, refusals: Refusals, stop: asyncio.Event) -> None:
+    """Let the pages know what was refused, while there is something new."""
+    file, told = RefusedFile(context.folder.run, context.name, context.files), 0
+    while not stop.is_set():
+        if refusals.changes != told:
+            told = refusals.changes
+            await asyncio.to_thread(file.write, refusals.all())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TELL_SECONDS)
+    file.remove()
 
 
 class _Log:

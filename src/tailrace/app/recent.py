@@ -21,6 +21,9 @@ from tailrace.log.segment import list_segments
 EVENTS_MAX = 50
 PROJECTS_MAX = 200
 
+# Of an event so much is shown; all that is kept is under 30 MB, on the busiest installation.
+RAW_CHARACTERS_MAX = 2000
+
 # What is read at once: it must not keep a page waiting. Further behind, the newest are what counts.
 READ_BYTES = 4 * 1024 * 1024
 
@@ -28,7 +31,8 @@ READ_BYTES = 4 * 1024 * 1024
 class AcceptedEvent(msgspec.Struct, frozen=True):
     """An event that was answered with 200. Texts are as they were sent, empty where there was none.
 
-    `accepted_micros` is the log's time of its request.
+    `accepted_micros` is the log's time of its request. `raw` is the event's JSON as the log has it,
+    cut where it is longer than `RAW_CHARACTERS_MAX`.
     """
 
     accepted_micros: int
@@ -36,6 +40,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True):
     event_type: str
     user_id: str
     device_id: str
+    raw: str
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -45,10 +50,11 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 class _Body(msgspec.Struct, frozen=True):
-    events: list[_Event] = []
+    events: list[msgspec.Raw] = []
 
 
 _decode_body = msgspec.json.Decoder(_Body, strict=False).decode
+_decode_event = msgspec.json.Decoder(_Event, strict=False).decode
 
 
 class RecentEvents:
@@ -118,20 +124,30 @@ class RecentEvents:
 
 def _events(record: Record, stamp: int) -> list[AcceptedEvent]:
     try:
-        body = _decode_body(record.body)
+        events = _decode_body(record.body).events
     except msgspec.MsgspecError:
-        # An event that can't be shown is still one that came.
-        body = _Body([_Event()])
-    return [
-        AcceptedEvent(
-            accepted_micros=stamp,
-            endpoint=record.endpoint,
-            event_type=_text(event.event_type),
-            user_id=_text(event.user_id),
-            device_id=_text(event.device_id),
-        )
-        for event in body.events[-EVENTS_MAX:]
-    ]
+        # What can't be shown is still something that came.
+        events = [msgspec.Raw(b"")]
+    return [_accepted(record.endpoint, stamp, bytes(one)) for one in events[-EVENTS_MAX:]]
+
+
+def _accepted(endpoint: str, stamp: int, raw: bytes) -> AcceptedEvent:
+    try:
+        event = _decode_event(raw)
+    except msgspec.MsgspecError:
+        event = _Event()
+    # In UTF-8 no character takes more than four bytes.
+    text = raw[: 4 * RAW_CHARACTERS_MAX + 4].decode("utf-8", "replace")
+    if len(text) > RAW_CHARACTERS_MAX:
+        text = f"{text[:RAW_CHARACTERS_MAX]}…"
+    return AcceptedEvent(
+        accepted_micros=stamp,
+        endpoint=endpoint,
+        event_type=_text(event.event_type),
+        user_id=_text(event.user_id),
+        device_id=_text(event.device_id),
+        raw=text,
+    )
 
 
 def _text(value: str | float | None) -> str:

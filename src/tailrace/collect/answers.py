@@ -56,11 +56,15 @@ def headers_of(answer: Answer) -> Headers:
 
 
 class Refused(BadRequest):
-    """The request is answered with `answer` and nothing of it is stored."""
+    """The request is answered with `answer` and nothing of it is stored.
+
+    `project` is whose key it came with, set once that is known.
+    """
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.body.decode())
         self.answer = answer
+        self.project: int | None = None
 
 
 def accepted(stamp_micros: int, body_bytes: int, events: int) -> Answer:

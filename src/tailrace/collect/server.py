@@ -31,6 +31,7 @@ from tailrace.collect.outflow import ClientGone, Outflow, TooSlow, pour
 from tailrace.collect.patience import Patience
 from tailrace.collect.rates import EventIds, Rates, Throttled, event_ids
 from tailrace.collect.reading import open_upload
+from tailrace.collect.refusals import Refusals
 from tailrace.collect.rules import Accepted
 from tailrace.collect.texts import Desk, Request, forms
 from tailrace.collect.times import client_upload_micros
@@ -68,6 +69,7 @@ class Collector:
         log_failed: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
+        self.refusals = Refusals()
         self.budget = Budget(limits.flight_bytes_max, limits.flight_wait_seconds)
         self._append = append
         self._keys = keys
@@ -169,7 +171,7 @@ class Collector:
             try:
                 answer = self._durable(record, len(body), stamp.result(), began_micros)
             except Exception as error:
-                answer = self._not_durable(error)
+                answer = self._not_durable(record, error)
             self.counters.requests[answer.status] += 1
             try:
                 respond(answer)
@@ -218,6 +220,8 @@ class Collector:
             with self.budget.share() as share:
                 return await take(share)
         except Refused as refused:
+            if refused.project is not None:
+                self._note(refused.project, scope["path"], refused.answer)
             return refused.answer
         except Transient as busy:
             return answers.unavailable(str(busy))
@@ -308,7 +312,13 @@ class Collector:
         def judge() -> tuple[str, tuple[Owner, Accepted] | None]:
             upload = open_upload(content, self._limits, self.counters)
             owner = self._keys.known(upload.api_key)
-            return upload.api_key, None if owner is None else (owner, upload.accept())
+            if owner is None:
+                return upload.api_key, None
+            try:
+                return upload.api_key, (owner, upload.accept())
+            except Refused as refused:
+                refused.project = owner.project
+                raise
 
         return await self._off_loop(judge) if off_loop else judge()
 
@@ -320,7 +330,7 @@ class Collector:
         self.counters.rates_forgotten = rates.forgotten
         if isinstance(verdict, Throttled):
             self.counters.events_throttled += len(verdict.events)
-            return answers.throttled(verdict)
+            return self._note(record.project, record.endpoint, answers.throttled(verdict))
         answer = await self._make_durable(record, body_bytes)
         if answer.status != 200:
             rates.take_back(verdict)
@@ -332,7 +342,7 @@ class Collector:
         try:
             stamp_micros = await self._append(record)
         except Exception as error:
-            return self._not_durable(error)
+            return self._not_durable(record, error)
         return self._durable(record, body_bytes, stamp_micros, began_micros)
 
     def _durable(
@@ -346,22 +356,19 @@ class Collector:
         self.counters.bytes_accepted += body_bytes
         return answers.accepted(stamp_micros, body_bytes, record.events)
 
-    def _not_durable(self, error: Exception) -> Answer:
-        """Return the answer to a failed append."""
-        match error:
-            case ClockStepped():
-                return answers.unavailable("The service's clock stepped; nothing was stored.")
-            case DiskReserve():
-                return answers.unavailable("The service's disk is nearly full; nothing was stored.")
-            case BadRequest():
-                return answers.too_large(
-                    "The log takes no record of this size; nothing was stored."
-                )
-            case Transient():
-                return answers.unavailable("Nothing was stored; try again later.")
-        self.counters.log_failures += 1
-        self._log_failed(error)
-        return answers.maybe_stored()
+    def _not_durable(self, record: Record, error: Exception) -> Answer:
+        """Return the answer to a failed append, and keep it for those who ask."""
+        answer = _answer_to(error)
+        if answer is None:
+            self.counters.log_failures += 1
+            self._log_failed(error)
+            answer = answers.maybe_stored()
+        return self._note(record.project, record.endpoint, answer)
+
+    def _note(self, project: int, path: str, answer: Answer) -> Answer:
+        now = self._clock.now_micros()
+        self.refusals.note(now, project, path, answer.status, answer.body)
+        return answer
 
     async def _off_loop(self, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._large, step)
@@ -375,3 +382,17 @@ class Collector:
             self._exports.close()
         self._large.shutdown(wait=False, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer_to(error: Exception) -> Answer | None:
+    """Return the answer to an append that surely stored nothing; None for any other failure."""
+    match error:
+        case ClockStepped():
+            return answers.unavailable("The service's clock stepped; nothing was stored.")
+        case DiskReserve():
+            return answers.unavailable("The service's disk is nearly full; nothing was stored.")
+        case BadRequest():
+            return answers.too_large("The log takes no record of this size; nothing was stored.")
+        case Transient():
+            return answers.unavailable("Nothing was stored; try again later.")
+    return None

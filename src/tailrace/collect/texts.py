@@ -104,7 +104,7 @@ class UploadForm:
         fields, size = await _fields_of(request, desk)
         api_key, owner = await _owner(fields, self._key_field, desk.keys)
         accept = partial(self._accept, api_key, fields, desk.limits)
-        accepted = await _in_place(desk, size, accept)
+        accepted = await _of(owner, _in_place(desk, size, accept))
         request.share.belongs_to(api_key)
         request.share.take(len(accepted.body) - size)
         del fields, accept
@@ -129,7 +129,8 @@ class UserMapForm:
         fields, size = await _fields_of(request, self._desk)
         api_key, owner = await _owner(fields, "api_key", self._desk.keys)
         # As bytes they take what the share counts, while others' mappings are stored.
-        count, stored = await _in_place(self._desk, size, partial(_encoded_mappings, fields))
+        encoded = _in_place(self._desk, size, partial(_encoded_mappings, fields))
+        count, stored = await _of(owner, encoded)
         request.share.belongs_to(api_key)
         request.share.take(len(stored) - size)
         del fields
@@ -223,6 +224,15 @@ async def _owner(fields: Fields, name: str, keys: Keys) -> tuple[str, Owner]:
     if owner is None:
         raise Refused(answers.text(400, answers.INVALID_KEY))
     return api_key, owner
+
+
+async def _of(owner: Owner, taken: Awaitable[Result]) -> Result:
+    """Return what is taken of a form; a refusal says whose it is."""
+    try:
+        return await taken
+    except Refused as refused:
+        refused.project = owner.project
+        raise
 
 
 def _encoded_mappings(fields: Fields) -> tuple[int, bytes]:

@@ -18,6 +18,7 @@ from tailrace.web import (
     automatic_exports,
     catalog,
     configuration,
+    events,
     export_data,
     failures,
     first_run,
@@ -36,6 +37,7 @@ from tailrace.web import (
     setup_policy,
     setup_verify,
     signing_in,
+    sources,
     themes,
 )
 from tailrace.web.guard import guarded
@@ -68,6 +70,8 @@ AREAS = (
     settings_mail,
     themes,
     catalog,
+    sources,
+    events,
     setup_data,
     setup_policy,
     setup_verify,

@@ -25,7 +25,6 @@ from tailrace.web.setup_steps import (
     step_path,
 )
 
-SOURCES = "/p/{p:int}/catalog/sources"
 LIST = "/p/{p:int}/destinations"
 
 
@@ -75,7 +74,7 @@ def _catalog(visit: Visit) -> Response:
     base = f"/p/{project.id}"
     drafts = Drafts(visit.site.engine, visit.site.clock).unfinished(project.id)
     tabs = [("Destinations", catalog_path(visit), True)]
-    if page_exists(visit, SOURCES):
+    if allowed(visit.by.member.role, "see_keys"):
         tabs.insert(0, ("Sources", f"{base}/catalog/sources", False))
     return page(
         visit,

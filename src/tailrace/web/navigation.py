@@ -6,18 +6,21 @@ import msgspec
 from starlette.requests import Request
 
 from tailrace.accounts.projects import Project, organizations, projects
-from tailrace.accounts.roles import Role
+from tailrace.accounts.roles import Action, Role, allowed
 from tailrace.web.page import Visitor
 from tailrace.web.site import Site
 
-# Areas of a project, then of the organization: a name and its address. Only those that have a page
-# are shown, and the first of them is what `/` leads to.
-PROJECT_AREAS = (
-    ("Destinations", "/p/{p}/destinations"),
-    ("Catalog", "/p/{p}/catalog/destinations"),
-    ("Events", "/p/{p}/events"),
+# Areas of a project, then of the organization: a name, its address, and who may see it. Only those
+# that have a page are shown, and the first of them, which everybody sees, is what `/` leads to.
+Area = tuple[str, str, Action]
+PROJECT_AREAS: tuple[Area, ...] = (
+    ("Destinations", "/p/{p}/destinations", "see"),
+    ("Catalog", "/p/{p}/catalog/destinations", "see"),
+    ("Events", "/p/{p}/events", "see_events"),
 )
-AREAS = (("Settings", "/settings/organization"),)
+AREAS: tuple[Area, ...] = (("Settings", "/settings/organization", "see"),)
+# A page of an area whose address does not begin as the area's own.
+_WITHIN = {"/catalog/sources": "/catalog/destinations"}
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -56,7 +59,7 @@ def navigation(site: Site, request: Request, visitor: Visitor) -> Navigation:
     shown = projects(site.engine, organization_id=visitor.organization)
     project = visitor.project or (shown[0] if shown else None)
     return Navigation(
-        areas=tuple(_areas(request, project)),
+        areas=tuple(_areas(request, project, visitor.member.role)),
         organization=next((one.name for one in theirs if one.id == visitor.organization), ""),
         organizations=tuple(
             Choice(one.id, one.name, one.id == visitor.organization) for one in theirs
@@ -77,13 +80,15 @@ def home(site: Site, request: Request, organization_id: int, project_id: int | N
     return _areas(request, chosen[0] if chosen else None)[0].href
 
 
-def _areas(request: Request, project: Project | None) -> list[Link]:
+def _areas(request: Request, project: Project | None, role: Role = "viewer") -> list[Link]:
     there = {route.path for route in request.app.routes if hasattr(route, "path")}
     templates = [*(PROJECT_AREAS if project else ()), *AREAS]
     path = request.url.path
+    for page, area in _WITHIN.items():
+        path = path.replace(page, area)
     links = []
-    for name, template in templates:
-        if template.replace("{p}", "{p:int}") in there:
+    for name, template, needs in templates:
+        if allowed(role, needs) and template.replace("{p}", "{p:int}") in there:
             href = template.replace("{p}", str(project.id) if project else "")
             area = "/settings/" if href.startswith("/settings/") else href
             links.append(Link(name, href, path.startswith(area)))

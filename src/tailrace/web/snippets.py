@@ -15,3 +15,44 @@ def curl(collect_url: str, api_key: str) -> str:
         "  -H 'Content-Type: application/json' \\\n"
         f"  -d {shlex.quote(body)}"
     )
+
+
+def python(collect_url: str, api_key: str) -> str:
+    """Return a program that sends one event with the official Python SDK."""
+    return (
+        "# pip install amplitude-analytics\n"
+        "from amplitude import Amplitude, BaseEvent, Config\n\n"
+        f"client = Amplitude({json.dumps(api_key)}, "
+        f"Config(server_url={json.dumps(collect_url + '/2/httpapi')}))\n"
+        'client.track(BaseEvent(event_type="First Event", user_id="first-user"))\n'
+        "client.shutdown()  # sends what waits\n"
+    )
+
+
+def node(collect_url: str, api_key: str) -> str:
+    """Return a program that sends one event with the official Node SDK."""
+    return (
+        "// npm install @amplitude/analytics-node\n"
+        'const amplitude = require("@amplitude/analytics-node");\n\n'
+        "async function main() {\n"
+        f"  await amplitude.init({json.dumps(api_key)}, {{\n"
+        f"    serverUrl: {json.dumps(collect_url + '/2/httpapi')},\n"
+        "  }).promise;\n"
+        '  amplitude.track("First Event", undefined, { user_id: "first-user" });\n'
+        "  await amplitude.flush().promise;\n"
+        "}\n"
+        "main();\n"
+    )
+
+
+def browser(collect_url: str, api_key: str) -> str:
+    """Return what a web application does with the official Browser SDK."""
+    return (
+        "// npm install @amplitude/analytics-browser\n"
+        'import * as amplitude from "@amplitude/analytics-browser";\n\n'
+        f"amplitude.init({json.dumps(api_key)}, {{\n"
+        f"  serverUrl: {json.dumps(collect_url + '/2/httpapi')},\n"
+        "  remoteConfig: { fetchRemoteConfig: false }, // asks Amplitude for nothing\n"
+        "});\n"
+        'amplitude.track("First Event");\n'
+    )

@@ -79,7 +79,9 @@
     addEventListener(kind, () => { used = Date.now(); }, { passive: true });
   function tick() {
     ticked = Date.now();
-    for (const one of all("[data-live]")) one.dispatchEvent(new CustomEvent("tick"));
+    // What somebody has opened to read stays as it is.
+    for (const one of all("[data-live]"))
+      if (!one.querySelector("details[open]")) one.dispatchEvent(new CustomEvent("tick"));
   }
   setInterval(() => {
     if (document.hidden) return;
