@@ -50,6 +50,8 @@ OTHERS = {"/", "/first-run", "/settings/mail/{n:int}"} | {
         "destinations/{d:int}",
         "destinations/{d:int}/live",
         "destinations/{d:int}/hours/{hour}",
+        "destinations/{d:int}/hours/{hour}/files/{data_type}/{n:int}",
+        "destinations/{d:int}/hours/{hour}/files/{data_type}/{n:int}/download",
         "destinations/{d:int}/automatic-exports",
         "destinations/{d:int}/automatic-exports/live",
         "destinations/{d:int}/activity",

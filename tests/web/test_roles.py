@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import get_args
 
+import msgspec
 import pytest
 
 from tailrace.accounts.roles import ACTIONS, ROLES, allowed
 from tailrace.clock import MICROS
+from tailrace.state.database import reading
+from tailrace.state.draft_tables import draft
+from tailrace.state.tables import audit, destination, manual_export
 from tailrace.web.application import pages
 from tailrace.web.page import Needs, Page
 from tests.web.conftest import Place, Visitor
+from tests.web.exporting import Exporting
 
 # What stands for each name in an address; `p` is the project.
 NAMES = {
@@ -18,6 +23,7 @@ NAMES = {
     "draft": "1",
     "hour": "2026-11-20T14",
     "n": "1",
+    "data_type": "events",
     "action": "pause",
     "key": "1",
     "person": "1",
@@ -113,6 +119,33 @@ def test_no_project_is_told_from_one_of_another_organization(
     theirs = everybody["other"].get(f"/p/{place.project}/first-event", 404)
     none = everybody["other"].get("/p/399999/first-event", 404)
     assert theirs.text.replace(str(place.project), "399999") == none.text
+
+
+def test_a_destination_of_others_is_not_there_and_stays_as_it_is(
+    place: Place, everybody: dict[str, Visitor]
+) -> None:
+    other = place.add_organization("Initech")
+    theirs = place.add_project(other, "Printer").project_id
+    beside = place.add_project(place.organization, "Blog").project_id
+    strange = [
+        Exporting(place.site, other, theirs).add_unreachable("theirs"),
+        Exporting(place.site, place.organization, beside).add_unreachable("beside"),
+    ]
+    before = _rows(place)
+    asked = [page for page in pages(place.site) if "{d:int}" in page.path]
+    assert len(asked) > 20
+    for page in asked:
+        for one in strange:
+            own = msgspec.structs.replace(page, path=page.path.replace("{d:int}", str(one.id)))
+            status = _answer(everybody["admin"], own, place.project)
+            assert status == 404, f"{page.method} {page.path} of {one.bucket}: {status}"
+    assert _rows(place) == before
+
+
+def _rows(place: Place) -> list[list[tuple[object, ...]]]:
+    with reading(place.engine) as connection:
+        tables = (destination, manual_export, audit, draft)
+        return [[tuple(row) for row in connection.execute(one.select())] for one in tables]
 
 
 def test_get_changes_nothing_so_it_is_never_a_form(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from tailrace.accounts.roles import allowed
 from tailrace.app.runs import hour_detail
 from tailrace.errors import BadRequest
 from tailrace.hours import Hour
@@ -15,12 +16,7 @@ from tailrace.web.rendering import page
 
 
 def _hour(visit: Visit) -> Response:
-    destination = destination_of(visit)
-    try:
-        hour = Hour.parse(visit.request.path_params["hour"])
-    except BadRequest as error:
-        raise NotThere(str(error)) from error
-    site = visit.site
+    site, destination, hour = visit.site, destination_of(visit), hour_of(visit)
     found = hour_detail(site.engine, site.clock, hour, destination.id, within=visit.by.organization)
     around = frame(visit, destination)
     return page(
@@ -31,9 +27,18 @@ def _hour(visit: Visit) -> Response:
         hour=when(hour),
         headline=headline(destination, found, hour, site.clock.now_micros()),
         shown=run_views(destination, found),
+        inside=f"{around.path}/hours/{hour}" if allowed(visit.by.member.role, "see_events") else "",
         before=f"{around.path}/hours/{hour.plus(-1)}",
         after=f"{around.path}/hours/{hour.next()}",
     )
+
+
+def hour_of(visit: Visit) -> Hour:
+    """Return the hour of an address with `{hour}`; raise `NotThere` for what is none."""
+    try:
+        return Hour.parse(visit.request.path_params["hour"])
+    except BadRequest as error:
+        raise NotThere(str(error)) from error
 
 
 PAGES = (Page(f"{BASE}/hours/{{hour}}", _hour, "see"),)

@@ -36,9 +36,13 @@ _OUTCOMES: dict[TryOutcome, str] = {
 
 
 class FileView(msgspec.Struct, frozen=True):
-    """One file of the hour; `uri` is where it lies in the bucket, empty until it does."""
+    """One file of the hour; `uri` is where it lies in the bucket, empty until it does.
+
+    `path` is that of its page, below the hour's.
+    """
 
     id: str
+    path: str
     name: str
     lines: str
     size: str
@@ -130,6 +134,7 @@ def _file(destination: Destination, data_type: str, one: FileOfRun) -> FileView:
     there = one.delivered
     return FileView(
         id=f"uri-{data_type}-{one.number}",
+        path=f"files/{data_type}/{one.number}",
         name=one.name,
         lines=f"{one.lines:,}",
         size=size(one.size_bytes),

@@ -22,9 +22,11 @@ def python(collect_url: str, api_key: str) -> str:
     return (
         "# pip install amplitude-analytics\n"
         "from amplitude import Amplitude, BaseEvent, Config\n\n"
-        f"client = Amplitude({json.dumps(api_key)}, "
-        f"Config(server_url={json.dumps(collect_url + '/2/httpapi')}))\n"
-        'client.track(BaseEvent(event_type="First Event", user_id="first-user"))\n'
+        "client = Amplitude(\n"
+        f"    {json.dumps(api_key)},\n"
+        f"    Config(server_url={json.dumps(collect_url + '/2/httpapi')}),\n"
+        ")\n"
+        'client.track(BaseEvent("First Event", user_id="first-user"))\n'
         "client.shutdown()  # sends what waits\n"
     )
 
@@ -38,7 +40,8 @@ def node(collect_url: str, api_key: str) -> str:
         f"  await amplitude.init({json.dumps(api_key)}, {{\n"
         f"    serverUrl: {json.dumps(collect_url + '/2/httpapi')},\n"
         "  }).promise;\n"
-        '  amplitude.track("First Event", undefined, { user_id: "first-user" });\n'
+        '  const who = { user_id: "first-user" };\n'
+        '  amplitude.track("First Event", undefined, who);\n'
         "  await amplitude.flush().promise;\n"
         "}\n"
         "main();\n"
@@ -52,7 +55,8 @@ def browser(collect_url: str, api_key: str) -> str:
         'import * as amplitude from "@amplitude/analytics-browser";\n\n'
         f"amplitude.init({json.dumps(api_key)}, {{\n"
         f"  serverUrl: {json.dumps(collect_url + '/2/httpapi')},\n"
-        "  remoteConfig: { fetchRemoteConfig: false }, // asks Amplitude for nothing\n"
+        "  // Nothing is asked of Amplitude's own servers.\n"
+        "  remoteConfig: { fetchRemoteConfig: false },\n"
         "});\n"
         'amplitude.track("First Event");\n'
     )
