@@ -57,6 +57,7 @@ OTHERS = {"/", "/first-run", "/settings/mail/{n:int}"} | {
         "destinations/{d:int}/activity",
         "destinations/{d:int}/activity.csv",
         "destinations/{d:int}/configuration",
+        "destinations/{d:int}/edit",
         "destinations/{d:int}/export",
         "destinations/{d:int}/manage",
         "destinations/{d:int}/manual-exports",

@@ -73,6 +73,7 @@ def _pages(shop: Shop) -> dict[str, str]:
         "automatic": f"{_path(shop)}/automatic-exports",
         "activity": f"{_path(shop)}/activity",
         "configuration": f"{_path(shop)}/configuration",
+        "edit": f"{_path(shop)}/edit",
         "manage": f"{_path(shop)}/manage",
         "hour": f"{_path(shop)}/hours/{_hour(shop, 3)}",
         "hour-retrying": f"{_path(shop)}/hours/{_hour(shop, 4)}",

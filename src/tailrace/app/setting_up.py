@@ -147,29 +147,7 @@ class SettingUp:
 
         Nothing is asked of networks. The rules of an access that was not chosen are left out.
         """
-        settings = self._settings
-        endpoint_url = choices.endpoint_url or None
-        yield "bucket", lambda: check_bucket_name(choices.bucket)
-        yield "region", lambda: check_region(choices.region, endpoint_url)
-        yield "prefix", lambda: check_prefix(with_last_slash(choices.prefix))
-        if endpoint_url is not None:
-            yield "endpoint_url", lambda: check_endpoint(endpoint_url, private_allowed=True)
-        if choices.access == "role":
-            yield "role_arn", lambda: check_role(choices.role_arn)
-            if choices.external_id:
-                yield "external_id", lambda: check_external_id(choices.external_id)
-            return
-        if choices.access == "key":
-            yield "access_key_id", lambda: _check_key_id(choices)
-            yield "secret_access_key", lambda: self._check_secret(draft, choices)
-        if choices.principal:
-            partition = partition_of(choices.region, endpoint_url)
-            yield (
-                "principal",
-                lambda: check_principal(
-                    principal_typed(settings, choices), partition, ours=is_amazon(endpoint_url)
-                ),
-            )
+        yield from rules_of(self._settings, choices, lambda: self._check_secret(draft, choices))
 
     def _check_secret(self, draft: Draft, choices: Choices) -> None:
         seen = self.destination_of(draft)
@@ -185,6 +163,34 @@ class SettingUp:
         if changed(seen, wanted):
             now = self._machine.now_micros()
             self._destinations.edit(seen, wanted, None, now_micros=now)
+
+
+def rules_of(
+    settings: Settings, choices: Choices, check_secret: Callable[[], object]
+) -> Iterator[Rule]:
+    """Yield each field of a bucket's form with its rule; `check_secret` is that of the secret."""
+    endpoint_url = choices.endpoint_url or None
+    yield "bucket", lambda: check_bucket_name(choices.bucket)
+    yield "region", lambda: check_region(choices.region, endpoint_url)
+    yield "prefix", lambda: check_prefix(with_last_slash(choices.prefix))
+    if endpoint_url is not None:
+        yield "endpoint_url", lambda: check_endpoint(endpoint_url, private_allowed=True)
+    if choices.access == "role":
+        yield "role_arn", lambda: check_role(choices.role_arn)
+        if choices.external_id:
+            yield "external_id", lambda: check_external_id(choices.external_id)
+        return
+    if choices.access == "key":
+        yield "access_key_id", lambda: _check_key_id(choices)
+        yield "secret_access_key", check_secret
+    if choices.principal:
+        partition = partition_of(choices.region, endpoint_url)
+        yield (
+            "principal",
+            lambda: check_principal(
+                principal_typed(settings, choices), partition, ours=is_amazon(endpoint_url)
+            ),
+        )
 
 
 def choices_of(destination: Destination) -> Choices:

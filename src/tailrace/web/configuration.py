@@ -22,11 +22,9 @@ from tailrace.web.configuration_values import (
     place_facts,
     secret_words,
 )
-from tailrace.web.destination_frame import BASE, destination_of, frame, there
+from tailrace.web.destination_frame import BASE, destination_of, frame
 from tailrace.web.page import Page, Visit
 from tailrace.web.rendering import page
-
-_EDIT = f"{BASE}/edit"
 
 
 class PolicyView(msgspec.Struct, frozen=True):
@@ -56,7 +54,7 @@ def _configuration(visit: Visit) -> Response:
         policy=policy_view(visit, destination),
         grants=GRANTS,
         mails=mail_words(visit, destination),
-        edit=f"{around.path}/edit" if may_manage and there(visit.request, _EDIT) else "",
+        edit=f"{around.path}/edit" if may_manage else "",
     )
 
 

@@ -116,9 +116,7 @@ def _values(visit: Visit, before: Destination, ended: Ended | None) -> dict[str,
         "probes": checks((), running=False) if ended is None else ended.rows,
         "is_begun": ended is not None,
         "others": _links(visit, destination, [one for one in known.current if one.name != name]),
-        "edit": f"{_base(visit, destination)}/configuration"
-        if page_exists(visit, f"{BASE}/configuration")
-        else "",
+        "edit": f"{_base(visit, destination)}/edit",
         "back": _back(visit, destination),
         "may_check": allowed(visit.by.member.role, "manage_destinations"),
     }

@@ -45,7 +45,7 @@ class Ending(msgspec.Struct, frozen=True):
 def _show(
     visit: Visit, destination: Destination, problems: Problems, *, refused: str = ""
 ) -> Response:
-    editor = _editor(visit)
+    editor = editor_of(visit)
     return page(
         visit,
         "manage.html",
@@ -79,7 +79,7 @@ def _change(visit: Visit) -> Response:
         marker="marker" in ticked,
     )
     try:
-        _editor(visit).edit(destination.id, edit)
+        editor_of(visit).edit(destination.id, edit)
     except BadRequest as error:
         problems.add("content", error)
         return _show(visit, destination, problems)
@@ -111,7 +111,7 @@ def _delete(visit: Visit) -> Response:
         said = BadRequest(f"Type the bucket's name, {destination.bucket}, to delete it.")
         problems.add("confirm", said)
         return _show(visit, destination, problems)
-    _editor(visit).delete(destination.id)
+    editor_of(visit).delete(destination.id)
     return RedirectResponse(f"/p/{destination.project}/destinations", 303)
 
 
@@ -152,7 +152,8 @@ def _automatic(visit: Visit, destination: Destination) -> Automatic:
     return Automatic("paused", owed, missed_rows(ranges), more)
 
 
-def _editor(visit: Visit) -> Editor:
+def editor_of(visit: Visit) -> Editor:
+    """Return what changes and deletes destinations, for the visitor."""
     site = visit.site
     return Editor(
         destinations(visit),

@@ -1,0 +1,51 @@
+"""What a form of a bucket wants to be different of a destination."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tailrace.app.destinations import Access
+from tailrace.app.editing import Edit
+from tailrace.app.setting_up import choices_of
+from tailrace.errors import BadRequest
+from tailrace.state.delivery import Destination
+from tailrace.state.drafts import Choices
+
+
+def edit_typed(seen: Destination, typed: Choices, secret: str) -> Edit:
+    """Return the edit that makes a destination what is typed; what is typed as it was stays.
+
+    An access that was not chosen says nothing. The secret stays with its key unless another
+    `secret` is typed.
+    """
+    was = choices_of(seen)
+    changes: dict[str, Any] = {
+        name: getattr(typed, name)
+        for name in ("bucket", "prefix", "region")
+        if getattr(typed, name) != getattr(was, name)
+    }
+    if typed.endpoint_url != was.endpoint_url:
+        changes["endpoint_url"] = typed.endpoint_url or None
+    if secret or _access(typed) != _access(was):
+        changes["access"] = _wanted(typed, secret)
+    return Edit(**changes)
+
+
+def check_secret(seen: Destination, typed: Choices, secret: str) -> None:
+    """Raise `BadRequest` for an access key whose secret nobody has given."""
+    if not secret and typed.access_key_id != seen.access_key_id:
+        raise BadRequest("Type the secret that goes with the access key.")
+
+
+def _wanted(typed: Choices, secret: str) -> Access:
+    if typed.access == "role":
+        return Access(role_arn=typed.role_arn, external_id=typed.external_id or None)
+    if typed.access == "key":
+        return Access(access_key_id=typed.access_key_id, secret_access_key=secret)
+    return Access()
+
+
+def _access(choices: Choices) -> tuple[str, ...]:
+    if choices.access == "role":
+        return (choices.access, choices.role_arn, choices.external_id)
+    return (choices.access, choices.access_key_id if choices.access == "key" else "")

@@ -1,0 +1,66 @@
+"""Another place for a destination in Chromium, before a real store that enforces its policy.
+
+Slow: a browser and an S3 server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tailrace.demo import seaweed
+from tailrace.hours import Hour
+from tests.browser.conftest import Chromium
+from tests.browser.exporting import Shop, open_shop
+from tests.export.conftest import clean_environment as clean_environment
+from tests.export.conftest import empty_database as empty_database
+from tests.export.conftest import server as server
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shop(tmp_path: Path, empty_database: bytes, server: seaweed.Seaweed) -> Iterator[Shop]:
+    with open_shop(tmp_path, empty_database, server) as opened:
+        yield opened
+
+
+def test_what_is_owed_goes_to_the_new_place_once_access_to_it_works(
+    browser: Chromium, shop: Shop
+) -> None:
+    first = Hour.parse("2026-11-23T06")
+    shop.connect()
+    shop.seal_hour(first)
+    shop.deliver()
+    before = shop.objects().keys()
+    shop.seal_hour(first.plus(1))
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(f"/p/{shop.project}/destinations/1/configuration")
+        tab.page.get_by_role("link", name="Change bucket or access").click()
+        # The policy follows what is typed, and the bucket's own does not let this prefix in yet.
+        tab.page.get_by_label("Prefix").fill("moved/")
+        tab.page.locator("#policy", has_text="moved/*").wait_for()
+        tab.page.get_by_label("Prefix").press("Enter")
+        tab.page.get_by_role("heading", name="How to fix it").wait_for()
+        assert tab.page.get_by_label("Prefix").input_value() == "moved/"
+        tab.picture("edit-refused")
+        assert shop.destination.prefix == "raw/"
+
+        shop.server.put_document(shop.bucket, tab.page.locator("#policy").inner_text())
+        tab.page.get_by_label("Who is let in").fill(shop.server.exporter_arn)
+        tab.page.locator("#policy", has_text=shop.server.exporter_arn).wait_for()
+        shop.server.put_document(shop.bucket, tab.page.locator("#policy").inner_text())
+        tab.page.get_by_role("button", name="Check access and save").click()
+        tab.page.wait_for_url("**/configuration")
+        assert "moved/" in tab.page.inner_text("main")
+        assert tab.problems == []
+    assert shop.destination.prefix == "moved/"
+    assert shop.deliver() == 1
+    # What was delivered before stays where it is.
+    added = shop.objects().keys() - before
+    assert before <= shop.objects().keys()
+    assert added
+    assert all(key.startswith("moved/") for key in added)

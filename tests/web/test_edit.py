@@ -1,0 +1,166 @@
+"""Another bucket or access by the pages: what is typed, what of it is wrong, what stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tailrace.app.destinations import Access
+from tailrace.app.edit_typed import edit_typed
+from tailrace.app.editing import Edit
+from tailrace.app.setting_up import choices_of
+from tailrace.settings import AwsSettings, ExportSettings, Settings
+from tailrace.state.delivery import Destination
+from tests.web.conftest import Place, Visitor
+from tests.web.exporting import UNREACHABLE, Exporting
+from tests.web.hours import destination
+from tests.web.test_overview import dana as dana
+from tests.web.test_overview import exporting as exporting
+
+KEY = "AKIAIOSFODNN7Q2F"
+TYPED = {
+    "bucket": "acme-events",
+    "region": "eu-central-1",
+    "prefix": "",
+    "endpoint_url": UNREACHABLE,
+    "access": "key",
+    "access_key_id": "AKIAEXAMPLE",
+}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(
+        aws=AwsSettings(principal_arn="arn:aws:iam::111122223333:role/tailrace"),
+        export=ExportSettings(private_endpoints=True),
+    )
+
+
+def page(place: Place, end: str = "") -> str:
+    return f"/p/{place.project}/destinations/1/edit{end}"
+
+
+def now(exporting: Exporting) -> Destination:
+    return exporting.destinations.get(1)
+
+
+def typed(seen: Destination, secret: str = "", **changes: Any) -> Edit:
+    return edit_typed(seen, msgspec.structs.replace(choices_of(seen), **changes), secret)
+
+
+def test_what_is_typed_as_it_was_stays() -> None:
+    keyed = destination(access_key_id=KEY, secret_encrypted=b"x", prefix="raw/")
+    assert typed(keyed) == Edit()
+    # Another access that is only typed, and not chosen, says nothing.
+    assert typed(keyed, role_arn="arn:aws:iam::1:role/x") == Edit()
+    role = destination(role_arn="arn:aws:iam::111122223333:role/x", external_id="1")
+    assert typed(role, access_key_id="AKIA") == Edit()
+
+
+@pytest.mark.parametrize(
+    ("changes", "secret", "edit"),
+    [
+        ({"bucket": "other", "prefix": "new"}, "", Edit(bucket="other", prefix="new")),
+        ({"endpoint_url": ""}, "", Edit(endpoint_url=None)),
+        ({"region": "us-east-1"}, "", Edit(region="us-east-1")),
+        ({}, "new", Edit(access=Access(access_key_id=KEY, secret_access_key="new"))),
+        ({"access": "operator"}, "", Edit(access=Access())),
+        (
+            {"access": "role", "role_arn": "arn:r", "external_id": "7"},
+            "",
+            Edit(access=Access(role_arn="arn:r", external_id="7")),
+        ),
+    ],
+)
+def test_what_is_typed_otherwise_is_wanted(
+    changes: dict[str, Any], secret: str, edit: Edit
+) -> None:
+    seen = destination(
+        access_key_id=KEY, secret_encrypted=b"x", endpoint_url="https://s3.example.com"
+    )
+    assert typed(seen, secret, **changes) == edit
+
+
+def test_the_form_shows_what_is_and_never_the_secret(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable(prefix="raw/")
+    shown = dana.get(page(place))
+    assert (shown.field("bucket"), shown.field("prefix")) == ("acme-events", "raw/")
+    assert shown.field("access_key_id") == "AKIAEXAMPLE"
+    assert shown.field("secret_access_key") == ""
+    assert "AKIA…MPLE, set 20" in shown.text
+    assert "Create a Bucket" not in shown.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"bucket": "No"}, "bucket", "3 to 63"),
+        ({"region": "no where"}, "region", "region"),
+        ({"prefix": "a//b"}, "prefix", "prefix"),
+        ({"access_key_id": "AKIAOTHER"}, "secret_access_key", "Type the secret"),
+        ({"access": "role", "role_arn": "x"}, "role_arn", "role"),
+    ],
+)
+def test_a_wrong_field_is_told_beside_it_and_nothing_is_changed(
+    place: Place,
+    dana: Visitor,
+    exporting: Exporting,
+    changes: dict[str, str],
+    field: str,
+    words: str,
+) -> None:
+    exporting.add_unreachable()
+    before = now(exporting)
+    if field == "region":
+        changes = changes | {"endpoint_url": ""}
+    shown = dana.post(page(place), TYPED | changes, status=422)
+    (wrong,) = shown.all("input", aria_invalid="true")
+    assert wrong["name"] == field
+    assert words in shown.text
+    assert now(exporting) == before
+
+
+def test_what_is_so_already_is_no_change(place: Place, dana: Visitor, exporting: Exporting) -> None:
+    exporting.add_unreachable()
+    shown = dana.post(page(place), TYPED, status=422)
+    assert "Nothing to change" in shown.text
+
+
+def test_a_bucket_of_another_organization_is_refused_without_naming_it(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable()
+    other = place.add_organization("Globex")
+    Exporting(place.site, other, place.add_project(other, "Reactor").project_id).add_unreachable(
+        "theirs"
+    )
+    before = now(exporting)
+    shown = dana.post(page(place), TYPED | {"bucket": "theirs"}, status=422)
+    assert "Nothing was changed" in shown.text
+    assert "nother organization" in shown.text
+    assert "Globex" not in shown.text
+    assert now(exporting) == before
+
+
+def test_a_place_whose_checks_fail_is_not_taken(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable()
+    before = now(exporting)
+    shown = dana.post(page(place), TYPED | {"bucket": "other"}, status=422)
+    assert "How to fix it" in shown.text
+    assert shown.field("bucket") == "other"
+    assert now(exporting) == before
+
+
+def test_the_policy_follows_what_is_typed(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable()
+    preview = dana.post(page(place, "/preview"), TYPED | {"bucket": "other"}, status=200)
+    assert "arn:aws:s3:::other" in preview.text
+    assert now(exporting).bucket == "acme-events"
