@@ -27,7 +27,7 @@ from tailrace.seal.proof import check_manifest
 
 _CLOCK_START = "2026-01-02T13:59:30"
 # The shop's past: until the hour before the service starts, refused by one bucket at the end.
-_PAST_FROM = Hour.parse("2025-12-31T00")
+_PAST_FROM = Hour.parse("2025-12-29T00")
 _BROKEN_FROM = Hour.parse("2026-01-02T10")
 _PAST_UNTIL = Hour.parse("2026-01-02T13")
 _EVENTS = 5000
@@ -157,7 +157,7 @@ class Journey:
 
     def _make_past(self, project: Project) -> None:
         """Let the shop have a past, at whose end one bucket's owner takes a permission away."""
-        with self._screen.step("past", "two days of the shop, on a stepped clock") as show:
+        with self._screen.step("past", "four days of the shop, on a stepped clock") as show:
             hours = _PAST_UNTIL.number - _PAST_FROM.number
             self._live(
                 project, _PAST_FROM, _BROKEN_FROM, lambda over: show(f"{over} of {hours} hours")
@@ -171,7 +171,7 @@ class Journey:
     def _live(
         self, project: Project, first: Hour, until: Hour, tell: Callable[[int], None]
     ) -> None:
-        past = self._service.past(project, first, until, _CLOCK_START)
+        past = self._service.past(project, first, until, opened=_PAST_FROM, start=_CLOCK_START)
         for _ in range(round(_PAST_SECONDS / _POLL_SECONDS)):
             code = past.wait(_POLL_SECONDS)
             over = past.output().split("\n")[:-1]

@@ -55,8 +55,13 @@ REFUSED_STEP_MINUTES = 2
 # What one look at what is owed delivers: of each destination an hour or two.
 DELIVERIES_MAX = 100
 
-# Events an hour, from midnight on: a shop's day. Nobody comes at four.
-DAY = (9, 5, 3, 2, 0, 2, 6, 14, 26, 38, 47, 55, 61, 58, 52, 49, 54, 66, 78, 92, 88, 64, 40, 21)
+# Events an hour once the shop is known, from midnight on. Nobody comes at four.
+DAY = (
+    *(220, 130, 80, 50, 0, 40, 150, 350, 650, 950, 1180, 1380),
+    *(1520, 1450, 1300, 1220, 1350, 1650, 1950, 2300, 2200, 1600, 1000, 520),
+)
+# It opened a while ago, with this share of them, and grew by as much on each day.
+FIRST_SHARE = 0.2
 
 
 class Past:
@@ -100,10 +105,13 @@ class Past:
         self._exporter = self._make_exporter(context)
         self._notices = _make_notices(context, self._engine, self._machine)
 
-    async def live(self, hour: Hour, api_key: str) -> None:
-        """Let one hour pass: its requests come, it ends, and its files go out."""
+    async def live(self, hour: Hour, api_key: str, share: float) -> None:
+        """Let one hour pass: its requests come, it ends, and its files go out.
+
+        `share` is how much of a known shop's events come.
+        """
         chance = random.Random(hour.number)  # noqa: S311 - it makes sample data
-        events = round(DAY[hour.of_day] * chance.uniform(0.8, 1.25))
+        events = round(DAY[hour.of_day] * share * chance.uniform(0.8, 1.25))
         sizes = [events // len(REQUEST_MINUTES)] * len(REQUEST_MINUTES)
         sizes[-1] += events - sum(sizes)
         # Each hour's people do other things, so no insert ID comes twice.
@@ -212,11 +220,16 @@ async def _ask(collector: Collector, path: str, body: bytes) -> int:
 
 
 async def make(
-    past: Past, hours: Sequence[Hour], api_key: str, tell: Callable[[int], None]
+    past: Past, hours: Sequence[Hour], opened: Hour, api_key: str, tell: Callable[[int], None]
 ) -> None:
-    """Live through these hours, one after the other; `tell` hears how many are over."""
+    """Live through these hours, one after the other; `tell` hears how many are over.
+
+    The shop `opened` before them, or with the first of them, and is known with the last.
+    """
+    known = hours[-1].number - opened.number or 1
     for number, hour in enumerate(hours, start=1):
-        await past.live(hour, api_key)
+        grown = (hour.number - opened.number) / known
+        await past.live(hour, api_key, FIRST_SHARE + (1 - FIRST_SHARE) * grown)
         tell(number)
 
 
@@ -226,6 +239,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--api-key", required=True)
     parser.add_argument("--from", dest="first", type=Hour.parse, required=True)
+    parser.add_argument("--opened", type=Hour.parse, required=True, help="the shop's first hour")
     parser.add_argument("--until", type=Hour.parse, required=True, help="not part of it")
     parser.add_argument("--service-start", type=datetime.fromisoformat, required=True)
     given = parser.parse_args()
@@ -236,7 +250,9 @@ def main() -> None:
     past = Past(folder, given.first, SystemClock().now_micros() - ago)
     try:
         hours = list(Hour.range(given.first, given.until))
-        asyncio.run(make(past, hours, given.api_key, lambda over: print(over, flush=True)))
+        asyncio.run(
+            make(past, hours, given.opened, given.api_key, lambda over: print(over, flush=True))
+        )
     finally:
         past.close()
 

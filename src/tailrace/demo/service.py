@@ -102,12 +102,18 @@ class Service:
         words = [word for option in options.items() for word in option]
         self._command("destination", "add", "amazon-s3", *words, "--json")
 
-    def past(self, project: Project, first: Hour, until: Hour, start: str) -> Child:
-        """Start to make the hours from `first` up to `until`, before a service that starts then."""
+    def past(
+        self, project: Project, first: Hour, until: Hour, *, opened: Hour, start: str
+    ) -> Child:
+        """Start to make the hours from `first` up to `until`, before a service that starts then.
+
+        The shop `opened` with that hour.
+        """
         options = {
             "--data": str(self.data),
             "--api-key": project.api_key,
             "--from": str(first),
+            "--opened": str(opened),
             "--until": str(until),
             "--service-start": start,
         }

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tailrace.app.edit_typed import check_secret, edit_typed
 from tailrace.app.editing import Edited
-from tailrace.app.policy import place_typed
+from tailrace.app.policy import place_typed, principal_typed
 from tailrace.app.setting_up import choices_of, rules_of
 from tailrace.errors import BadRequest, Transient
 from tailrace.export.new_bucket import regions
@@ -100,7 +100,8 @@ def _show(
 ) -> Response:
     found = None if edited is None else edited.verification
     settings = visit.site.settings
-    place = place_typed(settings, typed)
+    # A policy to copy names whom it lets in.
+    place = place_typed(settings, typed) if principal_typed(settings, typed) else None
     wanted = msgspec.structs.replace(
         destination, bucket=typed.bucket, endpoint_url=typed.endpoint_url or None
     )
