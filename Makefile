@@ -35,7 +35,8 @@ screenshots: environment ## look at the pages: pictures of each in light, dark a
 	@sh scripts/debian-packages
 	@sh scripts/browser
 	@SCREENSHOTS="$(CURDIR)/screenshots" $(BIN)/pytest -q tests/browser
-	@echo "The pictures are in screenshots/."
+	@$(BIN)/python -m tests.browser.pictures docs/pictures
+	@echo "The pictures are in screenshots/, those of the documentation in docs/pictures/."
 
 sdks: environment ## hold the official SDKs to a real service; a table of what they sent
 	@sh scripts/debian-packages

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from tailrace.clock import SteppedClock
 from tailrace.hours import Hour
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import Exporting
+
+# What a page over a slow line may weigh, compressed.
+OVERVIEW_BYTES_MAX = 15 * 1024
 
 
 @pytest.fixture
@@ -164,3 +169,17 @@ def test_there_is_no_page_of_what_is_not_there(
         project = place.add_project(place.organization, "Other").project_id
     dana.get(f"/p/{project}/destinations/1", 404)
     dana.get(f"/p/{project}/destinations/1/live", 404)
+
+
+def test_two_weeks_of_hours_weigh_little(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add())
+    first = now.plus(-14 * 24)
+    exporting.destinations.set_interval(1, first, None)
+    for hour in Hour.range(first, now):
+        exporting.seal(hour, lines=1000 + 37 * (hour.number % 91))
+    exporting.deliver()
+    answer = dana.get(overview(place)).answer
+    assert answer.text.count('class="hour') >= 336
+    assert len(gzip.compress(answer.content)) <= OVERVIEW_BYTES_MAX

@@ -23,6 +23,7 @@ from tailrace.state.mails import Mail, Mails
 from tailrace.web import failure_words as words
 from tailrace.web.check_rows import checks
 from tailrace.web.checking import Ended, checked
+from tailrace.web.destination_frame import title_of
 from tailrace.web.fix import fix, fix_of
 from tailrace.web.page import Page, Visit
 from tailrace.web.rendering import fragment, page, piece
@@ -221,9 +222,8 @@ def _crumbs(visit: Visit, destination: Destination, last: str) -> tuple[tuple[st
         if page_exists(visit, "/p/{p:int}/destinations")
         else ("Catalog", catalog_path(visit))
     )
-    place = f"s3://{destination.bucket}/{destination.prefix}"
     overview = _base(visit, destination) if page_exists(visit, BASE) else ""
-    return (first, (place, overview), (last, ""))
+    return (first, (title_of(destination), overview), (last, ""))
 
 
 def _back(visit: Visit, destination: Destination) -> str:
