@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import delivery, ingest, journey, keys, peers, people, processing, report
+from benchmarks import delivery, ingest, journey, keys, pages, peers, people, processing, report
 from benchmarks.paired import ROUNDS_MIN, Figure
 from benchmarks.places import touch_memory
 from benchmarks.report import Bar
@@ -74,6 +74,10 @@ def _beside(run: Run) -> tuple[list[Figure], list[str]]:
     return past.measure_beside(SEED, run.now_micros, run.scale, run.folder)
 
 
+def _pages(run: Run) -> tuple[list[Figure], list[str]]:
+    return pages.measure(run.now_micros, run.share, run.folder)
+
+
 def _peers(run: Run) -> tuple[list[Figure], list[str]]:
     quick = run.share != 1
     events, rounds = (peers.EVENTS_QUICK, 1) if quick else (peers.EVENTS, peers.ROUNDS)
@@ -107,6 +111,7 @@ MEASURES: dict[str, tuple[Measure, list[Bar]]] = {
     "journey": (_journey, journey.BARS),
     "delivery": (_deliver, delivery.BARS),
     "peers": (_peers, peers.BARS),
+    "pages": (_pages, pages.BARS),
 }
 # Only when asked for, by name or all as `size`: they take most of an hour.
 SIZES: dict[str, tuple[Measure, list[Bar]]] = {
