@@ -35,6 +35,45 @@
     }
   });
 
+  // A page that is a dialog: its own address, its content over this page; Back and Escape close it.
+  const box = document.querySelector("dialog[data-page]"), under = location.pathname;
+  let opener = null;
+  async function open(address, otherwise, options) {
+    const answer = await fetch(address, options).catch(() => null);
+    if (!answer) { otherwise(); return; }
+    const read = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const content = read.querySelector("[data-dialog]");
+    if (!content) { location.assign(answer.url); return; }
+    box.querySelector("[data-page-content]").replaceChildren(...content.childNodes);
+    box.setAttribute("aria-label", box.querySelector("h1").textContent);
+    prepare(box);
+    if (!box.open) { opener = document.activeElement; history.pushState("dialog", "", address); box.showModal(); }
+    (box.querySelector("[aria-invalid=true], #plan-of") || box.querySelector("h1")).scrollIntoView({ block: "nearest" });
+    box.querySelector("[aria-invalid=true]")?.focus();
+  }
+  if (box) {
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[href]");
+      if (event.target.closest("dialog[data-page] [data-close]")) box.close();
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+      if (box.contains(link) && link.pathname === under) { event.preventDefault(); box.close(); }
+      else if (link.matches("[data-opens]") || (box.contains(link) && link.pathname === location.pathname)) {
+        event.preventDefault();
+        open(link.href, () => location.assign(link.href));
+      }
+    });
+    box.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const { target: form, submitter } = event;
+      const action = submitter?.hasAttribute("formaction") ? submitter.formAction : form.action;
+      const body = new URLSearchParams(new FormData(form, submitter));
+      open(action, () => form.submit(), { method: "POST", body });
+    });
+    box.addEventListener("close", () => { if (history.state === "dialog") history.back(); });
+    // Going back would leave the focus nowhere.
+    addEventListener("popstate", () => { box.close(); opener?.focus(); });
+  }
+
   // The grid of hours is one tab stop; arrows move in it, and what a cell says stands below.
   let gridAt = "";
   function rove(root) {

@@ -1,0 +1,132 @@
+"""Pages that are dialogs, in Chromium: by keyboard, Escape, Back, with errors, and without script.
+
+Slow: a browser and an S3 server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tailrace.demo import seaweed
+from tailrace.hours import Hour
+from tests.browser.conftest import PHONE, WIDE, Chromium, Tab
+from tests.browser.exporting import Shop, open_shop
+from tests.export.conftest import clean_environment as clean_environment
+from tests.export.conftest import empty_database as empty_database
+from tests.export.conftest import server as server
+
+pytestmark = pytest.mark.slow
+
+HOUR = Hour.parse("2026-11-23T06")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, empty_database: bytes, server: seaweed.Seaweed) -> Iterator[Shop]:
+    with open_shop(tmp_path, empty_database, server) as opened:
+        opened.connect()
+        opened.seal_hour(HOUR)
+        opened.deliver()
+        yield opened
+
+
+def _path(shop: Shop) -> str:
+    return f"/p/{shop.project}/destinations/1"
+
+
+def _open(tab: Tab, name: str) -> None:
+    """Open a dialog by the keyboard, as its link has the focus."""
+    tab.page.get_by_role("link", name=name).focus()
+    tab.page.keyboard.press("Enter")
+    tab.page.locator("dialog[open] h1").wait_for()
+
+
+def test_it_opens_over_the_page_and_goes_back_to_where_the_focus_was(
+    browser: Chromium, shop: Shop
+) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        for name, end in (("Export Data", "export"), ("Manage", "manage")):
+            _open(tab, name)
+            assert tab.page.url.endswith(f"{_path(shop)}/{end}")
+            assert tab.page.evaluate(
+                "document.querySelector('dialog').contains(document.activeElement)"
+            )
+            tab.picture(f"dialog-{end}")
+            tab.page.keyboard.press("Escape")
+            tab.page.wait_for_url(re.compile(f"{_path(shop)}$"))
+            assert tab.page.locator("dialog[open]").count() == 0
+            tab.page.wait_for_function(
+                "name => document.activeElement.textContent.trim() === name", arg=name
+            )
+            _open(tab, name)
+            tab.page.go_back()
+            tab.page.locator("dialog[open]").wait_for(state="detached")
+            assert tab.page.url.endswith(_path(shop))
+            # Reloaded, it is the page that it is.
+            _open(tab, name)
+            tab.page.reload()
+            tab.page.get_by_role("heading", level=1).wait_for()
+            assert tab.page.locator("dialog").count() == 0
+            tab.go(_path(shop))
+        assert tab.problems == []
+
+
+def test_what_is_wrong_stays_in_the_dialog_and_what_is_right_leads_on(
+    browser: Chromium, shop: Shop
+) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _open(tab, "Export Data")
+        inside = tab.page.locator("dialog[open]")
+        inside.get_by_role("link", name="Yesterday").click()
+        inside.get_by_label("Start date (UTC)").fill("2999-01-01")
+        inside.get_by_role("button", name="Preview").click()
+        inside.get_by_text("is in the future").wait_for()
+        assert tab.page.evaluate("document.activeElement.name") == "first_date"
+        inside.get_by_label("Start date (UTC)").fill(HOUR.date)
+        inside.get_by_label("End date (UTC)").fill(HOUR.date)
+        inside.get_by_role("button", name="Preview").click()
+        inside.get_by_role("heading", name="What this export would do").wait_for()
+        inside.get_by_role("button", name="Start Export").click()
+        tab.page.wait_for_url(re.compile("/manual-exports"))
+        tab.page.get_by_text("of 1 hour").wait_for()
+
+        tab.go(_path(shop))
+        _open(tab, "Manage")
+        tab.page.locator("dialog[open]").get_by_role("button", name="Switch off").click()
+        tab.page.locator("dialog[open]").get_by_text("New hours are kept here; ").wait_for()
+        tab.page.locator("dialog[open]").get_by_role("button", name="Close").click()
+        tab.page.wait_for_url(re.compile(f"{_path(shop)}$"))
+        assert tab.problems == []
+    assert shop.destination.state == "paused"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out_by_it(browser: Chromium, shop: Shop, scheme: str) -> None:
+    for size in (WIDE, PHONE):
+        with browser.tab(shop, scheme=scheme, size=size, bypass_policy=True) as tab:
+            tab.sign_in()
+            tab.go(_path(shop))
+            for name in ("Export Data", "Manage"):
+                _open(tab, name)
+                assert tab.violations() == []
+                assert tab.overflow() == 0
+                if size == PHONE:
+                    tab.picture(f"dialog-{name.split()[0].lower()}-phone-{scheme}")
+                tab.page.keyboard.press("Escape")
+                tab.page.locator("dialog[open]").wait_for(state="detached")
+
+
+def test_without_script_it_is_a_page(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop, script=False) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        tab.page.get_by_role("link", name="Export Data").click()
+        tab.page.get_by_role("heading", name="Export Data").wait_for()
+        assert tab.page.locator("dialog").count() == 0
