@@ -289,6 +289,33 @@ def test_an_unknown_answer_keeps_what_the_store_said_and_all_evidence(acme: Dest
     assert len(cause.sentence) < 500
 
 
+def test_what_the_store_tells_of_itself_is_kept(acme: Destination) -> None:
+    error = answer("AccessDenied", 403)
+    error.response["ResponseMetadata"]["HostId"] = "H1="
+    error.response["ResponseMetadata"]["HTTPHeaders"] = {"x-amz-bucket-region": "eu-west-1"}
+    cause = diagnose(error, acme, "exports/x")
+    assert cause.evidence == (
+        ("Call", "PutObject"),
+        ("Object", "exports/x"),
+        ("Answer", "403 AccessDenied"),
+        ("Request ID", "R1"),
+        ("Host ID", "H1="),
+        ("Region", "eu-west-1"),
+    )
+
+
+def test_a_bucket_that_demands_a_header_is_told_from_a_wrong_request(acme: Destination) -> None:
+    message = (
+        "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with "
+        "Object Lock parameters"
+    )
+    cause = diagnose(answer("InvalidRequest", 400, message=message), acme, "exports/x")
+    assert cause.kind == "access"
+    assert "demands a header" in cause.title
+    assert "Object Lock parameters" in cause.sentence
+    assert diagnose(answer("InvalidRequest", 400), acme, "exports/x").kind == "unknown"
+
+
 def test_a_store_that_keeps_nothing_is_the_owners_matter(acme: Destination) -> None:
     cause = diagnose(KeepsNothing("It keeps nothing."), acme, "exports/x")
     assert (cause.kind, cause.permission) == ("access", None)

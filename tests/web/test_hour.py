@@ -6,7 +6,7 @@ import pytest
 
 from tailrace.app.runs import Equation
 from tailrace.hours import Hour
-from tailrace.web.hour_values import equation
+from tailrace.web.hour_values import DAYS_MAX, days_of, equation
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import Exporting
 from tests.web.test_overview import dana as dana
@@ -35,6 +35,15 @@ def test_an_exported_hour_tells_its_files_and_that_they_add_up(
         "58,308 accepted = 58,302 exported + 1 duplicates + 3 identifies + 2 filtered" in shown.text
     )
     assert "attempt 1: exported" in shown.text
+
+
+def test_an_hour_tells_on_which_days_its_events_happened() -> None:
+    many = {f"2026-11-{day:02d}": day for day in range(1, 21)}
+    found = days_of(many)
+    assert len(found) == DAYS_MAX
+    assert (found[0].date, found[0].said, found[0].count) == ("2026-11-20", "20 events", 20)
+    assert {one.most for one in found} == {20}
+    assert days_of({}) == ()
 
 
 def test_a_failed_hour_tells_why_and_what_to_do(

@@ -116,6 +116,8 @@ def _evidence(cause: Cause) -> str:
         "permission": cause.permission,
         "key": cause.key,
         "request id": cause.request_id,
+        "host id": cause.host_id,
+        "region": cause.region,
     }
     found = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
     return f"{cause.kind}: {found}"

@@ -78,12 +78,14 @@ class RunDetail(msgspec.Struct, frozen=True):
     """One run with its files; `equation` is None while the hour is open.
 
     `delay_seconds` is the time from the end of the hour until an automatic run was completed.
+    `event_dates` counts the lines by the UTC date on which they say that they happened.
     """
 
     run: Run
     files: tuple[FileOfRun, ...]
     equation: Equation | None
     delay_seconds: float | None
+    event_dates: dict[str, int] = {}
 
 
 class HourDetail(msgspec.Struct, frozen=True):
@@ -141,8 +143,7 @@ def hour_detail(
         hour=hour,
         over=newest is not None and hour <= newest,
         runs=tuple(
-            RunDetail(run, _files(ledger, run), _equation(ledger, run), _delay_seconds(run))
-            for run in ledger.runs(hour=hour, destination_id=destination_id)
+            _detail(ledger, run) for run in ledger.runs(hour=hour, destination_id=destination_id)
         ),
     )
 
@@ -187,12 +188,13 @@ def _files(ledger: LedgerView, run: Run) -> tuple[FileOfRun, ...]:
     )
 
 
-def _equation(ledger: LedgerView, run: Run) -> Equation | None:
+def _detail(ledger: LedgerView, run: Run) -> RunDetail:
+    files, delay_seconds = _files(ledger, run), _delay_seconds(run)
     sealed = ledger.sealed_hour(run.scope, run.hour)
     if sealed is None:
-        return None
+        return RunDetail(run, files, None, delay_seconds)
     record = decode_record(sealed.record)
-    return Equation(
+    equation = Equation(
         accepted=record.accepted,
         exported=record.exported,
         duplicates=record.duplicates,
@@ -200,3 +202,4 @@ def _equation(ledger: LedgerView, run: Run) -> Equation | None:
         filtered=record.filtered,
         held=record.held,
     )
+    return RunDetail(run, files, equation, delay_seconds, record.event_dates)

@@ -140,6 +140,14 @@ WRONG_USE = Row(
     "the store does not accept the request",
     "Check the destination's bucket, region and endpoint.",
 )
+# Such as a bucket that locks its objects, where nothing was said of sums when it was verified.
+DEMANDS = Row(
+    "access",
+    "The bucket demands a header that tailrace does not send",
+    "the bucket demands more of a request than tailrace sends{message}",
+    "Verify the destination, which finds out anew what its store can do; or take the demand, such "
+    "as a lock on its objects, from the bucket.",
+)
 BYTES = Row(
     "operator",
     "Files arrive damaged",

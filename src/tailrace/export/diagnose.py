@@ -25,6 +25,7 @@ from tailrace.export.answers import (
     CLOCK,
     CONFLICT_TITLE,
     CREDENTIALS,
+    DEMANDS,
     DENIED,
     DENIED_ON_PURPOSE,
     DOING,
@@ -57,6 +58,8 @@ _BODILESS = {
 _OUT_OF_TIME = re.compile(r"\bSignature (expired|not yet current)\b")
 # Of an answer's own words, in a sentence that is mailed.
 _MESSAGE_LENGTH_MAX = 200
+# What S3 says of a bucket whose objects are locked, to a request without a sum.
+_DEMANDED = re.compile(r"\b(Content-MD5|x-amz-checksum|Object Lock)\b", re.IGNORECASE)
 _NAMED_ACTION = re.compile(r"not authorized to perform: ([a-z0-9]+:[A-Za-z]+)")
 
 
@@ -150,6 +153,8 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         status=status or None,
         request_id=meta.get("RequestId") or None,
         title=row.title.format(**words),
+        host_id=meta.get("HostId") or None,
+        region=region if isinstance(region, str) else None,
     )
 
 
@@ -176,6 +181,8 @@ def _row(code: str, status: int, call: str, message: str, destination: Destinati
         return KMS_DENIED
     if code == "AccessDenied" and "explicit deny" in message:
         return DENIED_ON_PURPOSE
+    if code == "InvalidRequest" and _DEMANDED.search(message):
+        return DEMANDS
     if code == "AccessDenied" and call == "HeadObject":
         return LOOK_DENIED
     known = TABLE.get(code)

@@ -166,15 +166,9 @@ def _what_waits(at: Facing) -> Facts:
 
 
 def _evidence(cause: Cause) -> tuple[Part, ...]:
-    rows = (
-        ("Call", cause.call),
-        ("Object", cause.key),
-        ("Answer", f"{cause.status or ''} {cause.code}".strip()),
-        ("Request ID", cause.request_id),
-    )
     if cause.call is None:
         return ()
-    known = tuple((name, value) for name, value in rows if value)
+    known = cause.evidence
     return Heading("What the store answered"), Facts(known)
 
 

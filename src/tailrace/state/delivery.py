@@ -67,7 +67,8 @@ class Cause(msgspec.Struct, frozen=True):
     """Why a run did not succeed, as every page, mail and command prints it.
 
     `permission` is the missing action (`s3:PutObject`), if one is. `call`, `key`, `status` and
-    `request_id` name the request that was refused. `missing_actions` are all that the probes found
+    `request_id` name the request that was refused, `host_id` and `region` what the store told of
+    itself. `missing_actions` are all that the probes found
     missing, where probes found the cause. `title` is the sentence in a few words; empty where an
     earlier release found the cause.
     """
@@ -83,6 +84,21 @@ class Cause(msgspec.Struct, frozen=True):
     request_id: str | None = None
     missing_actions: tuple[str, ...] = ()
     title: str = ""
+    host_id: str | None = None
+    region: str | None = None
+
+    @property
+    def evidence(self) -> tuple[tuple[str, str], ...]:
+        """What the store answered to what, as pages and mails print it: only what is known."""
+        rows = (
+            ("Call", self.call),
+            ("Object", self.key),
+            ("Answer", f"{self.status or ''} {self.code}".strip()),
+            ("Request ID", self.request_id),
+            ("Host ID", self.host_id),
+            ("Region", self.region),
+        )
+        return tuple((name, value) for name, value in rows if value)
 
 
 class Try(msgspec.Struct, frozen=True):

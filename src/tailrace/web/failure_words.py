@@ -109,17 +109,6 @@ def missing_facts(
     )
 
 
-def evidence(cause: Cause) -> Facts:
-    """Return what the store answered to what."""
-    rows = (
-        ("Call", cause.call),
-        ("Object", cause.key),
-        ("Answer", f"{cause.status or ''} {cause.code}".strip()),
-        ("Request ID", cause.request_id),
-    )
-    return tuple((name, value) for name, value in rows if value)
-
-
 def tries(failure: Failure) -> tuple[tuple[str, str, str, str], ...]:
     """Return the newest run's last tries: when, how long, its end, and the wait until the next."""
     if not failure.runs:
@@ -134,7 +123,7 @@ def tries(failure: Failure) -> tuple[tuple[str, str, str, str], ...]:
 def as_lines(head: Heading, cause: Cause, shown: Sequence[tuple[str, str, str, str]]) -> str:
     """Return the evidence as text that somebody else can read."""
     lines = [head.title, head.line, "", cause.sentence, cause.fix, ""]
-    lines += [f"{name}: {value}" for name, value in evidence(cause)]
+    lines += [f"{name}: {value}" for name, value in cause.evidence]
     lines += [f"{began} UTC  {took}  {ended}" for began, took, ended, _ in shown]
     return "\n".join(lines) + "\n"
 

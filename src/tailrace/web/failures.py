@@ -169,7 +169,7 @@ def _lasting(
         "missing": words.missing_facts(destination, arn, known.last_success_micros),
         "safe": words.safe(failure, known.owed, room),
         "at_risk": words.at_risk(room),
-        "evidence": words.evidence(failure.cause),
+        "evidence": failure.cause.evidence,
         "tries": shown_tries,
         "text": words.as_lines(head, failure.cause, shown_tries),
         "mailed": words.mailed(mails, names=may_see_mails),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -35,6 +35,10 @@ _OUTCOMES: dict[TryOutcome, str] = {
 }
 
 
+# Offline devices send what is weeks old; more dates than these say nothing more.
+DAYS_MAX = 14
+
+
 class FileView(msgspec.Struct, frozen=True):
     """One file of the hour; `uri` is where it lies in the bucket, empty until it does.
 
@@ -59,6 +63,15 @@ class Moment(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+class Day(msgspec.Struct, frozen=True):
+    """How many of the hour's events happened on one UTC date; `most` is the busiest one's."""
+
+    date: str
+    said: str
+    count: int
+    most: int
+
+
 class RunView(msgspec.Struct, frozen=True):
     """One run of the hour. `equation` says in words that nothing is missing."""
 
@@ -72,6 +85,7 @@ class RunView(msgspec.Struct, frozen=True):
     files: tuple[FileView, ...]
     timeline: tuple[Moment, ...]
     equation: str
+    days: tuple[Day, ...]
 
 
 def run_views(destination: Destination, found: HourDetail) -> tuple[RunView, ...]:
@@ -111,7 +125,15 @@ def _run(destination: Destination, found: RunDetail) -> RunView:
         files=tuple(_file(destination, run.data_type, one) for one in found.files),
         timeline=tuple(_timeline(run.hour, run.tries)),
         equation="" if found.equation is None else equation(found.equation),
+        days=days_of(found.event_dates),
     )
+
+
+def days_of(event_dates: Mapping[str, int]) -> tuple[Day, ...]:
+    """Return the dates on which an hour's events happened, the newest first, few of them."""
+    most = max(event_dates.values(), default=0)
+    newest = sorted(event_dates.items(), reverse=True)[:DAYS_MAX]
+    return tuple(Day(date, counted(count, "event"), count, most) for date, count in newest)
 
 
 def equation(found: Equation) -> str:
