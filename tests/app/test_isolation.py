@@ -14,11 +14,12 @@ import msgspec
 import pytest
 
 from tailrace.accounts.portfolios import add_portfolio
-from tailrace.app import describing, runs
+from tailrace.app import describing, failures, runs, sealed_file, switching
 from tailrace.app.backfill import Asked, Backfills, ListAsked
 from tailrace.app.describing import describe
 from tailrace.app.editing import Edit, Editor
 from tailrace.app.runs import RunsAsked, hour_detail, list_runs
+from tailrace.app.setting_up import SettingUp
 from tailrace.clock import SteppedClock
 from tailrace.errors import TailraceError
 from tailrace.folder import DataFolder
@@ -29,6 +30,7 @@ from tailrace.state.audit import entries
 from tailrace.state.database import open_database, writing
 from tailrace.state.delivery import Destination
 from tailrace.state.destinations import Destinations, NewDestination
+from tailrace.state.drafts import Choices, Drafts
 from tailrace.state.ledger_view import LedgerView
 from tailrace.state.mails import Mails, NewMail, keep_mail
 from tailrace.state.manual_exports import ManualExports, NewManualExport
@@ -50,6 +52,7 @@ class Things(msgspec.Struct, frozen=True):
     paused: int
     export: int
     mail: int
+    draft: int
     # As it was seen; nobody has one that was.
     seen: Destination | None
     seen_paused: Destination | None
@@ -87,6 +90,7 @@ class World:
             78,
             79,
             80,
+            81,
             msgspec.structs.replace(self.theirs.seen, id=77),
             msgspec.structs.replace(self.theirs.seen, id=78),
         )
@@ -97,6 +101,15 @@ class World:
         self.mails = Mails(self.engine, self.clock, within=own)
         self.backfills = Backfills(
             DataFolder(folder), Settings(), self.engine, self.clock, by="dana", within=own
+        )
+        # Another project's set-ups do not exist for one, whoever's project it is.
+        self.setting_up = SettingUp(
+            self.ours.project,
+            Drafts(self.engine, self.clock, by="dana", within=own),
+            self.destinations,
+            cast("Any", None),
+            Settings(),
+            machine=self.clock,
         )
         # With these no store is asked: an edit of what is exported probes nothing.
         unused = cast("Any", None)
@@ -139,6 +152,7 @@ class World:
         )  # fmt: skip
         with writing(self.engine) as connection:
             mail = keep_mail(connection, new, made_micros=1, message_id=f"<{name}>")
+        draft = Drafts(self.engine, self.clock).begin(project, Choices(bucket=name))
         portfolio = add_portfolio(self.engine, name, [project], clock=self.clock)
         return Things(
             organization,
@@ -148,6 +162,7 @@ class World:
             paused.id,
             export.id,
             mail,
+            draft.id,
             operator.get(active.id),
             operator.get(paused.id),
         )
@@ -247,6 +262,16 @@ USES: dict[str, Use] = {
     "Editor.delete": lambda w, t: w.editor.delete(t.destination),
     "Editor.edit": lambda w, t: w.editor.edit(t.destination, Edit(manifest=False)),
     "Editor.plan_deletion": lambda w, t: w.editor.plan_deletion(t.destination),
+    "SettingUp.choose_data": lambda w, t: w.setting_up.choose_data(
+        t.draft, include_events=False, include_merged_ids=True
+    ),
+    "SettingUp.discard": lambda w, t: w.setting_up.discard(t.draft),
+    "SettingUp.get": lambda w, t: w.setting_up.get(t.draft),
+    "SettingUp.keep": lambda w, t: w.setting_up.keep(t.draft, Choices(bucket="mine")),
+    "pause": lambda w, t: switching.pause(w.destinations, t.destination),
+    "missed": lambda w, t: switching.missed(w.destinations, t.paused),
+    "resume": lambda w, t: switching.resume(w.destinations, cast("Any", None), t.paused, ("?",)),
+    "sealed_file": lambda w, t: sealed_file.sealed_file(w.ledger, t.project, w.hour, 1),
     "describe": lambda w, t: describe(w.engine, w.clock, t.destination, within=w.ours.organization),
     "list_runs of a destination": lambda w, t: list_runs(
         w.engine, w.clock, RunsAsked(destination_id=t.destination), within=w.ours.organization
@@ -294,6 +319,16 @@ LISTS: dict[str, Callable[[World], Any]] = {
 LEFT_OUT = {
     "Destinations.refuse_bucket": "it has to know of other organizations' buckets (D45)",
     "Destinations.start_all_from": "the service calls it at a folder's first start",
+    "SettingUp.begin": "it begins one of the project that it is for, whose visitor was let in",
+    "SettingUp.destination_of": "it asks Destinations.get, of a draft that was found",
+    "SettingUp.go_on": "of a destination that was found",
+    "SettingUp.rules": "it looks at what is typed",
+    "SettingUp.save": "of a draft that was found; it asks Destinations.add",
+    "failure_name": "it is a name",
+    "failures": "of a destination that was found",
+    "joined": "it only joins hours",
+    "look": "it reads an open file",
+    "open_sealed": "of a file that was found",
     "LedgerView.newest_sealed_hour": "which hours are over is the same for everybody",
     "Mails.counts": "of the operator's status",
     "Mails.due": "the service sends them",
@@ -302,8 +337,14 @@ LEFT_OUT = {
     "Mails.wake_beyond": "the service calls it",
 }
 
-FACADES = (Destinations, ManualExports, LedgerView, Mails, Backfills, Editor)
-FUNCTIONS = {describing: ("describe",), runs: ("list_runs", "hour_detail")}
+FACADES = (Destinations, ManualExports, LedgerView, Mails, Backfills, Editor, SettingUp)
+FUNCTIONS = {
+    describing: ("describe",),
+    failures: ("failure_name", "failures"),
+    runs: ("list_runs", "hour_detail"),
+    sealed_file: ("look", "open_sealed", "sealed_file"),
+    switching: ("joined", "missed", "pause", "resume"),
+}
 
 
 @pytest.fixture
@@ -399,7 +440,7 @@ def _answer(world: World, name: str, things: Things) -> tuple[str, object]:
         said = str(error)
         asked = (
             *(things.project, things.portfolio, things.destination),
-            *(things.paused, things.export, things.mail),
+            *(things.paused, things.export, things.mail, things.draft),
         )
         for number in asked:
             said = said.replace(str(number), "N")

@@ -33,7 +33,7 @@ def sealed_file(ledger: LedgerView, scope: int, hour: Hour, number: int) -> Seal
     for one in ledger.files_of_hour(scope, hour):
         if one.number == number:
             return one
-    raise BadRequest(f"The hour {hour} has no file {number}.")
+    raise BadRequest(f"There is no file {number} of this hour.")
 
 
 def open_sealed(folder: DataFolder, file: SealedFile) -> BinaryIO | None:
