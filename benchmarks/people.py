@@ -10,6 +10,8 @@ import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from benchmarks import keys
 from benchmarks.apart import Apart, Opened, draw_pages, forget_pages
 from benchmarks.generator import bodies, device_of
@@ -29,6 +31,8 @@ from tailrace.state.insertions import DAY_MICROS
 FEW = 1_000_000
 MANY = 10_000_000
 _EVENTS_A_REQUEST = 100
+# A smaller part is measured as this one: two thousand users, of whom enough can merge in a round.
+_SCALE_MIN = 0.002
 # Opened so often with the page cache empty, and as often with it full.
 _OPENINGS = 3
 _REMEMBERED = 50_000
@@ -37,7 +41,7 @@ EVENLY = "known users, drawn evenly"
 ACTIVE = "known users, by activity"
 
 # What is sent. A round of each kind goes before those that count, and fills the caches.
-_KINDS: dict[str, Callable[[Population, int], list[bytes]]] = {
+KINDS: dict[str, Callable[[Population, int], list[bytes]]] = {
     "users of just now, no properties": Population.lately_bare,
     "users of just now": Population.lately,
     EVENLY: Population.evenly,
@@ -62,18 +66,22 @@ BARS = [
 def measure(
     seed: int, now_micros: int, rounds: int, events: int, scale: float, folder: Path
 ) -> list[Figure]:
-    """Process `events` events of each kind a round, beside either state in turn."""
+    """Process `events` events of each kind a round, beside either state in turn.
+
+    A scale makes users, keys and events fewer alike; figures are named by the users there are.
+    """
+    size = _Size.of(scale, events)
     scenes: dict[int, _Scene] = {}
     figures: list[Figure] = []
     try:
-        for users in (FEW, MANY):
+        for users in (size.few, size.many):
             progress(f"processing: making a state of {users:,} users")
-            made = int(users * scale)
-            scenes[users] = scene = _Scene(seed, now_micros, made, folder / f"people-{users}")
-            figures += scene.sizes(users)
-        for kind in _KINDS:
+            place = folder / f"people-{users}"
+            scenes[users] = scene = _Scene(seed, now_micros, users, size.key_count, place)
+            figures += scene.sizes()
+        for kind in KINDS:
             progress(f"processing: {kind}")
-            figures += _processed(scenes, kind, rounds, events)
+            figures += _processed(scenes, kind, rounds, size)
         figures += [
             figure(f"beside {users:,} users: RssAnon at the most", "MiB", [scene.peak / MIB])
             for users, scene in scenes.items()
@@ -84,7 +92,29 @@ def measure(
     return figures
 
 
-def _processed(scenes: Mapping[int, _Scene], kind: str, rounds: int, events: int) -> list[Figure]:
+class _Size(msgspec.Struct, frozen=True):
+    """How much there is: users of either state, dedupe keys beside each, events of a round."""
+
+    few: int
+    many: int
+    key_count: int
+    events: int
+
+    @classmethod
+    def of(cls, scale: float, events: int) -> _Size:
+        part = max(scale, _SCALE_MIN)
+        # Whole requests: each is said to hold as many events as all others.
+        requests = max(1, int(events * part) // _EVENTS_A_REQUEST)
+        return cls(
+            few=int(FEW * part),
+            many=int(MANY * part),
+            key_count=int(keys.MANY * part),
+            events=requests * _EVENTS_A_REQUEST,
+        )
+
+
+def _processed(scenes: Mapping[int, _Scene], kind: str, rounds: int, size: _Size) -> list[Figure]:
+    events = size.events
     sides = {
         str(users): functools.partial(scene.process, kind, events)
         for users, scene in scenes.items()
@@ -102,20 +132,22 @@ def _processed(scenes: Mapping[int, _Scene], kind: str, rounds: int, events: int
             figure(f"{name}: of that, checkpoints", "us/event", commits),
             figure(f"{name}: rate", "events/s a core", [1e6 / value for value in values]),
         ]
-    both = ratios(micros[MANY], micros[FEW])
-    return [*figures, figure(f"{kind}: CPU, {MANY:,} / {FEW:,} users", "ratio", both)]
+    both = ratios(micros[size.many], micros[size.few])
+    return [*figures, figure(f"{kind}: CPU, {size.many:,} / {size.few:,} users", "ratio", both)]
 
 
 class _Scene:
     """One data folder that knows many users already, and its processor."""
 
-    def __init__(self, seed: int, now_micros: int, users: int, folder: Path) -> None:
+    def __init__(
+        self, seed: int, now_micros: int, users: int, key_count: int, folder: Path
+    ) -> None:
         self._clock = clock = SteppedClock(now_micros // HOUR_MICROS * HOUR_MICROS)
         self._population = Population(seed, clock.now_micros(), users)
         self._place = make_place(folder)
         self._database = DataFolder(folder).processing_database
         self._made = populate(self._database, self._place, self._population)
-        keys.fill(self._database, keys.MANY, last_day=clock.now_micros() // DAY_MICROS)
+        keys.fill(self._database, key_count, last_day=clock.now_micros() // DAY_MICROS)
         self._journal = Journal(self._place, clock)
         self._cold = [self._open_cold() for _ in range(_OPENINGS)]
         draw_pages(self._database)
@@ -131,28 +163,28 @@ class _Scene:
         with Apart(self._place, self._clock.now_micros()) as apart:
             return apart.opened
 
-    def sizes(self, users: int) -> list[Figure]:
+    def sizes(self) -> list[Figure]:
         """Return what the state takes on disk and in memory, and how long it takes to open it."""
-        made = self._made
+        made, users = self._made, self._population.users
         figures = [
             figure(
                 f"beside {users:,} users: making one of them, CPU",
                 "us/user",
-                [1e6 * made.seconds / self._population.users],
+                [1e6 * made.seconds / users],
             ),
             figure(
                 f"beside {users:,} users: disk, all tables",
                 "bytes/user",
-                [sum(made.table_bytes.values()) / self._population.users],
+                [sum(made.table_bytes.values()) / users],
             ),
         ]
         for table in ("device", "user", "identity", "person", "user_property"):
-            size = made.table_bytes[table] / self._population.users
+            size = made.table_bytes[table] / users
             figures.append(
                 figure(f"beside {users:,} users: disk, table {table}", "bytes/user", [size])
             )
         chance = random.Random(users)
-        numbers = chance.sample(range(self._population.users), _REMEMBERED)
+        numbers = chance.sample(range(users), min(_REMEMBERED, users))
         remembered = self._apart.remember([device_of(number) for number in numbers])
         return [
             *figures,
@@ -167,7 +199,7 @@ class _Scene:
 
     def process(self, kind: str, events: int) -> Spent:
         """Store a round's events and return what processing them cost."""
-        sent = _KINDS[kind](self._population, events)
+        sent = KINDS[kind](self._population, events)
         requests = bodies(self._place.api_key, sent, _EVENTS_A_REQUEST)
         self._journal.append(requests, _EVENTS_A_REQUEST)
         with Sampler({"processor": self._apart.pid}) as sampler:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks import people
 from benchmarks.apart import Apart, forget_pages
 from benchmarks.generator import bodies, device_of
 from benchmarks.journal import Journal
@@ -139,3 +140,14 @@ def test_a_processor_apart_processes_what_the_log_holds(scene: Scene) -> None:
     assert spent.rounds > 0
     assert spent.checkpoints > 0
     assert scene.rows("SELECT exported FROM project_hour") == [(SENT,)]
+
+
+@pytest.mark.slow  # two populations are made, and a processor is started seven times beside each
+def test_the_smallest_part_is_measured_whole_and_named_by_what_there_is(tmp_path: Path) -> None:
+    found = {one.name: one for one in people.measure(1, NOW, 1, SENT, 0, tmp_path)}
+
+    for users in (2_000, 20_000):
+        assert found[f"beside {users:,} users: memory"].median > 0
+        for kind in people.KINDS:
+            assert found[f"beside {users:,} users: {kind}: rate"].median > 0
+    assert not {bar.figure for bar in people.BARS} & set(found)
