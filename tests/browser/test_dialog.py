@@ -107,6 +107,33 @@ def test_what_is_wrong_stays_in_the_dialog_and_what_is_right_leads_on(
     assert shop.destination.state == "paused"
 
 
+def test_an_error_of_the_service_is_told_in_the_dialog(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _open(tab, "Manage")
+        # Meanwhile somebody else has switched them off.
+        shop.world.destinations.pause(1)
+        inside = tab.page.locator("dialog[open]")
+        inside.get_by_role("button", name="Switch off").click()
+        inside.get_by_text("Cannot pause destination 1: it is paused").wait_for()
+        assert tab.page.url.endswith(f"{_path(shop)}/manage")
+
+
+def test_who_presses_twice_starts_one_export(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _open(tab, "Export Data")
+        inside = tab.page.locator("dialog[open]")
+        inside.get_by_label("Start date (UTC)").fill(HOUR.date)
+        inside.get_by_label("End date (UTC)").fill(HOUR.date)
+        inside.get_by_role("button", name="Start Export").dblclick()
+        tab.page.wait_for_url(re.compile("/manual-exports"))
+        tab.page.get_by_text("of 1 hour").wait_for()
+        assert tab.page.locator("[id^='export-']").count() == 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nobody_is_kept_out_by_it(browser: Chromium, shop: Shop, scheme: str) -> None:
     for size in (WIDE, PHONE):

@@ -39,10 +39,15 @@
   const box = document.querySelector("dialog[data-page]"), under = location.pathname;
   let opener = null;
   async function open(address, otherwise, options) {
+    // Twice pressed is once meant.
+    if (box.ariaBusy === "true") return;
+    box.ariaBusy = "true";
     const answer = await fetch(address, options).catch(() => null);
+    box.ariaBusy = "false";
     if (!answer) { otherwise(); return; }
     const read = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const content = read.querySelector("[data-dialog]");
+    // What went wrong is told here; an address that takes forms has no page of its own.
+    const content = read.querySelector("[data-dialog]") || (options && !answer.ok && read.querySelector("main"));
     if (!content) { location.assign(answer.url); return; }
     box.querySelector("[data-page-content]").replaceChildren(...content.childNodes);
     box.setAttribute("aria-label", box.querySelector("h1").textContent);
