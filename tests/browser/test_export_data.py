@@ -5,6 +5,7 @@ Slow: a browser, an S3 server, and each page in both themes and on a phone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def test_it_looks_as_it_should(browser: Chromium, shop: Shop, look: Look) -> Non
             tab.page.get_by_text("There is no data in this range").wait_for()
             _look(tab, f"export-no-data-{look.name}", bypass=bypass)
             tab.page.get_by_role("button", name="Start Export").click()
+            # The grid under the dialog says so too, until the list is there.
+            tab.page.wait_for_url(re.compile("/manual-exports"))
             tab.page.get_by_text("nothing to export").first.wait_for()
             _look(tab, f"manual-exports-{look.name}", bypass=bypass)
 
