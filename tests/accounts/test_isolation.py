@@ -1,14 +1,33 @@
-"""What another organization has is, to a person of this one, as if it did not exist."""
+"""What another organization has is, to a person of this one, as if it did not exist.
+
+A public function of `accounts` that is in none of the tables is a failure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
+from argon2.profiles import CHEAPEST
 from sqlalchemy.engine import Engine
 
-from tailrace.accounts.options import OptionsChange, change_options
+from tailrace import accounts
+from tailrace.accounts.options import OptionsChange, change_options, options_of
+from tailrace.accounts.passwords import Passwords
+from tailrace.accounts.people import (
+    NewPerson,
+    add_person,
+    change_role,
+    find_person,
+    people,
+    remove_person,
+)
 from tailrace.accounts.portfolios import (
     add_portfolio,
     change_portfolio,
@@ -17,6 +36,7 @@ from tailrace.accounts.portfolios import (
 )
 from tailrace.accounts.project_keys import add_key, api_keys, renew_secret_key, revoke_key
 from tailrace.accounts.projects import add_organization, add_project, find_project, projects
+from tailrace.accounts.renaming import rename_project
 from tailrace.clock import SteppedClock
 from tailrace.errors import BadRequest
 from tailrace.ids import SystemIds
@@ -35,30 +55,108 @@ def their_key(engine: Engine, clock: SteppedClock) -> str:
     for name in ("Acme", "Rival"):
         number = add_organization(engine, name, clock=clock)
         made = add_project(engine, number, "Shop", ids=IDS, clock=clock)
+        for email in (f"admin@{name.lower()}.example", f"dana@{name.lower()}.example"):
+            new = NewPerson(email, "admin")
+            add_person(engine, number, new, passwords=Passwords(IDS, CHEAPEST), clock=clock)
+        change_options(engine, made.project_id, OptionsChange(drop_bots=True), clock=clock)
     add_portfolio(engine, "All", [THEIRS], clock=clock)
     return made.api_key
 
 
+# What a project's number, or a portfolio project's, is asked for.
 USES: dict[str, Use] = {
-    "find a project": lambda engine, clock, number: find_project(engine, number, within=ACME),
-    "list keys": lambda engine, clock, number: api_keys(engine, number, within=ACME),
-    "add a key": lambda engine, clock, number: add_key(
+    "find_project": lambda engine, clock, number: find_project(engine, number, within=ACME),
+    "api_keys": lambda engine, clock, number: api_keys(engine, number, within=ACME),
+    "add_key": lambda engine, clock, number: add_key(
         engine, number, ids=IDS, clock=clock, within=ACME
     ),
-    "renew a secret key": lambda engine, clock, number: renew_secret_key(
+    "renew_secret_key": lambda engine, clock, number: renew_secret_key(
         engine, number, ids=IDS, clock=clock, within=ACME
     ),
-    "change options": lambda engine, clock, number: change_options(
+    "change_options": lambda engine, clock, number: change_options(
         engine, number, OptionsChange(drop_ip=True), clock=clock, within=ACME
     ),
-    "show it in a view": lambda engine, clock, number: add_portfolio(
+    "rename_project": lambda engine, clock, number: rename_project(
+        engine, number, "Another", clock=clock, within=ACME
+    ),
+    "add_portfolio": lambda engine, clock, number: add_portfolio(
         engine, "View", [OURS, number], clock=clock, within=ACME
     ),
-    "find a view": lambda engine, clock, number: find_portfolio(engine, number, within=ACME),
-    "change a view": lambda engine, clock, number: change_portfolio(
+    "find_portfolio": lambda engine, clock, number: find_portfolio(engine, number, within=ACME),
+    "change_portfolio": lambda engine, clock, number: change_portfolio(
         engine, number, [OURS], clock=clock, within=ACME
     ),
 }
+VIEWS = ("add_portfolio", "find_portfolio", "change_portfolio")
+
+# What a person is asked for, by address, in an organization that is the asker's own.
+PEOPLE: dict[str, Callable[[Engine, SteppedClock, str], Any]] = {
+    "find_person": lambda engine, clock, email: find_person(engine, ACME, email),
+    "change_role": lambda engine, clock, email: change_role(
+        engine, ACME, email, "viewer", clock=clock
+    ),
+    "remove_person": lambda engine, clock, email: remove_person(engine, ACME, email, clock=clock),
+}
+
+# What has a test of its own, below.
+OTHERS = ("options_of", "people", "portfolios", "projects", "revoke_key")
+
+# What needs none, and why.
+LEFT_OUT = {
+    "account_with_password": "it signs in, before anybody is known",
+    "add_organization": "the operator's command",
+    "add_person": "it makes a member; that it has an account elsewhere is not told on pages",
+    "add_project": "it is given the asker's own organization",
+    "chosen_organization": "the operator's commands ask which one is meant",
+    "hash_of": "it reads what it is given",
+    "insert_key": "it works inside others' transactions",
+    "new_key": "it asks for nothing",
+    "organizations": "the operator's command",
+    "organizations_of": "what the asker is, in all of their own organizations",
+    "rename": "it works inside others' transactions",
+    "rename_organization": "it is given the asker's own organization",
+    "require_organization": "it works inside others' transactions",
+    "secret_key_is": "the collector asks; who knows the secret may",
+    "set_password": "only the operator and the account's owner may be let do it",
+}
+
+# Modules in which nothing is asked for an organization, and why.
+WITHOUT = {
+    "addresses": "rules of an address",
+    "first_run": "there is no organization yet",
+    "keys": "the collector reads all keys",
+    "mappings": "the collector asks with the organization of a key",
+    "membership": "it works inside others' transactions",
+    "names": "rules of a name",
+    "passwords": "rules of a password",
+    "recipients": "it works inside others' transactions",
+    "roles": "rules of a role",
+    "sessions": "a token is its browser's own",
+    "trail": "it works inside others' transactions",
+}
+
+
+def test_every_function_is_in_a_table() -> None:
+    there = {
+        name
+        for module in _modules()
+        for name, one in inspect.getmembers(module, inspect.isfunction)
+        if one.__module__ == module.__name__ and not name.startswith("_")
+    }
+    tables = [*USES, *PEOPLE, *OTHERS, *LEFT_OUT]
+    assert len(tables) == len(set(tables))
+    assert there == set(tables)
+
+
+def _modules() -> Iterator[ModuleType]:
+    names = {one.name for one in pkgutil.iter_modules(accounts.__path__)}
+    assert set(WITHOUT) <= names
+    for name in sorted(names - set(WITHOUT)):
+        module = importlib.import_module(f"{accounts.__name__}.{name}")
+        classes = [one for _, one in inspect.getmembers(module, inspect.isclass)]
+        own = [one for one in classes if one.__module__ == module.__name__]
+        assert all(issubclass(one, msgspec.Struct) for one in own), own
+        yield module
 
 
 def refusal(use: Use, engine: Engine, clock: SteppedClock, number: int) -> str:
@@ -78,7 +176,7 @@ def test_what_is_anothers_is_refused_in_the_words_for_what_there_is_not(
     assert entries(engine) == before
 
 
-@pytest.mark.parametrize("what", [what for what in USES if "view" not in what])
+@pytest.mark.parametrize("what", [what for what in USES if what not in VIEWS])
 def test_what_is_ones_own_is_not_refused(engine: Engine, clock: SteppedClock, what: str) -> None:
     USES[what](engine, clock, OURS)
 
@@ -96,7 +194,36 @@ def test_a_key_of_another_organization_can_not_be_revoked(
     revoke_key(engine, their_key, clock=clock, within=RIVAL)
 
 
+@pytest.mark.parametrize("what", PEOPLE)
+def test_a_person_of_another_organization_is_one_that_there_is_not(
+    engine: Engine, clock: SteppedClock, what: str
+) -> None:
+    before = entries(engine)
+    said = []
+    for email in ("dana@rival.example", "nobody@rival.example"):
+        with pytest.raises(BadRequest) as raised:
+            PEOPLE[what](engine, clock, email)
+        said.append(str(raised.value).replace(email, "N"))
+    assert said[0] == said[1]
+    assert entries(engine) == before
+    assert find_person(engine, RIVAL, "dana@rival.example").role == "admin"
+    PEOPLE[what](engine, clock, "dana@acme.example")
+
+
+def test_options_of_another_organization_are_those_of_a_project_that_there_is_not(
+    engine: Engine,
+) -> None:
+    nobodys = options_of(engine, NOBODYS, within=ACME)
+    assert options_of(engine, THEIRS, within=ACME) == nobodys
+    assert options_of(engine, OURS, within=ACME) != nobodys
+
+
 def test_lists_of_one_organization_hold_nothing_of_another(engine: Engine) -> None:
     assert [one.id for one in projects(engine, organization_id=ACME)] == [OURS]
     assert portfolios(engine, organization_id=ACME) == []
     assert [one.id for one in portfolios(engine, organization_id=RIVAL)] == [THEIR_VIEW]
+    assert {one.organization for one in people(engine, ACME)} == {ACME}
+    assert [one.email for one in people(engine, ACME)] == [
+        "admin@acme.example",
+        "dana@acme.example",
+    ]

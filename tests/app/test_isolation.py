@@ -271,6 +271,9 @@ USES: dict[str, Use] = {
     "pause": lambda w, t: switching.pause(w.destinations, t.destination),
     "missed": lambda w, t: switching.missed(w.destinations, t.paused),
     "resume": lambda w, t: switching.resume(w.destinations, cast("Any", None), t.paused, ("?",)),
+    "failures": lambda w, t: failures.failures(
+        w.engine, w.clock, t.destination, within=w.ours.organization
+    ),
     "sealed_file": lambda w, t: sealed_file.sealed_file(w.ledger, t.project, w.hour, 1),
     "describe": lambda w, t: describe(w.engine, w.clock, t.destination, within=w.ours.organization),
     "list_runs of a destination": lambda w, t: list_runs(
@@ -321,11 +324,10 @@ LEFT_OUT = {
     "Destinations.start_all_from": "the service calls it at a folder's first start",
     "SettingUp.begin": "it begins one of the project that it is for, whose visitor was let in",
     "SettingUp.destination_of": "it asks Destinations.get, of a draft that was found",
-    "SettingUp.go_on": "of a destination that was found",
+    "SettingUp.go_on": "of a destination that was found, and Drafts.begin looks once more",
     "SettingUp.rules": "it looks at what is typed",
     "SettingUp.save": "of a draft that was found; it asks Destinations.add",
     "failure_name": "it is a name",
-    "failures": "of a destination that was found",
     "joined": "it only joins hours",
     "look": "it reads an open file",
     "open_sealed": "of a file that was found",

@@ -92,6 +92,18 @@ def test_drafts_of_other_projects_are_out_of_reach(books: Books, drafts: Drafts)
     assert drafts.unfinished(other) == []
 
 
+def test_a_destination_and_its_draft_are_of_one_project(books: Books, drafts: Drafts) -> None:
+    other = books.add_project(books.organization)
+    made = books.destinations.add(_new(books))
+    with pytest.raises(BadRequest, match=f"There is no destination {made.id} in this project"):
+        drafts.begin(other, Choices(), destination_id=made.id)
+    number = drafts.begin(other, Choices()).id
+    with pytest.raises(BadRequest, match="Someone else has just saved"):
+        books.destinations.add(_new(books), draft=number)
+    assert drafts.get(other, number).destination_id is None
+    assert [one.id for one in books.destinations.list()] == [made.id]
+
+
 def test_a_project_has_a_limited_number_of_them_and_others_are_not_held_up(
     books: Books, drafts: Drafts
 ) -> None:

@@ -21,7 +21,7 @@ from tailrace.errors import BadRequest
 from tailrace.ids import Ids
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import next_number, one_change_at_a_time, reading, writing
-from tailrace.state.projects import organization_of_project
+from tailrace.state.projects import organization_of_project, projects_within
 from tailrace.state.tables import api_key, project
 
 # 128 bits can't be guessed; as text they are the 32 hex digits that SDKs are configured with.
@@ -91,7 +91,7 @@ def revoke_key(
             .where(
                 api_key.c.key == key,
                 api_key.c.revoked_micros.is_(None),
-                api_key.c.project.in_(_projects(within)),
+                api_key.c.project.in_(projects_within(within)),
             )
             .values(revoked_micros=trail.at_micros)
             .returning(api_key)
@@ -174,11 +174,6 @@ def _keys(connection: Connection, project_id: int) -> list[ApiKey]:
 
 def _api_key(row: sa.Row[tuple[object, ...]]) -> ApiKey:
     return ApiKey(row.key, row.project, row.name, row.created_micros, row.revoked_micros)
-
-
-def _projects(within: int | None) -> sa.Select[tuple[int]]:
-    statement = sa.select(project.c.id)
-    return statement if within is None else statement.where(project.c.organization == within)
 
 
 def _shown(key: str) -> str:

@@ -13,7 +13,8 @@ import msgspec
 from sqlalchemy.engine import Engine
 
 from tailrace.clock import Clock
-from tailrace.state.delivery import Cause, Destination
+from tailrace.state.delivery import Cause
+from tailrace.state.destinations import Destinations
 from tailrace.state.ledger_view import LedgerView
 from tailrace.state.outage_history import Outage
 from tailrace.state.owed import Owed
@@ -63,9 +64,15 @@ class Failures(msgspec.Struct, frozen=True):
         return next((one for one in (*self.current, *self.past) if one.name == name), None)
 
 
-def failures(engine: Engine, clock: Clock, destination: Destination) -> Failures:
-    """Return what keeps a destination's hours from going out; the caller knows whose it is."""
-    ledger = LedgerView(engine, clock, within=destination.organization)
+def failures(
+    engine: Engine, clock: Clock, destination_id: int, *, within: int | None = None
+) -> Failures:
+    """Return what keeps a destination's hours from going out; raise `BadRequest` if there is none.
+
+    `within` is the organization whose person asks; None is the operator.
+    """
+    destination = Destinations(engine, clock, within=within).get(destination_id)
+    ledger = LedgerView(engine, clock, within=within)
     known = troubles(engine, destination.id)
     met = [
         run

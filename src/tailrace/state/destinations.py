@@ -81,7 +81,7 @@ class Destinations(Switching, Editing):
                 )
             )
             if draft is not None:
-                attach(connection, draft, number)
+                attach(connection, draft, new.project, number)
             shown = {key: value for key, value in values.items() if key != "secret_encrypted"}
             self._note(connection, number, "added", shown)
             return self._find(connection, number)

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Row
 from tailrace.errors import BadRequest
 from tailrace.state.audited import Audited
 from tailrace.state.database import next_number, reading
+from tailrace.state.projects import organization_of_project, projects_within
 from tailrace.state.tables import destination, draft
 
 AccessKind = Literal["operator", "role", "key"]
@@ -64,7 +65,10 @@ _choices_decoder = msgspec.json.Decoder(Choices)
 
 
 class Drafts(Audited):
-    """Begin, find, change and discard drafts. `by` names who does so."""
+    """Begin, find, change and discard drafts. `by` names who does so.
+
+    To `within`, an organization whose person acts, others' projects and drafts do not exist.
+    """
 
     KIND = "draft"
 
@@ -72,11 +76,14 @@ class Drafts(Audited):
         """Keep a new draft; `destination_id` where it goes on with one that is being set up.
 
         A destination has one draft: return that if there is one. Drafts of the project whose
-        destination is set up, or deleted, are forgotten. Raise `BadRequest` above `DRAFTS_MAX`.
+        destination is set up, or deleted, are forgotten. Raise `BadRequest` for an unknown project,
+        for a destination that is not the project's, and above `DRAFTS_MAX`.
         """
         with self._change() as connection:
+            organization_of_project(connection, project, within=self.within)
             _forget_finished(connection, project)
             if destination_id is not None:
+                _require_destination(connection, project, destination_id)
                 known = _find(connection, draft.c.destination_id == destination_id)
                 if known is not None:
                     return known
@@ -99,18 +106,18 @@ class Drafts(Audited):
                     changed_by=self.by,
                 )
             )
-            return _existing(connection, project, number)
+            return self._existing(connection, project, number)
 
     def get(self, project: int, number: int) -> Draft:
         """Return a project's draft; raise `BadRequest` if it has none of that number."""
         with reading(self.engine) as connection:
-            return _existing(connection, project, number)
+            return self._existing(connection, project, number)
 
     def unfinished(self, project: int) -> list[Draft]:
         """Return the drafts whose destination does not export yet, the newest change first."""
         statement = (
             sa.select(draft)
-            .where(draft.c.project == project, ~_is_finished())
+            .where(draft.c.project == project, self._is_within(), ~_is_finished())
             .order_by(draft.c.changed_micros.desc(), draft.c.id.desc())
         )
         with reading(self.engine) as connection:
@@ -124,7 +131,7 @@ class Drafts(Audited):
         A secret that was kept before is forgotten with its access key.
         """
         with self._change() as connection:
-            before = _existing(connection, project, number)
+            before = self._existing(connection, project, number)
             now = self.clock.now_micros()
             values: dict[str, Any] = {
                 "choices": _text(choices),
@@ -140,29 +147,46 @@ class Drafts(Audited):
             elif _key(before.choices) != _key(choices):
                 values |= dict.fromkeys(("secret_encrypted", "secret_set_micros", "secret_set_by"))
             _set(connection, number, **values)
-            return _existing(connection, project, number)
+            return self._existing(connection, project, number)
 
     def forget_secret(self, project: int, number: int) -> None:
         """Forget the draft's copy of a secret that its destination has now."""
         with self._change() as connection:
-            _existing(connection, project, number)
+            self._existing(connection, project, number)
             _set(connection, number, secret_encrypted=None)
 
     def discard(self, project: int, number: int) -> None:
         """Forget a draft; its destination, if it has one, is the caller's to delete."""
         with self._change() as connection:
-            _existing(connection, project, number)
+            self._existing(connection, project, number)
             connection.execute(draft.delete().where(draft.c.id == number))
 
+    def _existing(self, connection: Connection, project: int, number: int) -> Draft:
+        which = sa.and_(draft.c.id == number, draft.c.project == project, self._is_within())
+        found = _find(connection, which)
+        if found is None:
+            raise BadRequest(
+                f"There is no set-up {number} in this project: it was finished or discarded. Begin "
+                "a new one."
+            )
+        return found
 
-def attach(connection: Connection, number: int, destination_id: int) -> None:
-    """Let a draft lead to the destination that the caller's transaction adds.
+    def _is_within(self) -> sa.ColumnElement[bool]:
+        return draft.c.project.in_(projects_within(self.within))
+
+
+def attach(connection: Connection, number: int, project: int, destination_id: int) -> None:
+    """Let a project's draft lead to the destination that the caller's transaction adds.
 
     Raise `BadRequest` if it is gone, or has one already: somebody else was quicker.
     """
     changed = connection.execute(
         draft.update()
-        .where(draft.c.id == number, draft.c.destination_id.is_(None))
+        .where(
+            draft.c.id == number,
+            draft.c.project == project,
+            draft.c.destination_id.is_(None),
+        )
         .values(destination_id=destination_id, secret_encrypted=None)
     )
     if changed.rowcount != 1:
@@ -186,14 +210,12 @@ def _key(choices: Choices) -> tuple[str, str]:
     return choices.access, choices.access_key_id
 
 
-def _existing(connection: Connection, project: int, number: int) -> Draft:
-    found = _find(connection, sa.and_(draft.c.id == number, draft.c.project == project))
-    if found is None:
-        raise BadRequest(
-            f"There is no set-up {number} in this project: it was finished or discarded. Begin a "
-            "new one."
-        )
-    return found
+def _require_destination(connection: Connection, project: int, number: int) -> None:
+    found = sa.select(destination.c.id).where(
+        destination.c.id == number, destination.c.project == project
+    )
+    if connection.execute(found).one_or_none() is None:
+        raise BadRequest(f"There is no destination {number} in this project.")
 
 
 def _find(connection: Connection, which: sa.ColumnElement[bool]) -> Draft | None:

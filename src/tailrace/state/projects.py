@@ -38,6 +38,12 @@ def organization_or_none(connection: Connection, project_id: int) -> int | None:
     ).scalar_one_or_none()
 
 
+def projects_within(within: int | None) -> sa.Select[tuple[int]]:
+    """Return a query of the projects of an organization whose person asks; None is the operator."""
+    statement = sa.select(project.c.id)
+    return statement if within is None else statement.where(project.c.organization == within)
+
+
 def refuse_portfolio(connection: Connection, number: int, *, within: int | None = None) -> None:
     """Raise `BadRequest` if the number is a portfolio project's; `within` as above."""
     owner = connection.execute(

@@ -72,7 +72,8 @@ def _catalog(visit: Visit) -> Response:
     found = destinations(visit).list(project=project.id)
     connected = sum(one.state != "setting_up" for one in found)
     base = f"/p/{project.id}"
-    drafts = Drafts(visit.site.engine, visit.site.clock).unfinished(project.id)
+    known = Drafts(visit.site.engine, visit.site.clock, within=visit.by.organization)
+    drafts = known.unfinished(project.id)
     tabs = [("Destinations", catalog_path(visit), True)]
     if allowed(visit.by.member.role, "see_keys"):
         tabs.insert(0, ("Sources", f"{base}/catalog/sources", False))

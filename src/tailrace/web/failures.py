@@ -40,7 +40,7 @@ BASE = "/p/{p:int}/destinations/{d:int}"
 
 def _first(visit: Visit) -> Response:
     destination = own_destination(visit)
-    found = failures(visit.site.engine, visit.site.clock, destination)
+    found = _failures(visit, destination)
     if found.current:
         return RedirectResponse(_path(visit, destination, found.current[0].name), 303)
     return page(
@@ -86,7 +86,7 @@ def _check(visit: Visit) -> Response:
 def _live(visit: Visit) -> Response:
     """Tell how many hours still wait once access is back, if that is not what the page shows."""
     destination = own_destination(visit)
-    known = failures(visit.site.engine, visit.site.clock, destination)
+    known = _failures(visit, destination)
     if visit.request.query_params.get("waiting") == str(known.owed.hours):
         return Response(status_code=UNCHANGED)
     over = words.over(known.owed)
@@ -108,7 +108,7 @@ def _values(visit: Visit, before: Destination, ended: Ended | None) -> dict[str,
     """Return all that the page shows; read anew, since checks may have mended it."""
     site, name = visit.site, str(visit.request.path_params["n"])
     destination = destinations(visit).get(before.id)
-    known = failures(site.engine, site.clock, destination)
+    known = _failures(visit, destination)
     failure = known.find(name)
     values = {
         "here": _path(visit, destination, name),
@@ -199,6 +199,11 @@ def _mails(visit: Visit, destination: Destination, failure: Failure) -> list[Mai
         return []
     found = Mails(visit.site.engine, visit.site.clock).newest(destination_id=destination.id)
     return [one for one in found if one.outage_id == failure.outage.id]
+
+
+def _failures(visit: Visit, destination: Destination) -> Failures:
+    site = visit.site
+    return failures(site.engine, site.clock, destination.id, within=visit.by.organization)
 
 
 def _links(

@@ -24,10 +24,10 @@ DATA_NAMES = {"events": "Events", "merged-ids": "Merged Amplitude IDs"}
 
 def setting_up(visit: Visit) -> SettingUp:
     """Return the set-ups of the visit's project, which the visitor changes."""
-    site, by = visit.site, visit.by.name
+    site, by = visit.site, visit.by
     return SettingUp(
-        visit.by.in_project.id,
-        Drafts(site.engine, site.clock, by=by),
+        by.in_project.id,
+        Drafts(site.engine, site.clock, by=by.name, within=by.organization),
         destinations(visit),
         open_secrets(site.folder),
         site.settings,
