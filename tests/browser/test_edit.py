@@ -46,6 +46,10 @@ def test_what_is_owed_goes_to_the_new_place_once_access_to_it_works(
         tab.page.get_by_label("Prefix").press("Enter")
         tab.page.get_by_role("heading", name="How to fix it").wait_for()
         assert tab.page.get_by_label("Prefix").input_value() == "moved/"
+        # What is to be added lets tailrace into the place that was checked, not into the old one.
+        added = tab.page.get_by_label("To add").inner_text()
+        assert f"{shop.bucket}/moved/*" in added
+        assert "raw/" not in added
         tab.picture("edit-refused")
         assert shop.destination.prefix == "raw/"
 

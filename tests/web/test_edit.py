@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tailrace.app.destinations import Access
-from tailrace.app.edit_typed import edit_typed
+from tailrace.app.edit_typed import edit_typed, place_wanted
 from tailrace.app.editing import Edit
 from tailrace.app.setting_up import choices_of
 from tailrace.settings import AwsSettings, ExportSettings, Settings
@@ -81,6 +81,20 @@ def test_what_is_typed_otherwise_is_wanted(
         access_key_id=KEY, secret_encrypted=b"x", endpoint_url="https://s3.example.com"
     )
     assert typed(seen, secret, **changes) == edit
+
+
+def test_what_is_missing_is_told_of_the_place_that_is_typed() -> None:
+    seen = destination(access_key_id=KEY, secret_encrypted=b"x", prefix="raw/")
+    assert place_wanted(seen, choices_of(seen)) == seen
+    choices = msgspec.structs.replace(
+        choices_of(seen), bucket="other", prefix="new", region="us-east-1", access="operator"
+    )
+    wanted = place_wanted(seen, choices)
+    assert (wanted.bucket, wanted.prefix, wanted.region) == ("other", "new/", "us-east-1")
+    assert wanted.access_key_id is None
+    role = msgspec.structs.replace(choices, access="role", role_arn="arn:r", external_id="7")
+    assert place_wanted(seen, role).role_arn == "arn:r"
+    assert place_wanted(seen, role).external_id == "7"
 
 
 def test_the_form_shows_what_is_and_never_the_secret(

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import RedirectResponse, Response
 
-from tailrace.app.edit_typed import check_secret, edit_typed
+from tailrace.app.edit_typed import check_secret, edit_typed, place_wanted
 from tailrace.app.editing import Edited
 from tailrace.app.policy import place_typed, principal_typed
 from tailrace.app.setting_up import choices_of, rules_of
@@ -102,9 +102,7 @@ def _show(
     settings = visit.site.settings
     # A policy to copy names whom it lets in.
     place = place_typed(settings, typed) if principal_typed(settings, typed) else None
-    wanted = msgspec.structs.replace(
-        destination, bucket=typed.bucket, endpoint_url=typed.endpoint_url or None
-    )
+    wanted = place_wanted(destination, typed)
     return page(
         visit,
         "edit.html",
