@@ -21,6 +21,7 @@ from tailrace.app.recent import RecentEvents
 from tailrace.clock import SystemClock
 from tailrace.demo import seaweed
 from tailrace.export import policy
+from tailrace.export.verify import Verification
 from tailrace.files import Files
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
@@ -78,9 +79,13 @@ class Shop:
     def connect(self) -> Destination:
         """Add the bucket as an active destination, as a command does."""
         self.allow()
-        data = self.site.folder
-        verified = add_amazon_s3(
-            data,
+        assert self.add().passed
+        return self.destination
+
+    def add(self) -> Verification:
+        """Add the bucket as a command does; active only if all checks pass."""
+        return add_amazon_s3(
+            self.site.folder,
             self.world.destinations,
             self.site.settings,
             NewBucket(
@@ -95,8 +100,6 @@ class Shop:
                 ),
             ),
         )
-        assert verified.passed
-        return self.destination
 
     def give_up(self) -> None:
         """Let the exporter try as often as it does before an outage begins."""

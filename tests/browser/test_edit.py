@@ -12,7 +12,7 @@ import pytest
 
 from tailrace.demo import seaweed
 from tailrace.hours import Hour
-from tests.browser.conftest import Chromium
+from tests.browser.conftest import PHONE, Chromium
 from tests.browser.exporting import Shop, open_shop
 from tests.export.conftest import clean_environment as clean_environment
 from tests.export.conftest import empty_database as empty_database
@@ -46,6 +46,10 @@ def test_what_is_owed_goes_to_the_new_place_once_access_to_it_works(
         tab.page.get_by_label("Prefix").press("Enter")
         tab.page.get_by_role("heading", name="How to fix it").wait_for()
         assert tab.page.get_by_label("Prefix").input_value() == "moved/"
+        # What is to be added lets tailrace into the place that was checked, not into the old one.
+        added = tab.page.get_by_label("To add").inner_text()
+        assert f"{shop.bucket}/moved/*" in added
+        assert "raw/" not in added
         tab.picture("edit-refused")
         assert shop.destination.prefix == "raw/"
 
@@ -64,3 +68,25 @@ def test_what_is_owed_goes_to_the_new_place_once_access_to_it_works(
     assert before <= shop.objects().keys()
     assert added
     assert all(key.startswith("moved/") for key in added)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_one_that_was_never_verified_is_led_to_the_checks_that_switch_it_on(
+    browser: Chromium, shop: Shop, scheme: str
+) -> None:
+    assert not shop.add().passed
+    with browser.tab(shop, scheme=scheme, size=PHONE, bypass_policy=True) as tab:
+        tab.sign_in()
+        tab.go(f"/p/{shop.project}/destinations/1/configuration")
+        tab.page.get_by_role("link", name="Change bucket or access").click()
+        tab.page.get_by_role("heading", name="The set-up is not finished").wait_for()
+        assert tab.violations() == []
+        assert tab.overflow() == 0
+        tab.picture(f"edit-unfinished-phone-{scheme}")
+        shop.allow()
+        tab.page.get_by_role("button", name="Go on with the set-up").press("Enter")
+        tab.page.get_by_role("heading", name="Set Up Bucket Policy").wait_for()
+        assert tab.page.get_by_label("Bucket name").input_value() == shop.bucket
+        tab.page.get_by_role("button", name="Next").press("Enter")
+        tab.page.get_by_role("heading", name="Access works").wait_for()
+    assert shop.destination.state == "active"

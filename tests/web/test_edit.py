@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 from tailrace.app.destinations import Access
-from tailrace.app.edit_typed import edit_typed
+from tailrace.app.edit_typed import edit_typed, place_wanted
 from tailrace.app.editing import Edit
 from tailrace.app.setting_up import choices_of
 from tailrace.settings import AwsSettings, ExportSettings, Settings
 from tailrace.state.delivery import Destination
+from tailrace.state.drafts import Drafts
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import UNREACHABLE, Exporting
 from tests.web.hours import destination
@@ -81,6 +82,20 @@ def test_what_is_typed_otherwise_is_wanted(
         access_key_id=KEY, secret_encrypted=b"x", endpoint_url="https://s3.example.com"
     )
     assert typed(seen, secret, **changes) == edit
+
+
+def test_what_is_missing_is_told_of_the_place_that_is_typed() -> None:
+    seen = destination(access_key_id=KEY, secret_encrypted=b"x", prefix="raw/")
+    assert place_wanted(seen, choices_of(seen)) == seen
+    choices = msgspec.structs.replace(
+        choices_of(seen), bucket="other", prefix="new", region="us-east-1", access="operator"
+    )
+    wanted = place_wanted(seen, choices)
+    assert (wanted.bucket, wanted.prefix, wanted.region) == ("other", "new/", "us-east-1")
+    assert wanted.access_key_id is None
+    role = msgspec.structs.replace(choices, access="role", role_arn="arn:r", external_id="7")
+    assert place_wanted(seen, role).role_arn == "arn:r"
+    assert place_wanted(seen, role).external_id == "7"
 
 
 def test_the_form_shows_what_is_and_never_the_secret(
@@ -155,6 +170,24 @@ def test_a_place_whose_checks_fail_is_not_taken(
     assert "How to fix it" in shown.text
     assert shown.field("bucket") == "other"
     assert now(exporting) == before
+
+
+def test_one_that_is_being_set_up_is_changed_in_its_set_up(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add("acme-events", endpoint_url=UNREACHABLE)
+    before = now(exporting)
+    # What is typed here would hold before any probe, so there is no form to type it in.
+    assert not dana.get(page(place)).all("input", name="bucket")
+    whole = TYPED | {"bucket": "other", "secret_access_key": "secret"}
+    dana.post(page(place), whole, status=422)
+    assert now(exporting) == before
+    go_on = f"/p/{place.project}/catalog/set-up/1"
+    assert dana.get(page(place)).all("form", action=go_on)
+    dana.post(go_on)
+    (draft,) = Drafts(place.site.engine, place.site.clock).unfinished(place.project)
+    assert draft.destination_id == 1
+    assert draft.choices.bucket == "acme-events"
 
 
 def test_the_policy_follows_what_is_typed(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tailrace.app.destinations import Access
+import msgspec
+
+from tailrace.app.destinations import Access, with_last_slash
 from tailrace.app.editing import Edit
 from tailrace.app.setting_up import choices_of
 from tailrace.errors import BadRequest
@@ -29,6 +31,24 @@ def edit_typed(seen: Destination, typed: Choices, secret: str) -> Edit:
     if secret or _access(typed) != _access(was):
         changes["access"] = _wanted(typed, secret)
     return Edit(**changes)
+
+
+def place_wanted(seen: Destination, typed: Choices) -> Destination:
+    """Return a destination as it would be with what is typed, whose every rule is kept.
+
+    To tell what is missing there: the secret of another key is not in it.
+    """
+    key, role = typed.access == "key", typed.access == "role"
+    return msgspec.structs.replace(
+        seen,
+        bucket=typed.bucket,
+        prefix=with_last_slash(typed.prefix),
+        region=typed.region or None,
+        endpoint_url=typed.endpoint_url or None,
+        access_key_id=typed.access_key_id if key else None,
+        role_arn=typed.role_arn if role else None,
+        external_id=(typed.external_id or None) if role else None,
+    )
 
 
 def check_secret(seen: Destination, typed: Choices, secret: str) -> None:

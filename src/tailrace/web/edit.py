@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import RedirectResponse, Response
 
-from tailrace.app.edit_typed import check_secret, edit_typed
+from tailrace.app.edit_typed import check_secret, edit_typed, place_wanted
 from tailrace.app.editing import Edited
 from tailrace.app.policy import place_typed, principal_typed
 from tailrace.app.setting_up import choices_of, rules_of
@@ -28,12 +28,15 @@ from tailrace.web.problems import Problems
 from tailrace.web.rendering import fragment, page
 
 EDIT = f"{BASE}/edit"
+TITLE = "Change bucket or access"
 # The wish to take the region that the store named.
 USE_REGION = "use-region"
 
 
 def _form(visit: Visit) -> Response:
     destination = destination_of(visit)
+    if destination.state == "setting_up":
+        return _unfinished(visit, destination)
     return _show(visit, destination, choices_of(destination), Problems())
 
 
@@ -48,6 +51,8 @@ def _preview(visit: Visit) -> Response:
 
 def _save(visit: Visit) -> Response:
     destination = destination_of(visit)
+    if destination.state == "setting_up":
+        return _unfinished(visit, destination, status=422)
     typed = typed_choices(visit, choices_of(destination))
     if visit.field(USE_REGION):
         typed = msgspec.structs.replace(typed, region=visit.field(USE_REGION))
@@ -64,6 +69,18 @@ def _save(visit: Visit) -> Response:
     if edited.begun or edited.left_behind:
         return _moved(visit, edited)
     return RedirectResponse(f"{path_of(destination)}/configuration", 303)
+
+
+def _unfinished(visit: Visit, destination: Destination, *, status: int = 200) -> Response:
+    """Lead to the set-up, which checks access as often as is needed: nothing is exported yet."""
+    return page(
+        visit,
+        "edit_unfinished.html",
+        title=TITLE,
+        status=status,
+        frame=frame(visit, destination),
+        go_on=f"/p/{destination.project}/catalog/set-up/{destination.id}",
+    )
 
 
 def _moved(visit: Visit, edited: Edited) -> Response:
@@ -102,13 +119,11 @@ def _show(
     settings = visit.site.settings
     # A policy to copy names whom it lets in.
     place = place_typed(settings, typed) if principal_typed(settings, typed) else None
-    wanted = msgspec.structs.replace(
-        destination, bucket=typed.bucket, endpoint_url=typed.endpoint_url or None
-    )
+    wanted = place_wanted(destination, typed)
     return page(
         visit,
         "edit.html",
-        title="Change bucket or access",
+        title=TITLE,
         status=422 if problems or refused or found else 200,
         frame=frame(visit, destination),
         regions=regions(),
