@@ -6,6 +6,7 @@ Called by `log`, `archive` and whatever keeps a small file in the data folder.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterable
@@ -114,6 +115,20 @@ class Files:
         self.sync_folder(path.parent)
         killpoints.reached(f"{point}.durable")
         return size
+
+    def put_news(self, path: Path, data: bytes) -> None:
+        """Replace a small file that is news, not data: not durable, and never in a reader's way.
+
+        Readers see the old or the new one, never a mix. Where the disk takes none, the old stays:
+        news must not end what it is about.
+        """
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            temporary.write_bytes(data)
+            self.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.remove(temporary)
 
     def write_all(self, descriptor: int, data: Buffer) -> int:
         """Write every byte or raise `OSError`; return their number."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.app.refused import RefusedFile, read_refused
+from tailrace.app.refused import RefusedFile, read_refused, remove_refused
 from tailrace.collect.refusals import Refusal
 from tailrace.files import Files
 
@@ -36,6 +36,24 @@ def test_a_torn_file_is_no_word_and_one_that_ended_is_gone(tmp_path: Path) -> No
     assert len(read_refused(tmp_path, 300001)) == 1
     file.remove()
     assert read_refused(tmp_path, 300001) == ()
+
+
+class ReadOnlyDisk(Files):
+    def remove(self, path: Path) -> None:
+        raise OSError(errno.EROFS, "no", str(path))
+
+
+def test_a_disk_that_lets_nothing_go_keeps_no_collector_from_closing(tmp_path: Path) -> None:
+    RefusedFile(tmp_path, "collector-1", Files()).write([refusal(1)])
+    RefusedFile(tmp_path, "collector-1", ReadOnlyDisk()).remove()
+    assert len(read_refused(tmp_path, 300001)) == 1
+
+
+def test_what_a_collector_left_that_died_goes_with_the_next_start(tmp_path: Path) -> None:
+    RefusedFile(tmp_path, "collector-7", Files()).write([refusal(1)])
+    (tmp_path / "collector-7.json").touch()
+    remove_refused(tmp_path, Files())
+    assert [path.name for path in tmp_path.iterdir()] == ["collector-7.json"]
 
 
 @pytest.mark.parametrize("known", [0, 1])

@@ -9,6 +9,7 @@ import base64
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ SIZE = (1120, 760)
 # Lossy, but letters stay sharp; a picture is some tens of kilobytes.
 QUALITY = 70
 READY_SECONDS = 240.0
+# So long a silence, and it is looked whether the demo has ended.
+LOOK_SECONDS = 1.0
 _OPEN = re.compile(r"Open (http://\S+) in")
 _SIGN_IN = re.compile(r"sign in +(\S+) / (\S+)")
 _POLICY_SEEN = ".code ins, .lacking"
@@ -47,7 +50,6 @@ def demo() -> Iterator[Demo]:
     command = [sys.executable, "-m", "tailrace.demo"]
     running = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    os.set_blocking(ours, False)
     try:
         yield _opened(ours, running)
     finally:
@@ -59,10 +61,8 @@ def demo() -> Iterator[Demo]:
 def _opened(terminal: int, running: subprocess.Popen[bytes]) -> Demo:
     said, until = "", time.monotonic() + READY_SECONDS
     while time.monotonic() < until:
-        try:
+        if select.select([terminal], [], [], LOOK_SECONDS)[0]:
             said += os.read(terminal, 65536).decode(errors="replace")
-        except BlockingIOError:
-            time.sleep(0.2)
         found, sign_in = _OPEN.search(said), _SIGN_IN.search(said)
         if found is not None and sign_in is not None:
             return Demo(found[1], sign_in[1], sign_in[2])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,6 +149,78 @@ def test_nobody_is_kept_out_by_it(browser: Chromium, shop: Shop, scheme: str) ->
                     tab.picture(f"dialog-{name.split()[0].lower()}-phone-{scheme}")
                 tab.page.keyboard.press("Escape")
                 tab.page.locator("dialog[open]").wait_for(state="detached")
+
+
+def test_a_form_whose_answer_is_lost_is_not_sent_again(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _open(tab, "Manage")
+        sent: list[str] = []
+
+        def lose(route: Any) -> None:
+            sent.append(route.request.url)
+            route.abort()
+
+        tab.page.route(re.compile("/manage/pause"), lose)
+        inside = tab.page.locator("dialog[open]")
+        inside.get_by_role("button", name="Switch off").click()
+        inside.get_by_text("No answer came").wait_for()
+        assert len(sent) == 1
+        assert inside.get_by_role("heading", level=1).inner_text() == "Manage Export Settings"
+    assert shop.destination.state == "active"
+
+
+def test_a_dialog_that_is_closed_while_it_sends_stays_closed(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _open(tab, "Manage")
+        held: list[Any] = []
+        tab.page.route(re.compile("/manage/pause"), lambda route: held.append(route))
+        tab.page.get_by_role("button", name="Switch off").click()
+        while not held:
+            tab.page.evaluate("1")
+        tab.page.keyboard.press("Escape")
+        tab.page.wait_for_url(re.compile(f"{_path(shop)}$"))
+        with tab.page.expect_response(re.compile("/manage$")):
+            held[0].continue_()
+        # Another dialog opens as ever, and the late answer is not in it.
+        _open(tab, "Export Data")
+        assert tab.page.locator("dialog[open] h1").inner_text() == "Export Data"
+        assert tab.page.url.endswith("/export")
+        assert tab.problems == []
+    assert shop.destination.state == "paused"
+
+
+def test_back_and_forward_lead_to_what_was_there(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _open(tab, "Manage")
+        tab.page.go_back()
+        tab.page.locator("dialog[open]").wait_for(state="detached")
+        tab.page.go_forward()
+        tab.page.locator("dialog[open] h1").wait_for()
+        assert tab.page.url.endswith("/manage")
+        # Reloaded it is a page; back from that is the one that it was over.
+        tab.page.reload()
+        tab.page.go_back()
+        tab.page.get_by_role("heading", name="Every hour").wait_for()
+        assert tab.page.url.endswith(_path(shop))
+
+
+def test_a_page_that_is_open_when_its_session_ends_stays_and_says_so(
+    browser: Chromium, shop: Shop
+) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(f"{_path(shop)}/automatic-exports")
+        tab.page.context.clear_cookies()
+        tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.page.get_by_text("You are signed out").wait_for()
+        assert tab.page.locator("h1").count() == 1
+        assert "Sign in" not in tab.page.title()
 
 
 def test_without_script_it_is_a_page(browser: Chromium, shop: Shop) -> None:

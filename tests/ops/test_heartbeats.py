@@ -21,7 +21,7 @@ def test_a_disk_that_takes_no_file_ends_nothing_but_the_news(tmp_path: Path) -> 
     heart = Heart(tmp_path, "serve", Files())
     heart.beat(5, {}, {})
     # A folder in the place of the temporary file: writing it fails, as on a full disk.
-    (tmp_path / "serve.tmp").mkdir()
+    (tmp_path / ".serve.json.tmp").mkdir()
     heart.beat(6, {}, {})
     (beat,) = read_heartbeats(tmp_path)
     assert beat.beat_micros == 5

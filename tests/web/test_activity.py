@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from typing import Any
 
+import msgspec
 import pytest
 
 from tailrace.clock import SteppedClock
@@ -217,6 +218,18 @@ def test_no_cell_of_the_csv_is_a_formula() -> None:
     cells = list(csv.reader(text.splitlines()))[1]
     assert cells[1].startswith("'=")
     assert not any(one.startswith(("=", "+", "-", "@")) for one in cells)
+
+
+def test_nobody_reads_a_whole_access_key_in_it(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    seen = exporting.add_unreachable()
+    wanted = msgspec.structs.replace(seen, access_key_id="AKIAIOSFODNN7EXAMPLE")
+    exporting.destinations.edit(seen, wanted, None, now_micros=0)
+    shown, file = dana.get(page(place)), dana.get(page(place, ".csv")).answer.text
+    assert "access key AKIA…MPLE" in shown.text
+    assert file.count("AKIA…MPLE") == 2
+    assert "AKIAIOSFODNN7EXAMPLE" not in shown.answer.text + file
 
 
 def test_a_new_destination_has_its_first_entry(

@@ -145,6 +145,36 @@ def test_what_is_so_already_is_no_change(place: Place, dana: Visitor, exporting:
     assert "Nothing to change" in shown.text
 
 
+def test_what_somebody_else_changed_meanwhile_is_not_changed_back(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable()
+    shown = dana.get(page(place))
+    manage = dana.get(page(place).replace("/edit", "/manage"))
+    seen = now(exporting)
+    wanted = msgspec.structs.replace(seen, bucket="moved", marker=False)
+    exporting.destinations.edit(seen, wanted, None, now_micros=0)
+
+    late = TYPED | {"region": "us-west-2", "version": shown.field("version")}
+    answer = dana.post(page(place), late, status=422)
+    assert "Somebody changed this destination meanwhile" in answer.text
+    assert (answer.field("bucket"), answer.field("region")) == ("moved", "eu-central-1")
+    ticked = {"content": "events", "version": manage.field("version")}
+    answer = dana.post(page(place).replace("/edit", "/manage"), ticked, status=422)
+    assert "Somebody changed this destination meanwhile" in answer.text
+    after = now(exporting)
+    assert (after.bucket, after.region, after.marker) == ("moved", "eu-central-1", False)
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1", "http://[", "//", "http://a:b"])
+def test_what_is_half_typed_is_no_trouble(
+    place: Place, dana: Visitor, exporting: Exporting, endpoint: str
+) -> None:
+    exporting.add_unreachable()
+    dana.post(page(place, "/preview"), TYPED | {"endpoint_url": endpoint}, status=200)
+    dana.post(page(place), TYPED | {"endpoint_url": endpoint}, status=422)
+
+
 def test_a_bucket_of_another_organization_is_refused_without_naming_it(
     place: Place, dana: Visitor, exporting: Exporting
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -13,11 +14,14 @@ from tailrace.accounts.project_keys import add_key, revoke_key
 from tailrace.app.refused import RefusedFile
 from tailrace.collect.refusals import Refusal
 from tailrace.files import Files
+from tailrace.hours import Hour
 from tailrace.log.partitions import partition_folder
 from tailrace.log.record import Record
 from tailrace.log.writer import LogWriter
 from tailrace.web.event_values import refused_rows
 from tests.web.conftest import COLLECT_URL, Place, Visitor
+from tests.web.exporting import Exporting
+from tests.web.reading import Read
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def test_an_event_is_shown_as_it_came_and_only_in_its_project(place: Place, dana
     assert "Bought shopper-17" in shown.text
     assert '"price": 9.5' in shown.text
     assert "Theirs" not in shown.text
-    assert "Nothing was refused" in shown.text
+    assert "No refusal is known of" in shown.text
 
 
 def test_events_of_one_request_keep_their_names_when_others_come(
@@ -77,6 +81,30 @@ def test_events_of_one_request_keep_their_names_when_others_come(
     assert len(before) == 2
     assert len(set(after)) == 3
     assert after[1:] == before
+
+
+def test_an_event_keeps_its_name_when_older_ones_of_its_request_are_dropped(
+    place: Place, dana: Visitor
+) -> None:
+    arrive(place, *({"event_type": f"x{number}"} for number in range(40)))
+    before = _names(dana.get(events(place)))
+    arrive(place, *({"event_type": f"y{number}"} for number in range(20)))
+    after = _names(dana.get(events(place)))
+    assert len(after) == 50
+    assert {name: before[name] for name in after.keys() & before.keys()}.items() <= after.items()
+    assert len(after.keys() & before.keys()) == 30
+
+
+def _names(shown: Read) -> dict[str, str]:
+    """Return each event's type by its name in the page."""
+    found = re.findall(r'id="(event-\d+-\d+)">.*?<strong>(.*?)</strong>', shown.answer.text)
+    return dict(found)
+
+
+def test_who_knows_the_project_waits_for_no_first_event(place: Place, dana: Visitor) -> None:
+    hour = Hour.of_micros(place.site.clock.now_micros()).plus(-2)
+    Exporting(place.site, place.organization, place.project).seal(hour)
+    assert "Waiting for your next event" in dana.get(sources(place)).text
 
 
 def test_what_looks_like_html_is_text(place: Place, dana: Visitor) -> None:

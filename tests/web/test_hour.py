@@ -59,6 +59,17 @@ def test_a_failed_hour_tells_why_and_what_to_do(
     assert "Not exported yet" in shown.text
 
 
+@pytest.mark.parametrize(
+    "hour", ["9999-12-31T23", "1970-01-01T00", "2999-01-01T00", "1969-12-31T23", "x"]
+)
+def test_an_hour_that_will_not_be_has_no_page(
+    place: Place, dana: Visitor, exporting: Exporting, hour: str
+) -> None:
+    exporting.add()
+    dana.get(f"/p/{place.project}/destinations/1/hours/{hour}", 404)
+    dana.get(f"/p/{place.project}/destinations/1/hours/{hour}/files/events/1", 404)
+
+
 def test_an_hour_that_is_open_or_not_exported_says_so(
     place: Place, dana: Visitor, exporting: Exporting, now: Hour
 ) -> None:

@@ -148,6 +148,45 @@ def _rows(place: Place) -> list[list[tuple[object, ...]]]:
         return [[tuple(row) for row in connection.execute(one.select())] for one in tables]
 
 
+@pytest.mark.parametrize("digits", [16, 30, 5000])
+def test_a_number_that_there_can_not_be_is_an_address_that_there_is_not(
+    place: Place, everybody: dict[str, Visitor], digits: int
+) -> None:
+    number = "9" * digits
+    for page in pages(place.site):
+        for name in ("p", "d", "n", "draft"):
+            if f"{{{name}:int}}" in page.path:
+                path = page.path.replace(f"{{{name}:int}}", number)
+                odd = msgspec.structs.replace(page, path=path)
+                assert _answer(everybody["admin"], odd, place.project) == 404, path[:60]
+    signed_out = place.visitor().client.get(f"/p/{number}/events", follow_redirects=False)
+    assert signed_out.status_code == 404
+    assert "content-security-policy" in signed_out.headers
+
+
+@pytest.mark.parametrize("digits", [16, 30, 5000])
+def test_a_number_that_there_can_not_be_is_told_in_words_by_forms_and_lists(
+    place: Place, everybody: dict[str, Visitor], digits: int
+) -> None:
+    number, admin = "9" * digits, everybody["admin"]
+    assert (
+        "no organization" in admin.post("/organization", {"organization": number}, status=400).text
+    )
+    assert "Choose a project" in admin.post("/settings/keys", {"project": number}, status=422).text
+    Exporting(place.site, place.organization, place.project).add()
+    for one in ("activity", "automatic-exports"):
+        admin.get(f"/p/{place.project}/destinations/1/{one}?skip={number}")
+
+
+def test_a_part_of_a_page_is_no_page_to_sign_in(place: Place) -> None:
+    for page in pages(place.site):
+        if page.method == "GET" and page.needs != "anybody":
+            client = place.visitor().client
+            address = _address(page, place.project)
+            answer = client.get(address, headers={"HX-Request": "true"}, follow_redirects=False)
+            assert (answer.status_code, answer.content) == (401, b""), address
+
+
 def test_get_changes_nothing_so_it_is_never_a_form(place: Place) -> None:
     pairs = [(page.method, page.path) for page in pages(place.site)]
     assert len(pairs) == len(set(pairs))

@@ -32,7 +32,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True):
     """An event that was answered with 200. Texts are as they were sent, empty where there was none.
 
     `accepted_micros` is the log's time of its request. `raw` is the event's JSON as the log has it,
-    cut where it is longer than `RAW_CHARACTERS_MAX`.
+    cut where it is longer than `RAW_CHARACTERS_MAX`. `number` is its place in the request, from 1.
     """
 
     accepted_micros: int
@@ -41,6 +41,7 @@ class AcceptedEvent(msgspec.Struct, frozen=True):
     user_id: str
     device_id: str
     raw: str
+    number: int
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -128,10 +129,14 @@ def _events(record: Record, stamp: int) -> list[AcceptedEvent]:
     except msgspec.MsgspecError:
         # What can't be shown is still something that came.
         events = [msgspec.Raw(b"")]
-    return [_accepted(record.endpoint, stamp, bytes(one)) for one in events[-EVENTS_MAX:]]
+    first = max(0, len(events) - EVENTS_MAX)
+    return [
+        _accepted(record.endpoint, stamp, bytes(one), number)
+        for number, one in enumerate(events[first:], start=first + 1)
+    ]
 
 
-def _accepted(endpoint: str, stamp: int, raw: bytes) -> AcceptedEvent:
+def _accepted(endpoint: str, stamp: int, raw: bytes, number: int) -> AcceptedEvent:
     try:
         event = _decode_event(raw)
     except msgspec.MsgspecError:
@@ -147,6 +152,7 @@ def _accepted(endpoint: str, stamp: int, raw: bytes) -> AcceptedEvent:
         user_id=_text(event.user_id),
         device_id=_text(event.device_id),
         raw=text,
+        number=number,
     )
 
 

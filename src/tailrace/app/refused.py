@@ -34,18 +34,18 @@ class RefusedFile:
 
         Where the disk takes no file, the old one stays.
         """
-        temporary = self._path.with_suffix(".refused-tmp")
-        try:
-            temporary.write_bytes(msgspec.json.encode(refusals))
-            self._files.rename(temporary, self._path)
-        except OSError:
-            # News must not end what it is about: a full disk is what many refusals are about.
-            with contextlib.suppress(OSError):
-                self._files.remove(temporary)
+        self._files.put_news(self._path, msgspec.json.encode(refusals))
 
     def remove(self) -> None:
-        """Take the file away, as a collector does that ends on purpose."""
-        self._files.remove(self._path)
+        """Take the file away, as a collector does that ends on purpose, if the disk lets it go."""
+        with contextlib.suppress(OSError):
+            self._files.remove(self._path)
+
+
+def remove_refused(folder: Path, files: Files) -> None:
+    """Take away what collectors left that died: what they refused is of a former service."""
+    for path in folder.glob(f"*{_SUFFIX}"):
+        files.remove(path)
 
 
 def read_refused(folder: Path, project: int) -> tuple[Refusal, ...]:
@@ -54,8 +54,8 @@ def read_refused(folder: Path, project: int) -> tuple[Refusal, ...]:
     for path in folder.glob(f"*{_SUFFIX}"):
         try:
             found += _decode(path.read_bytes())
-        except (FileNotFoundError, msgspec.MsgspecError):
-            # Gone just now, or torn by a power failure: no word either way.
+        except (OSError, msgspec.MsgspecError):
+            # Gone just now, unreadable, or torn by a power failure: no word either way.
             continue
     mine = [one for one in found if one.project == project]
     return tuple(sorted(mine, key=lambda one: one.at_micros, reverse=True))

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from tailrace.accounts.first_run import first_run_path, new_token
 from tailrace.app.ages import aged_parts, renew
 from tailrace.app.listening import Address, bind, bind_or_free, is_taken, url
+from tailrace.app.refused import remove_refused
 from tailrace.app.supervisor import Part, Supervisor
 from tailrace.clock import SystemClock
 from tailrace.errors import InUse, NeedsOperator
@@ -59,6 +60,7 @@ def serve(data: Path, *, listen: str, web_listen: str, clock_start: str | None) 
         first_run = _prepare(folder, clock_start, files)
         for stale in folder.run.glob("*.json"):
             files.remove(stale)
+        remove_refused(folder.run, files)
         service = _Service(folder, files, collector_socket, web_socket, partitions)
         if first_run is not None:
             service.announce_first_run(settings.public_url, first_run)

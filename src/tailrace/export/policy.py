@@ -256,7 +256,11 @@ def is_amazon(endpoint_url: str | None) -> bool:
     """Tell whether a store is Amazon S3 itself."""
     if endpoint_url is None:
         return True
-    host = urlsplit(endpoint_url).hostname or ""
+    try:
+        host = urlsplit(endpoint_url).hostname or ""
+    except ValueError:
+        # No address at all, as while it is being typed: not Amazon's either.
+        return False
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 

@@ -6,7 +6,6 @@ means that the part is down. Nothing here is durable: it is news, not data.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,14 +48,7 @@ class Heart:
         Where the disk takes no file, the old one stays and grows stale.
         """
         beat = Heartbeat(self._part, os.getpid(), steady_micros, dict(facts), dict(counters))
-        temporary = self._path.with_suffix(".tmp")
-        try:
-            temporary.write_bytes(msgspec.json.encode(beat))
-            self._files.rename(temporary, self._path)
-        except OSError:
-            # News must not end what it is about: on a full disk deliveries go on.
-            with contextlib.suppress(OSError):
-                self._files.remove(temporary)
+        self._files.put_news(self._path, msgspec.json.encode(beat))
 
     def stop(self) -> None:
         """Take the file away, as a part does that ends on purpose."""

@@ -13,6 +13,7 @@ from tailrace.clock import to_datetime
 from tailrace.notify.amounts import counted, micros_between
 from tailrace.state.activity import BACK, FINISHED, REFUSED, ActivityKind, Happening
 from tailrace.state.audit import SERVICE
+from tailrace.web.configuration_values import shortened
 
 COLUMNS = ("When (UTC)", "Who", "What", "More")
 # What people choose from, and how it is written in a row.
@@ -26,6 +27,7 @@ CSV_COLUMNS = ("time_utc", "who", "kind", "number", "what", "detail")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Detail = dict[str, Any]
+KEY = "access_key_id"
 _WORDS: dict[tuple[ActivityKind, str], str] = {
     ("settings", "added"): "Added the destination",
     ("settings", "activated"): "Verified access; automatic exports are on",
@@ -94,7 +96,8 @@ def as_csv(found: Iterable[Happening]) -> str:
     lines = csv.writer(text)
     lines.writerow(CSV_COLUMNS)
     for one in found:
-        detail = msgspec.json.encode(one.detail).decode()
+        told = {name: _told(name, value) for name, value in one.detail.items()}
+        detail = msgspec.json.encode(told).decode()
         number = one.number or ""
         lines.writerow((_time(one), _harmless(one.who), one.kind, number, one.what, detail))
     return text.getvalue()
@@ -120,6 +123,11 @@ def _row(one: Happening, path: str, number: int) -> ActivityRow:
 
 def _time(one: Happening) -> str:
     return f"{to_datetime(one.at_micros):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _told(name: str, value: object) -> object:
+    """Return what is told of a detail: of an access key's ID no more than pages show."""
+    return shortened(value) if name == KEY and isinstance(value, str) else value
 
 
 def _harmless(text: str) -> str:
@@ -156,7 +164,7 @@ def _edited(one: Happening) -> str:
 def _setting(name: str, detail: Detail) -> str:
     if name not in detail:
         return f"new {_FIELDS[name]}"
-    value = detail[name]
+    value = _told(name, detail[name])
     if isinstance(value, bool):
         return f"{_FIELDS[name]} {'on' if value else 'off'}"
     return f"{_FIELDS[name]} {value}" if value else f"no {_FIELDS[name]}"

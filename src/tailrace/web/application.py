@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
+from starlette.convertors import register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -44,10 +45,14 @@ from tailrace.web import (
 )
 from tailrace.web.guard import guarded
 from tailrace.web.headers import SecureHeaders
+from tailrace.web.numbers import Number
 from tailrace.web.page import Page
 from tailrace.web.rendering import environment
 from tailrace.web.site import Site
 from tailrace.web.trouble import no_route
+
+# What a number in an address or a form may have: any that is counted here, and SQLite holds it.
+register_url_convertor("int", Number())
 
 # Smaller answers fit into one packet anyhow.
 COMPRESSED_BYTES_MIN = 1000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 from starlette.requests import Request
 
@@ -9,6 +11,7 @@ from tailrace.accounts.roles import allowed
 from tailrace.errors import BadRequest
 from tailrace.state.delivery import LIVING_STATES, Destination
 from tailrace.state.destinations import Destinations
+from tailrace.state.editing import ACCESS, CONTENT, PLACE
 from tailrace.web.page import NotThere, Visit
 
 BASE = "/p/{p:int}/destinations/{d:int}"
@@ -59,6 +62,25 @@ def destination_of(visit: Visit) -> Destination:
 def title_of(destination: Destination) -> str:
     """Return what a destination is called in lists and titles."""
     return f"Amazon S3: {destination.bucket}"
+
+
+def version_of(destination: Destination) -> str:
+    """Return what stands for all that people can change of a destination, as it is now.
+
+    A form holds it, so that what somebody else changed meanwhile is not changed back unseen.
+    """
+    told = [getattr(destination, name) for name in (*PLACE, *ACCESS, *CONTENT)]
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+
+
+def require_version(visit: Visit, destination: Destination) -> None:
+    """Raise `BadRequest` if a form was shown before the destination became what it is."""
+    seen = visit.field("version")
+    if seen and seen != version_of(destination):
+        raise BadRequest(
+            "Somebody changed this destination meanwhile, so nothing was taken of what you sent. "
+            "This is how it is now: change it once more."
+        )
 
 
 def path_of(destination: Destination) -> str:

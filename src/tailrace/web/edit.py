@@ -20,7 +20,14 @@ from tailrace.state.drafts import Choices
 from tailrace.web.bucket_form import TEXTS, bucket_values, typed_choices
 from tailrace.web.check_rows import checks
 from tailrace.web.configuration_values import secret_words
-from tailrace.web.destination_frame import BASE, destination_of, frame, path_of
+from tailrace.web.destination_frame import (
+    BASE,
+    destination_of,
+    frame,
+    path_of,
+    require_version,
+    version_of,
+)
 from tailrace.web.fix import fix_of
 from tailrace.web.manage import editor_of
 from tailrace.web.page import Page, Visit
@@ -53,6 +60,11 @@ def _save(visit: Visit) -> Response:
     destination = destination_of(visit)
     if destination.state == "setting_up":
         return _unfinished(visit, destination, status=422)
+    try:
+        require_version(visit, destination)
+    except BadRequest as error:
+        now = choices_of(destination)
+        return _show(visit, destination, now, Problems(), refused=str(error))
     typed = typed_choices(visit, choices_of(destination))
     if visit.field(USE_REGION):
         typed = msgspec.structs.replace(typed, region=visit.field(USE_REGION))
@@ -125,6 +137,7 @@ def _show(
         "edit.html",
         title=TITLE,
         status=422 if problems or refused or found else 200,
+        version=version_of(destination),
         frame=frame(visit, destination),
         regions=regions(),
         refused=refused,

@@ -40,13 +40,7 @@ class RefusedRow(msgspec.Struct, frozen=True):
 
 def event_rows(found: Sequence[AcceptedEvent]) -> tuple[EventRow, ...]:
     """Return events in their order, the newest first."""
-    seen: dict[int, int] = {}
-    rows = []
-    # Those of one request have one time: numbered from the oldest, a name stays an event's own.
-    for one in reversed(found):
-        number = seen[one.accepted_micros] = seen.get(one.accepted_micros, 0) + 1
-        rows.append(_event(one, number))
-    return tuple(reversed(rows))
+    return tuple(_event(one) for one in found)
 
 
 def refused_rows(found: Sequence[Refusal]) -> tuple[RefusedRow, ...]:
@@ -65,9 +59,9 @@ def refused_rows(found: Sequence[Refusal]) -> tuple[RefusedRow, ...]:
     )
 
 
-def _event(one: AcceptedEvent, number: int) -> EventRow:
+def _event(one: AcceptedEvent) -> EventRow:
     return EventRow(
-        id=f"event-{one.accepted_micros}-{number}",
+        id=f"event-{one.accepted_micros}-{one.number}",
         at=_iso(one.accepted_micros),
         time=_clock(one.accepted_micros),
         event_type=one.event_type or "(no type)",

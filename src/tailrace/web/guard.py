@@ -81,6 +81,9 @@ def _in_project(site: Site, session: Session, number: int) -> Visitor:
 
 
 def _let_sign_in(page: Page, site: Site, request: Request) -> Response:
+    if request.headers.get("HX-Request") and page.method == "GET":
+        # A part of a page that somebody has open: the page stays, and its strip says why.
+        return Response(status_code=401)
     if page.method == "POST":
         return signed_out_page(site, request)
     target = request.url.path

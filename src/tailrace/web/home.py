@@ -16,16 +16,17 @@ def _home(visit: Visit) -> Response:
 
 
 def _show_organization(visit: Visit) -> Response:
-    number = visit.field("organization")
-    if not number.isdecimal():
-        raise BadRequest(f"There is no organization {number[:20]!r}. Choose one of yours.")
+    number = visit.number_typed("organization")
+    if number is None:
+        asked = visit.field("organization")[:20]
+        raise BadRequest(f"There is no organization {asked!r}. Choose one of yours.")
     show_organization(
         visit.site.engine,
         read_cookie(visit.request, SESSION),
-        int(number),
+        number,
         clock=visit.site.machine_clock,
     )
-    return RedirectResponse(home(visit.site, visit.request, int(number)), 303)
+    return RedirectResponse(home(visit.site, visit.request, number), 303)
 
 
 PAGES = (

@@ -34,11 +34,17 @@ def _hour(visit: Visit) -> Response:
 
 
 def hour_of(visit: Visit) -> Hour:
-    """Return the hour of an address with `{hour}`; raise `NotThere` for what is none."""
+    """Return the hour of an address with `{hour}`; raise `NotThere` for what is none.
+
+    One that lies more than a day ahead is none: nothing will be known of it for long.
+    """
     try:
-        return Hour.parse(visit.request.path_params["hour"])
+        hour = Hour.parse(visit.request.path_params["hour"])
     except BadRequest as error:
         raise NotThere(str(error)) from error
+    if not Hour(0) < hour <= Hour.of_micros(visit.site.clock.now_micros()).plus(24):
+        raise NotThere(f"There is no page of the hour {hour}.")
+    return hour
 
 
 PAGES = (Page(f"{BASE}/hours/{{hour}}", _hour, "see"),)

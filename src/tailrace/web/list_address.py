@@ -12,6 +12,7 @@ from starlette.datastructures import QueryParams
 
 from tailrace.errors import BadRequest
 from tailrace.notify.amounts import counted
+from tailrace.web.numbers import is_number
 
 # So many rows are read at once.
 ROWS = 100
@@ -75,7 +76,7 @@ def read_address(path: str, query: QueryParams, *names: str) -> ListAddress:
     return ListAddress(
         path=path,
         asked={name: query.get(name, "") for name in names},
-        skip=min(int(skip), SKIP_MAX) if skip.isascii() and skip.isdecimal() else 0,
+        skip=min(int(skip), SKIP_MAX) if is_number(skip) else 0,
     )
 
 

@@ -14,7 +14,15 @@ from tailrace.errors import BadRequest
 from tailrace.notify.amounts import counted
 from tailrace.state.delivery import Destination
 from tailrace.web.configuration import mail_words, policy_view
-from tailrace.web.destination_frame import BASE, destination_of, frame, path_of, title_of
+from tailrace.web.destination_frame import (
+    BASE,
+    destination_of,
+    frame,
+    path_of,
+    require_version,
+    title_of,
+    version_of,
+)
 from tailrace.web.page import Page, Visit
 from tailrace.web.plan_values import TYPES
 from tailrace.web.problems import Problems
@@ -53,6 +61,7 @@ def _show(
         status=422 if problems else 200,
         frame=frame(visit, destination),
         destination=destination,
+        version=version_of(destination),
         place=f"s3://{destination.bucket}/{destination.prefix}",
         policy=policy_view(visit, destination),
         mails=mail_words(visit, destination),
@@ -79,6 +88,7 @@ def _change(visit: Visit) -> Response:
         marker="marker" in ticked,
     )
     try:
+        require_version(visit, destination)
         editor_of(visit).edit(destination.id, edit)
     except BadRequest as error:
         problems.add("content", error)

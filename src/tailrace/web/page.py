@@ -16,6 +16,7 @@ from tailrace.accounts.membership import Person
 from tailrace.accounts.projects import Project
 from tailrace.accounts.roles import Action
 from tailrace.accounts.sessions import Session
+from tailrace.web.numbers import is_number
 from tailrace.web.site import Site
 
 Method = Literal["GET", "POST"]
@@ -71,6 +72,11 @@ class Visit(msgspec.Struct, frozen=True):
     def fields(self, name: str) -> tuple[str, ...]:
         """Return every value of a form's field."""
         return self.form.get(name, ())
+
+    def number_typed(self, name: str) -> int | None:
+        """Return a whole number of a form's field; None for what is none that there can be."""
+        text = self.field(name)
+        return int(text) if is_number(text) else None
 
     def number(self, name: str) -> int:
         """Return a number of the address."""

@@ -132,10 +132,10 @@ def _show(visit: Visit, problems: Problems, *, renewed: Renewed | None = None) -
 
 
 def _project(visit: Visit) -> int:
-    text = visit.field("project")
-    if not text.isdecimal():
+    number = visit.number_typed("project")
+    if number is None:
         raise BadRequest("Choose a project of the list.")
-    return int(text)
+    return number
 
 
 def _day(micros: int) -> str:

@@ -17,6 +17,7 @@ from tailrace.accounts.projects import add_project, projects
 from tailrace.accounts.renaming import rename_project
 from tailrace.accounts.roles import allowed
 from tailrace.errors import BadRequest
+from tailrace.web.numbers import is_number
 from tailrace.web.page import NotThere, Page, Visit
 from tailrace.web.problems import Problems
 from tailrace.web.rendering import page
@@ -96,7 +97,7 @@ def _add(visit: Visit) -> Response:
 
 def _portfolio(visit: Visit) -> Response:
     site, by, problems = visit.site, visit.by, Problems()
-    chosen = [int(text) for text in visit.fields("shows") if text.isdecimal()]
+    chosen = [int(text) for text in visit.fields("shows") if is_number(text)]
     try:
         add_portfolio(
             site.engine,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from tailrace.accounts.projects import Project
+from tailrace.state.ledger_view import LedgerView
 from tailrace.web import snippets
 from tailrace.web.arrivals import Arrivals, arrivals
 from tailrace.web.page import Page, Visit
@@ -39,6 +40,7 @@ def _sources(visit: Visit) -> Response:
         server_url=f"{url}/2/httpapi" if url else "",
         snippets=tuple((name, title, made(url, key)) for name, title, made in _SNIPPETS),
         arrivals=_arrivals(visit),
+        waiting=_waiting(visit),
     )
 
 
@@ -46,7 +48,8 @@ def _live(visit: Visit) -> Response:
     found = _arrivals(visit)
     if visit.request.query_params.get("since") == found.since:
         return Response(status_code=UNCHANGED)
-    return fragment(visit, "sources_live.html", arrivals=found, project=visit.by.in_project)
+    project, waiting = visit.by.in_project, _waiting(visit)
+    return fragment(visit, "sources_live.html", arrivals=found, project=project, waiting=waiting)
 
 
 def _key(visit: Visit, project: Project) -> str:
@@ -54,6 +57,12 @@ def _key(visit: Visit, project: Project) -> str:
     asked = visit.request.query_params.get("key", "")
     keys = project.api_keys
     return asked if asked in keys else keys[0] if keys else ""
+
+
+def _waiting(visit: Visit) -> str:
+    ledger = LedgerView(visit.site.engine, visit.site.clock, within=visit.by.organization)
+    known = ledger.first_date_with_data(visit.by.in_project.id) is not None
+    return f"Waiting for your {'next' if known else 'first'} event…"
 
 
 def _arrivals(visit: Visit) -> Arrivals:

@@ -37,22 +37,38 @@
 
   // A page that is a dialog: its own address, its content over this page; Back and Escape close it.
   const box = document.querySelector("dialog[data-page]"), under = location.pathname;
-  let opener = null;
-  async function open(address, otherwise, options) {
+  let opener = null, turn = 0;
+  async function open(address, options) {
     // Twice pressed is once meant.
     if (box.ariaBusy === "true") return;
     box.ariaBusy = "true";
-    const answer = await fetch(address, options).catch(() => null);
+    const mine = ++turn;
+    const text = (answer) => answer.text().then((said) => [answer, said]);
+    const [answer, said] = await fetch(address, options).then(text).catch(() => []);
+    // Closed meanwhile.
+    if (mine !== turn) return;
     box.ariaBusy = "false";
-    if (!answer) { otherwise(); return; }
-    const read = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const inside = box.querySelector("[data-page-content]");
+    if (!answer && !options) { location.assign(address); return; }
+    if (!answer) {
+      // Whether it was taken is not known, so it is not sent again.
+      const words = Object.assign(document.createElement("p"), { className: "error", textContent: "No answer came. Look whether it was done before you try again." });
+      words.setAttribute("role", "alert");
+      inside.prepend(words);
+      return;
+    }
+    const read = new DOMParser().parseFromString(said, "text/html");
     // What went wrong is told here; an address that takes forms has no page of its own.
     const content = read.querySelector("[data-dialog]") || (options && !answer.ok && read.querySelector("main"));
     if (!content) { location.assign(answer.url); return; }
-    box.querySelector("[data-page-content]").replaceChildren(...content.childNodes);
+    inside.replaceChildren(...content.childNodes);
     box.setAttribute("aria-label", box.querySelector("h1").textContent);
     prepare(box);
-    if (!box.open) { opener = document.activeElement; history.pushState("dialog", "", address); box.showModal(); }
+    if (!box.open) {
+      opener = document.activeElement;
+      if (history.state !== "dialog") history.pushState("dialog", "", address);
+      box.showModal();
+    }
     (box.querySelector("[aria-invalid=true], #plan-of") || box.querySelector("h1")).scrollIntoView({ block: "nearest" });
     box.querySelector("[aria-invalid=true]")?.focus();
   }
@@ -64,7 +80,7 @@
       if (box.contains(link) && link.pathname === under) { event.preventDefault(); box.close(); }
       else if (link.matches("[data-opens]") || (box.contains(link) && link.pathname === location.pathname)) {
         event.preventDefault();
-        open(link.href, () => location.assign(link.href));
+        open(link.href);
       }
     });
     box.addEventListener("submit", (event) => {
@@ -72,12 +88,22 @@
       const { target: form, submitter } = event;
       const action = submitter?.hasAttribute("formaction") ? submitter.formAction : form.action;
       const body = new URLSearchParams(new FormData(form, submitter));
-      open(action, () => form.submit(), { method: "POST", body });
+      open(action, { method: "POST", body });
     });
-    box.addEventListener("close", () => { if (history.state === "dialog") history.back(); });
-    // Going back would leave the focus nowhere.
-    addEventListener("popstate", () => { box.close(); opener?.focus(); });
+    box.addEventListener("close", () => {
+      turn += 1;
+      box.ariaBusy = "false";
+      if (history.state === "dialog") history.back();
+    });
   }
+  addEventListener("popstate", () => {
+    // A dialog that was reloaded is a page; going back from it needs the one that it was over.
+    if (!box) { if (location.pathname !== under) location.reload(); return; }
+    if (history.state === "dialog") { open(location.href); return; }
+    box.close();
+    // Going back would leave the focus nowhere.
+    opener?.focus();
+  });
 
   // The grid of hours is one tab stop; arrows move in it, and what a cell says stands below.
   let gridAt = "";
@@ -143,15 +169,21 @@
   }
   document.addEventListener("htmx:error", missed);
   document.addEventListener("htmx:after:request", (event) => {
-    if (event.detail?.ctx?.response?.raw?.status >= 500) { missed(); return; }
+    const status = event.detail?.ctx?.response?.raw?.status;
+    if (status >= 500) { missed(); return; }
+    if (status === 401 && stale) {
+      stale.textContent = "You are signed out. Sign in in another tab, and this page goes on.";
+      stale.hidden = false;
+      return;
+    }
     misses = 0;
     reached = new Date();
     if (stale) stale.hidden = true;
   });
-  // A busy server's page is no update.
+  // A busy server's page is no update, nor is one that keeps out whoever has this page open.
   document.addEventListener("htmx:before:swap", (event) => {
     const response = event.detail?.ctx?.response;
-    if (response && response.status >= 500) event.preventDefault();
+    if (response && (response.status >= 500 || [401, 403, 404].includes(response.status))) event.preventDefault();
   });
   document.addEventListener("htmx:after:swap", () => { prepare(document); rove(document); });
 
