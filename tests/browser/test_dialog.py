@@ -85,7 +85,10 @@ def test_what_is_wrong_stays_in_the_dialog_and_what_is_right_leads_on(
         tab.go(_path(shop))
         _open(tab, "Export Data")
         inside = tab.page.locator("dialog[open]")
-        inside.get_by_role("link", name="Yesterday").click()
+        link = inside.get_by_role("link", name="Yesterday").element_handle()
+        link.click()
+        # The form is another one then.
+        link.wait_for_element_state("hidden")
         inside.get_by_label("Start date (UTC)").fill("2999-01-01")
         inside.get_by_role("button", name="Preview").click()
         inside.get_by_text("is in the future").wait_for()

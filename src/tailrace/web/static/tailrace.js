@@ -37,17 +37,17 @@
 
   // A page that is a dialog: its own address, its content over this page; Back and Escape close it.
   const box = document.querySelector("dialog[data-page]"), under = location.pathname;
-  let opener = null, turn = 0;
+  let opener = null, turn = 0, sending = false;
   async function open(address, options) {
     // Twice pressed is once meant.
-    if (box.ariaBusy === "true") return;
-    box.ariaBusy = "true";
+    if (sending) return;
+    sending = Boolean(options);
     const mine = ++turn;
     const text = (answer) => answer.text().then((said) => [answer, said]);
     const [answer, said] = await fetch(address, options).then(text).catch(() => []);
-    // Closed meanwhile.
+    // Closed meanwhile, or something else was asked for.
     if (mine !== turn) return;
-    box.ariaBusy = "false";
+    sending = false;
     const inside = box.querySelector("[data-page-content]");
     if (!answer && !options) { location.assign(address); return; }
     if (!answer) {
@@ -92,7 +92,7 @@
     });
     box.addEventListener("close", () => {
       turn += 1;
-      box.ariaBusy = "false";
+      sending = false;
       if (history.state === "dialog") history.back();
     });
   }
