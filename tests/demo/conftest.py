@@ -39,19 +39,21 @@ HOSTILE = {
     "TAILRACE_LOG_KEEP_HOURS": "hostile",
 }
 
-_TURNS_MAX = 600
-_TURN_SECONDS = 0.2  # with the turns above: two minutes for a run to get somewhere
+_TURNS_MAX = 1500
+_TURN_SECONDS = 0.2  # with the turns above: five minutes for a run to get somewhere
 
 
 class Run:
     """The demo as a process, in a temporary folder that nothing else uses."""
 
-    def __init__(self, folder: Path, output: Path, terminal: int | None) -> None:
+    def __init__(
+        self, folder: Path, output: Path, terminal: int | None, options: list[str]
+    ) -> None:
         self.folder = folder
         self._output = output
         with output.open("wb") as output_file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tailrace.demo"],
+                [sys.executable, "-m", "tailrace.demo", *options],
                 env={**os.environ, **HOSTILE, "TMPDIR": str(folder)},
                 stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=output_file if terminal is None else terminal,
@@ -114,10 +116,11 @@ def start_demo() -> Iterator[Callable[..., Run]]:
     outer = Path(tempfile.mkdtemp(prefix="trd", dir="/tmp"))
     started: list[Run] = []
 
-    def start(terminal: int | None = None) -> Run:
+    def start(terminal: int | None = None, *, days: int | None = 0) -> Run:
         folder = outer / f"t{len(started)}"
         folder.mkdir()
-        started.append(Run(folder, outer / f"output-{len(started)}", terminal))
+        options = [] if days is None else ["--days", str(days)]
+        started.append(Run(folder, outer / f"output-{len(started)}", terminal, options))
         return started[-1]
 
     yield start

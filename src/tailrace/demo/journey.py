@@ -26,10 +26,12 @@ from tailrace.seal.manifest import SealRecord
 from tailrace.seal.proof import check_manifest
 
 _CLOCK_START = "2026-01-02T13:59:30"
-# The shop's past: until the hour before the service starts, refused by one bucket at the end.
-_PAST_FROM = Hour.parse("2025-12-29T00")
+# The shop's past: some days until the hour before the service starts, refused by one bucket at the
+# end.
+_TODAY = Hour.parse("2026-01-02T00")
 _BROKEN_FROM = Hour.parse("2026-01-02T10")
 _PAST_UNTIL = Hour.parse("2026-01-02T13")
+_DAY_HOURS = 24
 _EVENTS = 5000
 _LAST_SECONDS = 3  # the shop stops so long before the hour's end, however slow the machine
 _BUCKET = "acme-events"
@@ -42,7 +44,7 @@ _POLL_SECONDS = 0.25
 _PACE_SECONDS = 2.0  # of the shop that goes on
 _LINE_MAX = 240  # characters shown of the second and third line
 _SHOP_SECONDS = 60.0
-_PAST_SECONDS = 180.0
+_PAST_SECONDS = 600.0  # four days take about a minute on two quiet cores
 
 _decode_summary = msgspec.json.Decoder(Summary).decode
 
@@ -76,13 +78,16 @@ def start_buckets(
 
 
 class Journey:
-    """One run of the demo in one folder."""
+    """One run of the demo in one folder; before today, the shop was open for so many `days`."""
 
-    def __init__(self, folder: Path, children: Children, server: Seaweed, screen: Screen) -> None:
+    def __init__(
+        self, folder: Path, children: Children, server: Seaweed, screen: Screen, days: int
+    ) -> None:
         self._folder = folder
         self._children = children
         self._server = server
         self._screen = screen
+        self._opened = _TODAY.plus(-days * _DAY_HOURS)
         self._service = Service(folder / "tailrace-data", children)
 
     def run(self) -> Opened:
@@ -157,10 +162,10 @@ class Journey:
 
     def _make_past(self, project: Project) -> None:
         """Let the shop have a past, at whose end one bucket's owner takes a permission away."""
-        with self._screen.step("past", "four days of the shop, on a stepped clock") as show:
-            hours = _PAST_UNTIL.number - _PAST_FROM.number
+        hours = _PAST_UNTIL.number - self._opened.number
+        with self._screen.step("past", f"{hours} hours of the shop, on a stepped clock") as show:
             self._live(
-                project, _PAST_FROM, _BROKEN_FROM, lambda over: show(f"{over} of {hours} hours")
+                project, self._opened, _BROKEN_FROM, lambda over: show(f"{over} of {hours} hours")
             )
             granted = seaweed.export_policy(_PREFIX)
             granted.pop(_MISSING)
@@ -171,7 +176,7 @@ class Journey:
     def _live(
         self, project: Project, first: Hour, until: Hour, tell: Callable[[int], None]
     ) -> None:
-        past = self._service.past(project, first, until, opened=_PAST_FROM, start=_CLOCK_START)
+        past = self._service.past(project, first, until, opened=self._opened, start=_CLOCK_START)
         for _ in range(round(_PAST_SECONDS / _POLL_SECONDS)):
             code = past.wait(_POLL_SECONDS)
             over = past.output().split("\n")[:-1]
