@@ -5,6 +5,7 @@ Slow: a browser, an S3 server, and each page in both themes and on a phone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,32 @@ def test_it_follows_what_happens_and_keeps_the_cell_that_is_looked_at(
             arg=f"h{_hour(shop, 5)}",
         )
         assert tab.problems == []
+
+
+def test_what_can_t_be_read_any_more_is_kept_and_told_to_be_old(
+    browser: Chromium, shop: Shop
+) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        page, before = tab.page, tab.page.locator(".tiles strong").all_inner_texts()
+        colour = "getComputedStyle(document.querySelector('.tile.ok strong')).color"
+        healthy = page.evaluate(colour)
+        page.route("**/live*", lambda route: route.fulfill(status=503, body="<h1>Busy</h1>"))
+
+        for _ in range(2):
+            with page.expect_response("**/live*"):
+                page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+        page.get_by_text(re.compile(r"^as of \d\d:\d\d:\d\d UTC$")).wait_for()
+        page.get_by_text("Not updating since").wait_for()
+        assert page.locator(".tiles strong").all_inner_texts() == before
+        assert page.evaluate(colour) != healthy
+        tab.picture("overview-behind")
+        page.unroute("**/live*")
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.get_by_text(re.compile("^as of ")).wait_for(state="hidden")
+        assert page.evaluate(colour) == healthy
 
 
 def test_the_grid_is_one_tab_stop_in_which_arrows_move(browser: Chromium, shop: Shop) -> None:

@@ -164,8 +164,12 @@
   function missed() {
     misses += 1;
     if (misses < MISSES_MAX || !stale) return;
-    stale.textContent = `Not updating since ${reached.toISOString().slice(11, 19)} UTC. Trying again.`;
+    const since = reached.toISOString().slice(11, 19);
+    stale.textContent = `Not updating since ${since} UTC. Trying again.`;
     stale.hidden = false;
+    // What is shown stays, but is told to be old.
+    for (const one of all("[data-live]")) one.classList.add("behind");
+    for (const one of all("[data-as-of]")) { one.textContent = `as of ${since} UTC`; one.hidden = false; }
   }
   document.addEventListener("htmx:error", missed);
   document.addEventListener("htmx:after:request", (event) => {
@@ -179,6 +183,8 @@
     misses = 0;
     reached = new Date();
     if (stale) stale.hidden = true;
+    for (const one of all(".behind")) one.classList.remove("behind");
+    for (const one of all("[data-as-of]")) one.hidden = true;
   });
   // A busy server's page is no update, nor is one that keeps out whoever has this page open.
   document.addEventListener("htmx:before:swap", (event) => {
