@@ -90,3 +90,34 @@ def test_one_that_was_never_verified_is_led_to_the_checks_that_switch_it_on(
         tab.page.get_by_role("button", name="Next").press("Enter")
         tab.page.get_by_role("heading", name="Access works").wait_for()
     assert shop.destination.state == "active"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_its_pages_and_that_of_a_file_can_be_used_by_everybody(
+    browser: Chromium, shop: Shop, scheme: str
+) -> None:
+    hour = Hour.parse("2026-11-23T06")
+    shop.connect()
+    shop.seal_hour(hour)
+    shop.deliver()
+    # One file of the next hour is out before the hour is sealed.
+    shop.world.put_file(1, next(iter(shop.objects().values())), hour.plus(1))
+    shop.deliver()
+    with browser.tab(shop, scheme=scheme, bypass_policy=True) as tab:
+        tab.sign_in()
+        tab.go(f"/p/{shop.project}/destinations/1/hours/{hour}")
+        tab.page.get_by_role("link", name="#1.json.gz").click()
+        tab.page.get_by_role("heading", level=1, name="json.gz").wait_for()
+        assert tab.violations() == []
+        tab.picture(f"hour-file-{scheme}")
+        tab.go(f"/p/{shop.project}/destinations/1/edit")
+        tab.page.get_by_label("Prefix").fill("moved/")
+        tab.page.get_by_label("Prefix").press("Enter")
+        tab.page.get_by_role("heading", name="How to fix it").wait_for()
+        assert tab.violations() == []
+        shop.server.put_policy(shop.bucket, seaweed.export_policy("moved/"))
+        tab.page.get_by_role("button", name="Check access and save").click()
+        tab.page.get_by_role("heading", name="Hours that were begun at the old place").wait_for()
+        assert tab.violations() == []
+        assert tab.overflow() == 0
+        tab.picture(f"edited-{scheme}")

@@ -124,3 +124,15 @@ def test_every_snippet_sends_an_event_that_is_seen_to_arrive(
         tab.page.get_by_text('"events_with_missing_fields"').wait_for()
         tab.picture("events-arrived")
         assert tab.problems == []
+        sources = tab.page.url.replace("/events", "/catalog/sources")
+    for scheme in ("light", "dark"):
+        with browser.tab(service, scheme=scheme, bypass_policy=True) as tab:
+            tab.sign_in()
+            tab.page.goto(sources)
+            assert tab.violations() == []
+            tab.page.get_by_role("link", name="All events").click()
+            # Opened, both an event and a refusal.
+            tab.page.get_by_text("missing fields: event_type").click()
+            tab.page.locator("summary", has_text="First Event").first.click()
+            assert tab.violations() == []
+            tab.picture(f"events-open-{scheme}")
