@@ -226,6 +226,61 @@ def test_a_page_that_is_open_when_its_session_ends_stays_and_says_so(
         assert "Sign in" not in tab.page.title()
 
 
+def _hour(tab: Tab, hour: Hour) -> Any:
+    return tab.page.locator(f"[data-grid] [id='h{hour}']")
+
+
+def _title(tab: Tab, hours: str) -> None:
+    tab.page.locator("dialog[open]").get_by_role("heading", level=1, name=hours).wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_hour_opens_beside_the_grid_which_stays_in_use(
+    browser: Chromium, shop: Shop, scheme: str
+) -> None:
+    shop.seal_hour(HOUR.next())
+    shop.deliver()
+    with browser.tab(shop, scheme=scheme, bypass_policy=True) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _hour(tab, HOUR).click()
+        _title(tab, "06:00 to 07:00")
+        assert tab.page.url.endswith(f"/hours/{HOUR}")
+        tab.picture(f"hour-beside-{scheme}")
+        assert tab.violations() == []
+        assert tab.overflow() == 0
+        # Another hour takes its place, also by the keyboard, and so does the one before it.
+        _hour(tab, HOUR.next()).focus()
+        tab.page.keyboard.press("Enter")
+        _title(tab, "07:00 to 08:00")
+        assert tab.page.url.endswith(f"/hours/{HOUR.next()}")
+        tab.page.locator("dialog[open]").get_by_role("link", name="The hour before").click()
+        _title(tab, "06:00 to 07:00")
+        # One step back leads to the grid, and to the hour that was chosen there.
+        tab.page.keyboard.press("Escape")
+        tab.page.locator("dialog[open]").wait_for(state="detached")
+        tab.page.wait_for_url(re.compile(f"{_path(shop)}$"))
+        assert tab.page.evaluate("document.activeElement.id") == f"h{HOUR.next()}"
+        _hour(tab, HOUR).click()
+        _title(tab, "06:00 to 07:00")
+        _open(tab, "Manage")
+        _title(tab, "Manage Export Settings")
+        assert tab.page.evaluate("document.querySelector('dialog').matches(':modal')")
+        tab.page.go_back()
+        tab.page.locator("dialog[open]").wait_for(state="detached")
+        assert tab.page.url.endswith(_path(shop))
+        assert tab.problems == []
+
+
+def test_an_hour_is_a_page_of_its_own_where_there_is_no_room(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop, size=PHONE) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _hour(tab, HOUR).click()
+        tab.page.get_by_role("navigation", name="Where this is").get_by_text("06:00").wait_for()
+        assert tab.page.locator("dialog").count() == 0
+
+
 def test_without_script_it_is_a_page(browser: Chromium, shop: Shop) -> None:
     with browser.tab(shop, script=False) as tab:
         tab.sign_in()

@@ -36,7 +36,8 @@
   });
 
   // A page that is a dialog: its own address, its content over this page; Back and Escape close it.
-  const box = document.querySelector("dialog[data-page]"), under = location.pathname;
+  // One that belongs beside the page leaves that in use: each hour that is chosen there comes into it.
+  const box = document.querySelector("dialog[data-page]"), under = location.pathname, wide = matchMedia("(min-width: 1200px)");
   let opener = null, turn = 0, sending = false;
   async function open(address, options) {
     // Twice pressed is once meant.
@@ -61,14 +62,17 @@
     // What went wrong is told here; an address that takes forms has no page of its own.
     const content = read.querySelector("[data-dialog]") || (options && !answer.ok && read.querySelector("main"));
     if (!content) { location.assign(answer.url); return; }
+    if (!box.contains(document.activeElement)) opener = document.activeElement;
     inside.replaceChildren(...content.childNodes);
     box.setAttribute("aria-label", box.querySelector("h1").textContent);
     prepare(box);
-    if (!box.open) {
-      opener = document.activeElement;
-      if (history.state !== "dialog") history.pushState("dialog", "", address);
-      box.showModal();
-    }
+    const beside = content.dataset.dialog === "beside";
+    if (!options) history[history.state === "dialog" ? "replaceState" : "pushState"]("dialog", "", address);
+    if (box.open && box.matches(".beside") !== beside) box.close();
+    box.classList.toggle("beside", beside);
+    if (!box.open) box[beside ? "show" : "showModal"]();
+    // What was pressed in it is gone.
+    if (document.activeElement === document.body) box.querySelector("[data-close]").focus();
     (box.querySelector("[aria-invalid=true], #plan-of") || box.querySelector("h1")).scrollIntoView({ block: "nearest" });
     box.querySelector("[aria-invalid=true]")?.focus();
   }
@@ -78,7 +82,7 @@
       if (event.target.closest("dialog[data-page] [data-close]")) box.close();
       if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
       if (box.contains(link) && link.pathname === under) { event.preventDefault(); box.close(); }
-      else if (link.matches("[data-opens]") || (box.contains(link) && link.pathname === location.pathname)) {
+      else if (link.matches("[data-opens]") || (wide.matches && link.matches("[data-grid] a")) || (box.contains(link) && link.pathname === location.pathname)) {
         event.preventDefault();
         open(link.href);
       }
@@ -90,7 +94,12 @@
       const body = new URLSearchParams(new FormData(form, submitter));
       open(action, { method: "POST", body });
     });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && box.matches(".beside")) box.close();
+    });
     box.addEventListener("close", () => {
+      // It was closed only to be opened in another way.
+      if (box.open) return;
       turn += 1;
       sending = false;
       if (history.state === "dialog") history.back();
