@@ -43,6 +43,24 @@ def test_the_form_offers_yesterday_and_what_there_is(
     assert f"Everything since {old.date}" in shown.text
     chosen = dana.get(f"{path}/export?from=2026-12-01&to=2026-12-09")
     assert (chosen.field("first_date"), chosen.field("last_date")) == ("2026-12-01", "2026-12-09")
+    assert [one["value"] for one in chosen.all("option") if "selected" in one] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("query", "dates", "hours"),
+    [
+        ("?from=2026-11-20T14&to=2026-11-21T07", ("2026-11-20", "2026-11-21"), ["14", "07"]),
+        ("?from=2026-11-20T14", ("2026-11-20", "2026-11-20"), ["14", "14"]),
+        ("?from=2026-11-20&to=2026-11-20T00", ("2026-11-20", "2026-11-20"), ["", "00"]),
+        ("?from=2026-11-20T24&to=2026-11-20T1", ("2026-11-20", "2026-11-20"), ["", ""]),
+    ],
+)
+def test_the_address_fills_in_dates_and_hours(
+    dana: Visitor, path: str, query: str, dates: tuple[str, str], hours: list[str]
+) -> None:
+    shown = dana.get(f"{path}/export{query}")
+    assert (shown.field("first_date"), shown.field("last_date")) == dates
+    assert [one["value"] for one in shown.all("option") if "selected" in one] == hours
 
 
 WRONG: dict[str, tuple[dict[str, str], str, str]] = {
