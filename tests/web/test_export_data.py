@@ -8,8 +8,11 @@ import pytest
 
 from tailrace.hours import Hour
 from tailrace.settings import ExportSettings, Settings
+from tailrace.state.manual_exports import ManualExports, NewManualExport
+from tailrace.web.list_address import ROWS
 from tests.web.conftest import Place, Visitor
-from tests.web.exporting import Exporting
+from tests.web.exporting import REFUSED, Exporting
+from tests.web.reading import Read
 from tests.web.test_overview import dana as dana
 from tests.web.test_overview import exporting as exporting
 from tests.web.test_overview import now as now
@@ -186,6 +189,66 @@ def test_the_list_is_filtered_and_costs_nothing_while_it_is_as_it_was(
     assert "Success" in changed.text
     assert "1 of 1 hour" in changed.text
     assert f"{now.date} 14:00" in changed.text
+
+
+def test_older_ones_are_a_page_away_and_none_is_left_out(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    exports = ManualExports(place.engine, place.site.clock, by="dana@acme.example")
+    day = now.plus(-24 * 30)
+    new = NewManualExport(
+        destination_id=1,
+        from_hour=day,
+        until_hour=day.next(),
+        include_events=True,
+        include_merged_ids=False,
+    )
+    # Nothing is sealed, so each is finished at once.
+    for _ in range(ROWS + 3):
+        exports.start(new)
+
+    first = dana.get(f"{path}/manual-exports")
+    assert "Showing 100 rows" in first.text
+    assert not [link for link in first.links() if link.endswith("/manual-exports?skip=0")]
+    second = dana.get(next(link for link in first.links() if "skip=100" in link))
+    assert "Showing 3 rows, from row 101 on" in second.text
+    assert rows_of(first) + rows_of(second) == list(range(ROWS + 3, 0, -1))
+    assert f"{path}/manual-exports" in second.links()
+    assert not [link for link in second.links() if "skip=200" in link]
+    # What follows by itself is what is shown.
+    live = next(one["data-hx-get"] for one in second.all("div") if "data-live" in one)
+    assert rows_of(dana.get(live)) == rows_of(second)
+    beyond = dana.get(f"{path}/manual-exports?skip=900")
+    assert "No manual export matches" in beyond.text
+    assert "Showing 0 rows, from row 901 on" in beyond.text
+
+
+def test_a_status_that_only_runs_tell_is_paged_as_well(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    hours = [now.plus(-24 * 30 + number) for number in range(4)]
+    exporting.seal(*hours)
+    for hour in hours:
+        dana.post(
+            f"{path}/export",
+            fields(hour.date, hour.date, first_hour=_hour(hour), last_hour=_hour(hour)),
+        )
+    for _ in range(2):
+        exporting.ledger.conflict(_claim(exporting), REFUSED, "raw/x")
+    listed = f"{path}/manual-exports"
+    assert rows_of(dana.get(f"{listed}?status=conflict")) == [2, 1]
+    assert rows_of(dana.get(f"{listed}?status=conflict&skip=1")) == [1]
+    assert rows_of(dana.get(f"{listed}?status=running&skip=1")) == [3]
+    assert rows_of(dana.get(f"{listed}?status=success")) == []
+
+
+def _hour(hour: Hour) -> str:
+    return f"{hour.of_day:02d}"
+
+
+def rows_of(shown: Read) -> list[int]:
+    ids = [one["id"] for one in shown.all("tr") if one.get("id", "").startswith("export-")]
+    return [int(one.removeprefix("export-")) for one in ids]
 
 
 def test_who_may_only_look_sees_no_buttons(
