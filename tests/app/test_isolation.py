@@ -28,7 +28,7 @@ from tailrace.seal.manifest import LineSchema, SealRecord, record_bytes
 from tailrace.settings import Settings
 from tailrace.state.audit import entries
 from tailrace.state.database import open_database, writing
-from tailrace.state.delivery import Destination
+from tailrace.state.delivery import Cause, Destination
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.drafts import Choices, Drafts
 from tailrace.state.ledger_view import LedgerView
@@ -40,6 +40,17 @@ from tests.state.conftest import Books
 FIRST, LAST = "2026-11-20", "2026-11-23"
 # Nothing listens there, and tailrace may not even ask.
 ENDPOINT = "http://127.0.0.1:9"
+BUSY = Cause("temporary", "SlowDown", "S3 answered 503.", "Wait.")
+FAILURE = failures.Failure(
+    name=failures.failure_name(BUSY),
+    cause=BUSY,
+    needs="nothing",
+    began_micros=0,
+    ended_micros=None,
+    outage=None,
+    runs=(),
+    next_try_micros=None,
+)
 
 
 class Things(msgspec.Struct, frozen=True):
@@ -217,6 +228,9 @@ USES: dict[str, Use] = {
         t.destination, w.hour, None
     ),
     "Destinations.set_region": lambda w, t: w.destinations.set_region(t.destination, "eu-west-1"),
+    "Destinations.try_now": lambda w, t: w.destinations.try_now(
+        t.destination, lambda _: True, title="busy"
+    ),
     "Destinations.under_way": lambda w, t: w.destinations.under_way(t.destination, 0),
     "ManualExports.cancel": lambda w, t: w.exports.cancel(t.export),
     "ManualExports.check_destination": lambda w, t: w.exports.check_destination(t.destination),
@@ -273,6 +287,10 @@ USES: dict[str, Use] = {
     "resume": lambda w, t: switching.resume(w.destinations, cast("Any", None), t.paused, ("?",)),
     "failures": lambda w, t: failures.failures(
         w.engine, w.clock, t.destination, within=w.ours.organization
+    ),
+    "try_now": lambda w, t: failures.try_now(w.destinations, t.destination, FAILURE),
+    "was_met": lambda w, t: failures.was_met(
+        w.engine, w.clock, t.destination, FAILURE.name, within=w.ours.organization
     ),
     "sealed_file": lambda w, t: sealed_file.sealed_file(w.ledger, t.project, w.hour, 1),
     "describe": lambda w, t: describe(w.engine, w.clock, t.destination, within=w.ours.organization),
@@ -342,7 +360,7 @@ LEFT_OUT = {
 FACADES = (Destinations, ManualExports, LedgerView, Mails, Backfills, Editor, SettingUp)
 FUNCTIONS = {
     describing: ("describe",),
-    failures: ("failure_name", "failures"),
+    failures: ("failure_name", "failures", "try_now", "was_met"),
     runs: ("list_runs", "hour_detail"),
     sealed_file: ("look", "open_sealed", "sealed_file"),
     switching: ("joined", "missed", "pause", "resume"),

@@ -263,8 +263,9 @@ def test_an_hour_opens_beside_the_grid_which_stays_in_use(
         assert tab.page.evaluate("document.activeElement.id") == f"h{HOUR.next()}"
         _hour(tab, HOUR).click()
         _title(tab, "06:00 to 07:00")
-        _open(tab, "Manage")
-        _title(tab, "Manage Export Settings")
+        tab.page.locator("dialog[open]").get_by_role("link", name="Export again").click()
+        _title(tab, "Export Data")
+        assert tab.page.get_by_label("Start date (UTC)").input_value() == HOUR.date
         assert tab.page.evaluate("document.querySelector('dialog').matches(':modal')")
         tab.page.go_back()
         tab.page.locator("dialog[open]").wait_for(state="detached")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tailrace.app.layout import LAYOUT
 from tailrace.demo import seaweed
 from tailrace.hours import Hour
 from tests.browser.conftest import PHONE, WIDE, Chromium, Tab
@@ -100,6 +101,60 @@ def test_the_failure_page_needs_no_script(browser: Chromium, shop: Shop) -> None
         tab.page.get_by_role("button", name="Check again").click()
         tab.page.get_by_role("heading", name="Access is back").wait_for()
     assert shop.deliver() == 3
+
+
+def _occupy(shop: Shop) -> str:
+    """Let an hour meet other content in its place; return that object's key."""
+    shop.connect()
+    hour = Hour.parse("2026-11-23T06")
+    shop.seal_hour(hour)
+    key = LAYOUT.file_key(PREFIX, shop.project, hour, 1)
+    owner = shop.server.client(shop.server.owner)
+    owner.put_object(Bucket=shop.bucket, Key=key, Body=b"theirs")
+    assert shop.deliver() == 1
+    return key
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_what_met_other_content_is_tried_once_a_person_says_so(
+    browser: Chromium, shop: Shop, script: bool
+) -> None:
+    key = _occupy(shop)
+    path = f"/p/{shop.project}/destinations/{shop.destination.id}/failures"
+    with browser.tab(shop, script=script) as tab:
+        tab.sign_in()
+        page = tab.page
+        # What is still there is met once more, and counted.
+        for tries in ("1 try", "2 tries"):
+            tab.go(path)
+            page.get_by_text(tries).first.wait_for()
+            page.get_by_role("button", name="Try now").click()
+            page.get_by_role("heading", name="It is being tried now").wait_for()
+            if tries == "2 tries":
+                owner = shop.server.client(shop.server.owner)
+                owner.delete_object(Bucket=shop.bucket, Key=key)
+            assert shop.deliver() == 1
+        page.get_by_role("link", name="Look again").click()
+        page.get_by_role("heading", name="This is mended").wait_for()
+        assert tab.problems == []
+    assert shop.objects()[key] != b"theirs"
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
+def test_a_failure_to_be_tried_looks_as_it_should(
+    browser: Chromium, shop: Shop, look: Look
+) -> None:
+    _occupy(shop)
+    with browser.tab(shop, scheme=look.scheme, size=look.size, bypass_policy=True) as tab:
+        tab.sign_in()
+        tab.go(f"/p/{shop.project}/destinations/{shop.destination.id}/failures")
+        for name in ("conflict", "tried"):
+            tab.picture(f"failure-{name}-{look.name}")
+            assert tab.overflow() == 0
+            assert tab.violations() == []
+            if name == "conflict":
+                tab.page.get_by_role("button", name="Try now").click()
+                tab.page.get_by_role("heading", name="It is being tried now").wait_for()
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)

@@ -72,6 +72,7 @@ def _pages(shop: Shop) -> dict[str, str]:
         "overview": _path(shop),
         "list": f"/p/{shop.project}/destinations",
         "automatic": f"{_path(shop)}/automatic-exports",
+        "runs": f"{_path(shop)}/automatic-exports?trigger=all",
         "activity": f"{_path(shop)}/activity",
         "configuration": f"{_path(shop)}/configuration",
         "edit": f"{_path(shop)}/edit",

@@ -30,6 +30,7 @@ from tailrace.state.delivery import TRANSITIONS, Capabilities, Cause, Delivery, 
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.ledger import Ledger
 from tailrace.state.manual_exports import ManualExports, NewManualExport
+from tailrace.state.reports import Run
 from tailrace.state.sealed import SealedFile, SealedHour
 
 TODAY = Hour.parse("2026-11-23T00")
@@ -176,6 +177,16 @@ class LedgerMachine(RuleBasedStateMachine):
             getattr(self.exports, verb)(chosen.id)
         except BadRequest:
             assert chosen.state not in {"running", "paused"} or verb == "pause"
+
+    @rule(data=st.data())
+    def try_at_once(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(self.destinations.list()))
+        counts = {_key_of(run): run.attempts for run in self.ledger.runs()}
+        try:
+            self.destinations.try_now(chosen.id, lambda _: True, title="a cause")
+        except BadRequest:
+            assert chosen.outage_since_micros is not None
+        assert counts == {_key_of(run): run.attempts for run in self.ledger.runs()}
 
     # What workers do.
 
@@ -424,6 +435,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def _key(held: Delivery) -> _Key:
     return held.destination_id, held.data_type, held.hour, held.manual_export
+
+
+def _key_of(run: Run) -> _Key:
+    return run.destination_id, run.data_type, run.hour, run.manual_export
 
 
 def _write_without_waiting(connection: DBAPIConnection, _entry: object) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from tailrace.clock import MICROS
 from tailrace.hours import Hour
+from tailrace.settings import ExportSettings, Settings
 from tailrace.state.delivery import RUN_STATES, Cause
 from tailrace.state.reports import Run
+from tailrace.web.automatic_exports import TRIGGERS_MAX
 from tailrace.web.automatic_values import STATUSES, AutomaticRow, automatic_rows, states_of
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import REFUSED, Exporting
@@ -19,6 +21,11 @@ from tests.web.test_overview import exporting as exporting
 from tests.web.test_overview import now as now
 
 HOUR = Hour.parse("2026-11-20T09")
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(export=ExportSettings(private_endpoints=True))
 
 
 def row(**changes: Any) -> AutomaticRow:
@@ -43,7 +50,7 @@ def row(**changes: Any) -> AutomaticRow:
         "tries": (),
         "finished_micros": HOUR.end_micros + 146 * MICROS,
     }
-    (found,) = automatic_rows([Run(**values | changes)], "/hours")
+    (found,) = automatic_rows([Run(**values | changes)], "/d")
     return found
 
 
@@ -67,7 +74,15 @@ def test_an_hour_that_is_out_is_told_in_the_documented_columns() -> None:
     assert found.completed_at == "2026-11-20T10:02:26Z"
     assert (found.lines, found.files, found.size) == ("58,302", "2", "1.2 MB")
     assert (found.delay, found.attempts) == ("2m 26s", "1")
-    assert found.href == "/hours/2026-11-20T09"
+    assert found.href == "/d/hours/2026-11-20T09"
+    assert (found.trigger, found.trigger_href) == ("Hourly", "")
+
+
+def test_one_by_hand_leads_to_its_manual_export_and_has_no_delay() -> None:
+    found = row(manual_export=3)
+    assert (found.trigger, found.trigger_href) == ("Manual export 3", "/d/manual-exports#export-3")
+    assert found.delay == "–"
+    assert found.id != row().id
 
 
 @pytest.mark.parametrize(
@@ -202,13 +217,96 @@ def test_without_a_run_it_says_what_will_stand_there(
     assert "No automatic export yet" in dana.get(page(place)).text
 
 
-def test_manual_exports_stand_elsewhere(
-    place: Place, dana: Visitor, exporting: Exporting, now: Hour
-) -> None:
-    exporting.seal(now.plus(-30))
+@pytest.fixture
+def by_hand(place: Place, dana: Visitor, exporting: Exporting, now: Hour) -> tuple[Hour, Hour]:
+    """Two hours before there was a destination, exported by hand: the first one twice."""
+    first, second = now.plus(-31), now.plus(-30)
+    exporting.seal(first, second)
     exporting.activate(exporting.add_unreachable())
-    dana.post(
-        f"/p/{place.project}/destinations/1/export",
-        {"first_date": now.plus(-30).date, "last_date": now.plus(-30).date},
-    )
-    assert hours_of(dana.get(page(place))) == []
+    exporting.seal(now.plus(-1))
+    for until in (first, second):
+        dana.post(
+            f"/p/{place.project}/destinations/1/export",
+            {
+                "first_date": first.date,
+                "first_hour": f"{first.of_day:02d}",
+                "last_date": until.date,
+                "last_hour": f"{until.of_day:02d}",
+            },
+        )
+    return first, second
+
+
+def test_manual_exports_stand_elsewhere_unless_they_are_asked_for(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, by_hand: tuple[Hour, Hour]
+) -> None:
+    first, second = (str(one) for one in by_hand)
+    hourly, both = dana.get(page(place)), dana.get(page(place, "?trigger=all"))
+    assert hours_of(hourly) == [str(now.plus(-1))]
+    assert columns(hourly) == 8
+    assert hours_of(both) == [str(now.plus(-1)), second, first, first]
+    assert columns(both) == 9
+    documented = "Status Date Exported (UTC) Completed At (UTC) Trigger Events"
+    assert documented in both.text
+    assert [one for one in both.links() if "#export-" in one] == [
+        f"/p/{place.project}/destinations/1/manual-exports#export-{number}" for number in (2, 1, 2)
+    ]
+    ids = [one["id"] for one in both.all("tr") if "id" in one]
+    assert len(ids) == len(set(ids)) == 4
+
+
+def test_the_runs_of_one_manual_export_can_be_listed(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, by_hand: tuple[Hour, Hour]
+) -> None:
+    first, second = (str(one) for one in by_hand)
+    shown = dana.get(page(place, "?trigger=2"))
+    assert hours_of(shown) == [second, first]
+    assert [one["value"] for one in shown.all("option") if "selected" in one] == ["", "2"]
+    options = [one["value"] for one in shown.all("option")]
+    assert options[-4:] == ["", "all", "2", "1"]
+    live = next(one["data-hx-get"] for one in shown.all("div") if "data-live" in one)
+    assert hours_of(dana.get(live)) == [second, first]
+    assert hours_of(dana.get(page(place, "?trigger=1"))) == [first]
+    # The list of manual exports leads here.
+    listed = dana.get(f"/p/{place.project}/destinations/1/manual-exports")
+    assert page(place, "?trigger=2") in listed.links()
+
+
+@pytest.mark.parametrize("trigger", ["9", "0", "02", "x", "9" * 30])
+def test_a_trigger_that_there_is_not_is_the_hour(
+    place: Place,
+    dana: Visitor,
+    exporting: Exporting,
+    now: Hour,
+    by_hand: tuple[Hour, Hour],
+    trigger: str,
+) -> None:
+    assert hours_of(dana.get(page(place, f"?trigger={trigger}"))) == [str(now.plus(-1))]
+
+
+def test_a_manual_export_of_another_destination_is_no_trigger_here(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, by_hand: tuple[Hour, Hour]
+) -> None:
+    exporting.add_unreachable("another")
+    shown = dana.get(page(place, "?trigger=1").replace("/1/", "/2/"))
+    assert hours_of(shown) == [str(now.plus(-1))]
+    assert "Manual export 1" not in shown.text
+
+
+def test_an_older_manual_export_can_be_chosen_by_its_address(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, by_hand: tuple[Hour, Hour]
+) -> None:
+    day = now.plus(-24 * 9).date
+    path = f"/p/{place.project}/destinations/1/export"
+    for _ in range(TRIGGERS_MAX):
+        dana.post(path, {"first_date": day, "last_date": day})
+    without, chosen = dana.get(page(place)), dana.get(page(place, "?trigger=1"))
+    assert "1" not in [one["value"] for one in without.all("option")]
+    assert [one["value"] for one in chosen.all("option") if "selected" in one] == ["", "1"]
+
+
+def test_the_overview_leads_to_all_runs(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, by_hand: tuple[Hour, Hour]
+) -> None:
+    shown = dana.get(f"/p/{place.project}/destinations/1")
+    assert page(place, "?trigger=all") in shown.links()

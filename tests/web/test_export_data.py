@@ -8,8 +8,11 @@ import pytest
 
 from tailrace.hours import Hour
 from tailrace.settings import ExportSettings, Settings
+from tailrace.state.manual_exports import ManualExports, NewManualExport
+from tailrace.web.list_address import ROWS
 from tests.web.conftest import Place, Visitor
-from tests.web.exporting import Exporting
+from tests.web.exporting import REFUSED, Exporting
+from tests.web.reading import Read
 from tests.web.test_overview import dana as dana
 from tests.web.test_overview import exporting as exporting
 from tests.web.test_overview import now as now
@@ -43,6 +46,24 @@ def test_the_form_offers_yesterday_and_what_there_is(
     assert f"Everything since {old.date}" in shown.text
     chosen = dana.get(f"{path}/export?from=2026-12-01&to=2026-12-09")
     assert (chosen.field("first_date"), chosen.field("last_date")) == ("2026-12-01", "2026-12-09")
+    assert [one["value"] for one in chosen.all("option") if "selected" in one] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("query", "dates", "hours"),
+    [
+        ("?from=2026-11-20T14&to=2026-11-21T07", ("2026-11-20", "2026-11-21"), ["14", "07"]),
+        ("?from=2026-11-20T14", ("2026-11-20", "2026-11-20"), ["14", "14"]),
+        ("?from=2026-11-20&to=2026-11-20T00", ("2026-11-20", "2026-11-20"), ["", "00"]),
+        ("?from=2026-11-20T24&to=2026-11-20T1", ("2026-11-20", "2026-11-20"), ["", ""]),
+    ],
+)
+def test_the_address_fills_in_dates_and_hours(
+    dana: Visitor, path: str, query: str, dates: tuple[str, str], hours: list[str]
+) -> None:
+    shown = dana.get(f"{path}/export{query}")
+    assert (shown.field("first_date"), shown.field("last_date")) == dates
+    assert [one["value"] for one in shown.all("option") if "selected" in one] == hours
 
 
 WRONG: dict[str, tuple[dict[str, str], str, str]] = {
@@ -121,7 +142,7 @@ def test_one_is_paused_resumed_and_cancelled_by_its_buttons(
     ):
         assert dana.post(f"{listed}/1/{action}").location == f"{listed}#export-1"
         shown = dana.get(listed)
-        assert word in shown.text
+        assert word in table(shown)
         labels = [one.get("aria-label", "") for one in shown.all("button")]
         assert [one.split()[0] for one in labels if "manual export 1" in one] == buttons
 
@@ -149,7 +170,7 @@ def test_one_of_another_destination_is_not_reached_from_here(
     exporting.add_unreachable("another")
     start(dana, exporting, path, now.plus(-30))
     dana.post(f"{path[:-1]}2/manual-exports/1/cancel", status=404)
-    assert "Running" in dana.get(f"{path}/manual-exports").text
+    assert "Running" in table(dana.get(f"{path}/manual-exports"))
 
 
 def test_the_list_is_filtered_and_costs_nothing_while_it_is_as_it_was(
@@ -165,9 +186,74 @@ def test_the_list_is_filtered_and_costs_nothing_while_it_is_as_it_was(
             exporting.ledger.file_delivered(held, file.number, file.name, "put", 7)
         exporting.ledger.succeeded(held, now.start_micros)
     changed = dana.get(f"{listed}/live?status=success&since={since}")
-    assert "Success" in changed.text
+    assert "Success" in table(changed)
     assert "1 of 1 hour" in changed.text
     assert f"{now.date} 14:00" in changed.text
+
+
+def test_older_ones_are_a_page_away_and_none_is_left_out(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    exports = ManualExports(place.engine, place.site.clock, by="dana@acme.example")
+    day = now.plus(-24 * 30)
+    new = NewManualExport(
+        destination_id=1,
+        from_hour=day,
+        until_hour=day.next(),
+        include_events=True,
+        include_merged_ids=False,
+    )
+    # Nothing is sealed, so each is finished at once.
+    for _ in range(ROWS + 3):
+        exports.start(new)
+
+    first = dana.get(f"{path}/manual-exports")
+    assert "Showing 100 rows" in first.text
+    assert not [link for link in first.links() if link.endswith("/manual-exports?skip=0")]
+    second = dana.get(next(link for link in first.links() if "skip=100" in link))
+    assert "Showing 3 rows, from row 101 on" in second.text
+    assert rows_of(first) + rows_of(second) == list(range(ROWS + 3, 0, -1))
+    assert f"{path}/manual-exports" in second.links()
+    assert not [link for link in second.links() if "skip=200" in link]
+    # What follows by itself is what is shown.
+    live = next(one["data-hx-get"] for one in second.all("div") if "data-live" in one)
+    assert rows_of(dana.get(live)) == rows_of(second)
+    beyond = dana.get(f"{path}/manual-exports?skip=900")
+    assert "No manual export matches" in beyond.text
+    assert "Showing 0 rows, from row 901 on" in beyond.text
+
+
+def test_a_status_that_only_runs_tell_is_paged_as_well(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
+) -> None:
+    hours = [now.plus(-24 * 30 + number) for number in range(4)]
+    exporting.seal(*hours)
+    for hour in hours:
+        dana.post(
+            f"{path}/export",
+            fields(hour.date, hour.date, first_hour=_hour(hour), last_hour=_hour(hour)),
+        )
+    for _ in range(2):
+        exporting.ledger.conflict(_claim(exporting), REFUSED, "raw/x")
+    listed = f"{path}/manual-exports"
+    assert rows_of(dana.get(f"{listed}?status=conflict")) == [2, 1]
+    assert rows_of(dana.get(f"{listed}?status=conflict&skip=1")) == [1]
+    assert rows_of(dana.get(f"{listed}?status=running&skip=1")) == [3]
+    assert rows_of(dana.get(f"{listed}?status=success")) == []
+
+
+def table(shown: Read) -> str:
+    """Return what the rows say, without the choices of the filter."""
+    return shown.text.partition("Progress Actions")[2]
+
+
+def _hour(hour: Hour) -> str:
+    return f"{hour.of_day:02d}"
+
+
+def rows_of(shown: Read) -> list[int]:
+    ids = [one["id"] for one in shown.all("tr") if one.get("id", "").startswith("export-")]
+    return [int(one.removeprefix("export-")) for one in ids]
 
 
 def test_who_may_only_look_sees_no_buttons(
@@ -179,7 +265,7 @@ def test_who_may_only_look_sees_no_buttons(
     assert f"{path}/export" in dana.get(path).links()
     assert f"{path}/export" not in viewer.get(path).links()
     shown = viewer.get(f"{path}/manual-exports")
-    assert "Running" in shown.text
+    assert "Running" in table(shown)
     assert not [one for one in shown.all("button") if "manual export" in one.get("aria-label", "")]
 
 

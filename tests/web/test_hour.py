@@ -8,7 +8,7 @@ from tailrace.app.runs import Equation
 from tailrace.hours import Hour
 from tailrace.web.hour_values import DAYS_MAX, days_of, equation
 from tests.web.conftest import Place, Visitor
-from tests.web.exporting import Exporting
+from tests.web.exporting import REFUSED, Exporting
 from tests.web.test_overview import dana as dana
 from tests.web.test_overview import exporting as exporting
 from tests.web.test_overview import now as now
@@ -57,6 +57,60 @@ def test_a_failed_hour_tells_why_and_what_to_do(
     assert "S3 answered 403 AccessDenied to PutObject." in shown.text
     assert "Add s3:PutObject to the policy of the bucket." in shown.text
     assert "Not exported yet" in shown.text
+
+
+def test_an_ended_hour_leads_to_an_export_of_just_it(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add(include_merged_ids=True))
+    hour = now.plus(-2)
+    exporting.seal(hour)
+    exporting.deliver()
+    shown = dana.get(page(place, hour))
+    assert "Export again" in shown.text
+    assert "Objects that were changed there are replaced only with Overwrite" in shown.text
+
+    form = dana.get(next(link for link in shown.links() if "/export?" in link))
+
+    assert (form.field("first_date"), form.field("last_date")) == (hour.date, hour.date)
+    chosen = [one["value"] for one in form.all("option") if "selected" in one]
+    assert chosen == ["12", "12"]
+    # The hour has no merged IDs, so none are exported again.
+    assert [one["value"] for one in form.all("input", name="types") if "checked" in one] == [
+        "events"
+    ]
+    assert not [one for one in form.all("input", name="overwrite") if "checked" in one]
+
+
+def test_an_hour_that_met_other_content_says_what_overwrite_is_for(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add())
+    exporting.seal(now.plus(-2))
+    held = exporting.claim()
+    assert held is not None
+    exporting.ledger.conflict(held, REFUSED, "raw/x")
+    shown = dana.get(page(place, now.plus(-2)))
+    assert "An object with other content is in the way." in shown.text
+
+
+def test_hours_that_can_not_be_exported_by_hand_offer_nothing(
+    place: Place, dana: Visitor, exporting: Exporting, now: Hour
+) -> None:
+    exporting.activate(exporting.add())
+    exporting.seal(now.plus(-2))
+    exporting.deliver()
+    place.add("viewer@acme.example", "viewer")
+    viewer = place.visitor("viewer@acme.example")
+    # One that is open, one that is over and not closed, one for who only looks.
+    for visitor, hour in ((dana, now), (dana, now.plus(-1)), (viewer, now.plus(-2))):
+        assert not [one for one in visitor.get(page(place, hour)).links() if "/export" in one]
+    # One that never was exported.
+    assert "Export this hour" in dana.get(page(place, now.plus(-500))).text
+    # One of a destination that was never verified.
+    exporting.add("unverified")
+    other = page(place, now.plus(-2)).replace("/1/", "/2/")
+    assert not [one for one in dana.get(other).links() if "/export" in one]
 
 
 @pytest.mark.parametrize(

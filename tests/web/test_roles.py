@@ -174,7 +174,7 @@ def test_a_number_that_there_can_not_be_is_told_in_words_by_forms_and_lists(
     )
     assert "Choose a project" in admin.post("/settings/keys", {"project": number}, status=422).text
     Exporting(place.site, place.organization, place.project).add()
-    for one in ("activity", "automatic-exports"):
+    for one in ("activity", "automatic-exports", "manual-exports"):
         admin.get(f"/p/{place.project}/destinations/1/{one}?skip={number}")
 
 

@@ -10,6 +10,7 @@ import pytest
 from tailrace.demo import seaweed
 from tailrace.errors import Transient
 from tailrace.export import policy
+from tailrace.hours import Hour
 from tailrace.settings import ExportSettings, Settings, WebSettings
 from tailrace.state.delivery import Destination
 from tailrace.state.destinations import Destinations
@@ -20,6 +21,7 @@ from tests.export.conftest import clean_environment as clean_environment
 from tests.export.conftest import proxy as proxy
 from tests.export.conftest import server as server
 from tests.web.conftest import Place, Visitor
+from tests.web.exporting import Exporting
 from tests.web.reading import Read
 
 PREFIX = "raw/"
@@ -118,6 +120,39 @@ def test_the_policy_that_is_shown_makes_access_work(set_up: SetUp) -> None:
     again = set_up.visitor.get(set_up.path)
     assert "Access works" in again.text
     assert not [one for one in again.all("form") if "load" in one.get("data-hx-trigger", "")]
+
+
+def test_earlier_days_can_be_exported_too_and_the_form_is_filled_in(
+    place: Place, set_up: SetUp
+) -> None:
+    today = Hour.of_micros(place.site.clock.now_micros()).day_start()
+    sealing = Exporting(place.site, place.organization, place.project)
+    # Before the first event there is nothing to export, and today goes out by itself.
+    sealing.seal(today.plus(-100), lines=0)
+    sealing.seal(today.plus(-50), today.plus(-49), today.plus(-1), today)
+    set_up.allow()
+
+    done = set_up.check()
+
+    assert "Export earlier days too (3 hours)" in done.text
+    (link,) = [one for one in done.links() if "/export" in one]
+    form = set_up.visitor.get(link)
+    assert form.field("first_date") == today.plus(-50).date
+    assert form.field("last_date") == today.plus(-1).date
+    assert [one["value"] for one in form.all("option") if "selected" in one] == ["", ""]
+    # The stream ends with the same.
+    assert "Export earlier days too (3 hours)" in set_up.stream()[-1]
+
+
+def test_without_earlier_days_none_are_offered(place: Place, set_up: SetUp) -> None:
+    today = Hour.of_micros(place.site.clock.now_micros()).day_start()
+    sealing = Exporting(place.site, place.organization, place.project)
+    sealing.seal(today.plus(-3), lines=0)
+    sealing.seal(today)
+    set_up.allow()
+    done = set_up.check()
+    assert "Access works" in done.text
+    assert "earlier days" not in done.text
 
 
 def test_checks_are_streamed_one_by_one_and_end_with_what_came_of_them(set_up: SetUp) -> None:

@@ -5,7 +5,8 @@ The command line's verb for a manual export is `backfill`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal, get_args
 
 import msgspec
@@ -26,15 +27,33 @@ from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.settings import Settings
 from tailrace.state.database import reading
-from tailrace.state.delivery import Capabilities, Cause, DataType, Destination, ManualExport
+from tailrace.state.delivery import (
+    Capabilities,
+    Cause,
+    DataType,
+    Destination,
+    ManualExport,
+    ManualExportState,
+)
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger_view import LedgerView
-from tailrace.state.manual_exports import ManualExports, NewManualExport
+from tailrace.state.manual_exports import EXPORTS_MAX, ManualExports, NewManualExport
 from tailrace.state.manual_reports import Progress
 from tailrace.state.projects import refuse_portfolio
 
 Status = Literal["running", "paused", "cancelled", "success", "failed", "conflict"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+# What is kept of one of which a status is told.
+_STATES: dict[Status, ManualExportState] = {
+    "running": "running",
+    "paused": "paused",
+    "cancelled": "cancelled",
+    "success": "finished",
+    "failed": "running",
+    "conflict": "running",
+}
+# So many are read at once.
+BATCH = 100
 
 _NOTHING = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
 
@@ -52,13 +71,16 @@ class Asked(msgspec.Struct, frozen=True):
 class ListAsked(msgspec.Struct, frozen=True):
     """Which manual exports to list; what is None or empty narrows nothing.
 
-    Of a range from `first` to `last` those that asked for any hour in it.
+    Of a range from `first` to `last` those that asked for any hour in it. The first `skip` are left
+    out.
     """
 
     destination_id: int | None = None
     statuses: tuple[str, ...] = ()
     first: str | None = None
     last: str | None = None
+    skip: int = 0
+    limit: int = EXPORTS_MAX
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -189,15 +211,7 @@ class Backfills:
             self._destinations.get(asked.destination_id)
         now = Hour.of_micros(self._clock.now_micros())
         hours = parse_open_range(asked.first, asked.last, now)
-        found = [
-            self._shown(one)
-            for one in self._exports.list(
-                destination_id=asked.destination_id,
-                since=hours.from_hour,
-                before=hours.until_hour,
-            )
-        ]
-        return [one for one in found if not asked.statuses or one.status in asked.statuses]
+        return list(islice(self._matching(asked, hours), min(asked.limit, EXPORTS_MAX)))
 
     def get(self, export_id: int) -> Shown:
         """Return one; raise `BadRequest` for a number that there is not."""
@@ -214,6 +228,33 @@ class Backfills:
     def cancel(self, export_id: int) -> Shown:
         """Owe nothing of it any more; what was delivered stays."""
         return self._shown(self._exports.cancel(export_id))
+
+    def _matching(self, asked: ListAsked, hours: HourRange) -> Iterator[Shown]:
+        """Yield what is asked for, without the first `skip`; read as far as somebody takes."""
+        states = {_STATES[one] for one in STATUSES if one in asked.statuses}
+        # How one that is running goes on is known only from its runs, so each is looked at.
+        exact = "running" not in states
+        place, left = (asked.skip, 0) if exact else (0, asked.skip)
+        while True:
+            batch = self._exports.list(
+                destination_id=asked.destination_id,
+                since=hours.from_hour,
+                before=hours.until_hour,
+                states=tuple(sorted(states)),
+                skip=place,
+                limit=BATCH,
+            )
+            for one in batch:
+                shown = self._shown(one)
+                if not exact and shown.status not in asked.statuses:
+                    continue
+                if left:
+                    left -= 1
+                else:
+                    yield shown
+            place += len(batch)
+            if len(batch) < BATCH:
+                return
 
     def _shown(self, export: ManualExport) -> Shown:
         destination = self._destinations.get(export.destination_id)

@@ -13,9 +13,11 @@ import msgspec
 from sqlalchemy.engine import Engine
 
 from tailrace.clock import Clock
-from tailrace.state.delivery import Cause
+from tailrace.errors import BadRequest
+from tailrace.state.delivery import AUTOMATIC, Cause, Destination, RunState
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger_view import LedgerView
+from tailrace.state.manual_exports import ManualExports
 from tailrace.state.outage_history import Outage
 from tailrace.state.owed import Owed
 from tailrace.state.reports import Run
@@ -25,6 +27,8 @@ from tailrace.state.troubles import troubles
 Needs = Literal["you", "operator", "nothing"]
 
 _NEEDS: dict[str, Needs] = {"access": "you", "conflict": "you", "operator": "operator"}
+# Runs in work are among them: until its try has ended, a run is not out of its trouble.
+_MET: tuple[RunState, ...] = ("running", "retrying", "failed", "conflict")
 # The order in which failures are looked at: an outage first, what passes by itself last.
 _PRESSING = ("access", "conflict", "operator", "unknown", "temporary")
 
@@ -33,7 +37,9 @@ class Failure(msgspec.Struct, frozen=True):
     """One cause and what it keeps back. `name` stands for it in addresses.
 
     Times are the service's, but `next_try_micros`, which is the machine's. `runs` are those that
-    met it, the newest hour first; `outage` is None where access was not given up yet.
+    met it, the newest hour first; `outage` is None where access was not given up yet. `under_way`
+    is true while one of them is being tried, or is the next to be. `hours_to_try` is how many
+    hours `try_now` would bring forward.
     """
 
     name: str
@@ -44,6 +50,8 @@ class Failure(msgspec.Struct, frozen=True):
     outage: Outage | None
     runs: tuple[Run, ...]
     next_try_micros: int | None
+    under_way: bool = False
+    hours_to_try: int = 0
 
     @property
     def attempts(self) -> int:
@@ -74,16 +82,12 @@ def failures(
     destination = Destinations(engine, clock, within=within).get(destination_id)
     ledger = LedgerView(engine, clock, within=within)
     known = troubles(engine, destination.id)
-    met = [
-        run
-        for run in ledger.runs(
-            destination_id=destination.id, states=("retrying", "failed", "conflict")
-        )
-        # One that was sent out again has not met its cause since.
-        if run.cause is not None and run.attempts
-    ]
+    met = [run for run in ledger.runs(destination_id=destination.id, states=_MET) if _has_met(run)]
     lasting = next((one for one in known.outages if one.ended_micros is None), None)
     current = _by_cause(met, without_access=lasting is not None)
+    if lasting is None:
+        halted = _halted(engine, clock, destination, met)
+        current = [_with_hours_to_try(one, halted) for one in current]
     if lasting is not None and destination.outage_since_micros is not None:
         refused = [run for run in met if run.cause is not None and run.cause.kind == "access"]
         cause = destination.outage_cause or lasting.cause
@@ -94,10 +98,70 @@ def failures(
     return Failures(tuple(current), tuple(past), known.last_success_micros, known.owed)
 
 
+def try_now(destinations: Destinations, destination_id: int, failure: Failure) -> int:
+    """Try at once what waits because of a failure's cause; return how many runs that are.
+
+    Raise `BadRequest` for refused access, which is checked instead, and as `Trying.try_now` does.
+    """
+    if failure.cause.kind == "access":
+        raise BadRequest(
+            "Refused access is not tried by hand: check it again, and once it is back all that "
+            "waits goes out."
+        )
+
+    def meets(cause: Cause) -> bool:
+        return failure_name(cause) == failure.name
+
+    title = failure.cause.title or failure.cause.code
+    return destinations.try_now(destination_id, meets, title=title)
+
+
+def was_met(
+    engine: Engine, clock: Clock, destination_id: int, name: str, *, within: int | None = None
+) -> bool:
+    """Tell whether one of a destination's newest runs ever met the cause of this name.
+
+    Raise `BadRequest` if there is no such destination within the organization whose person asks.
+    """
+    Destinations(engine, clock, within=within).get(destination_id)
+    runs = LedgerView(engine, clock, within=within).runs(destination_id=destination_id)
+    causes = (one.cause for run in runs for one in run.tries)
+    return any(cause is not None and failure_name(cause) == name for cause in causes)
+
+
 def failure_name(cause: Cause) -> str:
     """Return what stands for a cause in addresses, such as `access-AccessDenied-s3-PutObject`."""
     words = (cause.kind, cause.code, cause.permission or "")
     return re.sub(r"[^A-Za-z0-9]+", "-", " ".join(words)).strip("-")
+
+
+def _halted(
+    engine: Engine, clock: Clock, destination: Destination, runs: Sequence[Run]
+) -> set[int]:
+    """Return what is not gone on with: manual exports, or the automatic ones."""
+    halted = set() if destination.state == "active" else {AUTOMATIC}
+    if any(run.manual_export != AUTOMATIC for run in runs):
+        exports = ManualExports(engine, clock, within=destination.organization)
+        paused = exports.list(destination_id=destination.id, states=("paused",))
+        halted |= {one.id for one in paused}
+    return halted
+
+
+def _with_hours_to_try(failure: Failure, halted: set[int]) -> Failure:
+    if failure.cause.kind == "access":
+        return failure
+    hours = {
+        run.hour
+        for run in failure.runs
+        if run.state != "running" and run.due_micros != 0 and run.manual_export not in halted
+    }
+    return msgspec.structs.replace(failure, hours_to_try=len(hours))
+
+
+def _has_met(run: Run) -> bool:
+    """Tell whether a run met its cause since it was last sent out from the beginning."""
+    tried = run.attempts - 1 if run.state == "running" else run.attempts
+    return run.cause is not None and tried > 0
 
 
 def _by_cause(runs: Sequence[Run], *, without_access: bool) -> list[Failure]:
@@ -113,16 +177,19 @@ def _of_runs(name: str, runs: list[Run]) -> Failure:
     cause = runs[0].cause
     assert cause is not None
     tries = [one for run in runs for one in run.tries if one.cause is not None]
-    due = [run.due_micros for run in runs if run.due_micros is not None]
+    # A run in work is due when its holder's lease has run out, which is no try.
+    due = [run.due_micros for run in runs if run.state == "retrying" and run.due_micros is not None]
+    in_work = any(run.state == "running" for run in runs)
     return Failure(
         name=name,
         cause=cause,
-        needs=_NEEDS.get(cause.kind, "nothing") if not due else _while_tried(cause),
+        needs=_NEEDS.get(cause.kind, "nothing") if not due and not in_work else _while_tried(cause),
         began_micros=min((one.began_micros for one in tries), default=runs[-1].created_micros),
         ended_micros=None,
         outage=None,
         runs=tuple(runs),
         next_try_micros=min(due, default=None),
+        under_way=in_work or 0 in due,
     )
 
 

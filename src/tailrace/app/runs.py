@@ -30,15 +30,15 @@ Word = TypeVar("Word", bound=str)
 class RunsAsked(msgspec.Struct, frozen=True):
     """Which runs to list; what is None narrows nothing. Automatic ones without `manual_export`.
 
-    `sort` is `hour` or `completed`, both with the newest first (R46); the first `skip` are left
-    out.
+    With None for it those of every trigger: automatic ones and those of all manual exports. `sort`
+    is `hour` or `completed`, both with the newest first (R46); the first `skip` are left out.
     """
 
     destination_id: int | None = None
     states: tuple[str, ...] = ()
     first: str | None = None
     last: str | None = None
-    manual_export: int = AUTOMATIC
+    manual_export: int | None = AUTOMATIC
     data_type: str | None = None
     sort: str = "hour"
     skip: int = 0
@@ -105,7 +105,7 @@ def list_runs(
     """
     hours = parse_open_range(asked.first, asked.last, Hour.of_micros(clock.now_micros()))
     _check_destination(engine, clock, asked.destination_id, within)
-    if asked.manual_export != AUTOMATIC:
+    if asked.manual_export not in (None, AUTOMATIC):
         ManualExports(engine, clock, within=within).get(asked.manual_export)
     limit = min(asked.limit, RUNS_MOST)
     found = LedgerView(engine, clock, within=within).runs(

@@ -28,6 +28,7 @@ from tailrace.state.rows import destination_of, text_of
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.switching import Switching
 from tailrace.state.tables import destination
+from tailrace.state.trying import Trying
 
 _NOTHING = "it would receive nothing. Include events or merged-ids."
 
@@ -51,7 +52,7 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
     marker: bool = True
 
 
-class Destinations(Switching, Editing):
+class Destinations(Switching, Editing, Trying):
     """Add, find and change destinations. `by` names who does so in the audit trail.
 
     To `within`, an organization whose person acts, those of others and their projects do not exist.

@@ -100,17 +100,22 @@ class ManualExports(Audited):
         destination_id: int | None = None,
         since: Hour | None = None,
         before: Hour | None = None,
+        states: tuple[ManualExportState, ...] = (),
+        skip: int = 0,
         limit: int = EXPORTS_MAX,
     ) -> list[ManualExport]:
-        """Return manual exports, the newest first.
+        """Return manual exports, the newest first; the first `skip` are left out.
 
         With `since` and `before` those that asked for an hour in `[since, before)`.
         """
         statement = (
             sa.select(manual_export)
             .order_by(manual_export.c.id.desc())
+            .offset(skip)
             .limit(min(limit, EXPORTS_MAX))
         )
+        if states:
+            statement = statement.where(manual_export.c.state.in_(states))
         if self.within is not None:
             statement = statement.where(_of_organization(self.within))
         if since is not None:

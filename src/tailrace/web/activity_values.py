@@ -38,6 +38,7 @@ _WORDS: dict[tuple[ActivityKind, str], str] = {
     ("settings", "interval set"): "Chose which hours are exported",
     ("settings", "region set"): "Took the bucket's region",
     ("settings", "capabilities set"): "Noted what the store can do",
+    ("settings", "tried again"): "Tried again what waited",
     ("manual export", "started"): "Started manual export",
     ("manual export", "paused"): "Paused manual export",
     ("manual export", "resumed"): "Went on with manual export",
@@ -179,6 +180,10 @@ def _region(one: Happening) -> str:
     return f"{one.detail.get('region')}, before {one.detail.get('was') or 'none'}"
 
 
+def _tried_again(one: Happening) -> str:
+    return f"{counted(one.detail.get('runs', 0), 'run')}: {one.detail.get('cause')}"
+
+
 def _started(one: Happening) -> str:
     detail = one.detail
     words = [
@@ -206,6 +211,7 @@ _MORE: dict[tuple[ActivityKind, str], Callable[[Happening], str]] = {
     ("settings", "edited"): _edited,
     ("settings", "interval set"): _interval,
     ("settings", "region set"): _region,
+    ("settings", "tried again"): _tried_again,
     ("manual export", "started"): _started,
     ("access", REFUSED): _refused,
     ("access", BACK): _back,

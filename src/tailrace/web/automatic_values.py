@@ -9,7 +9,7 @@ import msgspec
 from tailrace.clock import MICROS, to_datetime
 from tailrace.hours import hour_label
 from tailrace.notify.amounts import size
-from tailrace.state.delivery import DataType, RunState
+from tailrace.state.delivery import AUTOMATIC, DataType, RunState
 from tailrace.state.reports import Run
 from tailrace.web.health import Tone
 from tailrace.web.heatmap import took
@@ -18,6 +18,7 @@ NONE = "–"
 # A column of the table, and the order that its head asks for; without one by hour.
 SORTS = (("Date Exported (UTC)", ""), ("Completed At (UTC)", "completed"))
 FIRST_COLUMNS = ("Status", "Date Exported (UTC)", "Completed At (UTC)")
+DATA, TRIGGER = "Data", "Trigger"
 NUMBERS = ("Events", "Files", "Size", "Delay", "Attempts")
 # What people choose from, and the states it stands for.
 STATUSES: tuple[tuple[str, str, tuple[RunState, ...]], ...] = (
@@ -43,7 +44,10 @@ _TYPES: dict[DataType, str] = {"events": "Events", "merged-ids": "Merged IDs"}
 
 
 class AutomaticRow(msgspec.Struct, frozen=True):
-    """One run of an hour. `why` is what is in its way; `completed_at` is ISO 8601, or empty."""
+    """One run of an hour. `why` is what is in its way; `completed_at` is ISO 8601, or empty.
+
+    `trigger_href` leads to the manual export that asked for it; empty for an hourly run.
+    """
 
     id: str
     href: str
@@ -54,6 +58,8 @@ class AutomaticRow(msgspec.Struct, frozen=True):
     completed: str
     completed_at: str
     data: str
+    trigger: str
+    trigger_href: str
     lines: str
     files: str
     size: str
@@ -62,7 +68,7 @@ class AutomaticRow(msgspec.Struct, frozen=True):
 
 
 def automatic_rows(found: Sequence[Run], path: str) -> tuple[AutomaticRow, ...]:
-    """Return runs as people read them, in their order; hours have pages below `path`."""
+    """Return runs as people read them, in their order; `path` is the destination's address."""
     return tuple(_row(one, path) for one in found)
 
 
@@ -71,13 +77,19 @@ def states_of(status: str) -> tuple[RunState, ...]:
     return next((states for value, _, states in STATUSES if value == status), ())
 
 
+def trigger_word(manual_export: int) -> str:
+    """Return what a run was made by."""
+    return "Hourly" if manual_export == AUTOMATIC else f"Manual export {manual_export}"
+
+
 def _row(one: Run, path: str) -> AutomaticRow:
     word, tone = _STATES[one.state]
     done = one.finished_micros if one.state == "success" else None
+    by_hand = one.manual_export != AUTOMATIC
     troubled = one.cause if one.state in ("retrying", "failed", "conflict") else None
     return AutomaticRow(
-        id=f"{one.data_type}-{one.hour}",
-        href=f"{path}/{one.hour}",
+        id=f"{one.data_type}-{one.hour}" + (f"-{one.manual_export}" if by_hand else ""),
+        href=f"{path}/hours/{one.hour}",
         state=word,
         tone=tone,
         why="" if troubled is None else troubled.title or troubled.sentence,
@@ -85,9 +97,12 @@ def _row(one: Run, path: str) -> AutomaticRow:
         completed=NONE if done is None else f"{to_datetime(done):%Y-%m-%d %H:%M}",
         completed_at="" if done is None else f"{to_datetime(done):%Y-%m-%dT%H:%M:%SZ}",
         data=_TYPES[one.data_type],
+        trigger=trigger_word(one.manual_export),
+        trigger_href=f"{path}/manual-exports#export-{one.manual_export}" if by_hand else "",
         lines=f"{one.lines:,}",
         files=f"{one.files:,}",
         size=size(one.size_bytes) if one.size_bytes else NONE,
-        delay=NONE if done is None else took((done - one.hour.end_micros) / MICROS),
+        # An hour that is asked for later is not late.
+        delay=NONE if done is None or by_hand else took((done - one.hour.end_micros) / MICROS),
         attempts=f"{one.attempts:,}",
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.responses import RedirectResponse, Response
@@ -48,19 +50,33 @@ def backfills(visit: Visit) -> Backfills:
     )
 
 
+def export_query(first: str, last: str, types: Sequence[DataType]) -> str:
+    """Return the query that fills the form in: UTC dates or hours, both ends included."""
+    return "?" + urlencode([("from", first), ("to", last), *(("types", one) for one in types)])
+
+
 def _form(visit: Visit) -> Response:
     destination = destination_of(visit)
     asked = visit.request.query_params
-    yesterday = _date(visit, 1)
+    first = asked.get("from", _date(visit, 1))
+    first_date, first_hour = _parts(first, FIRST_HOURS)
+    last_date, last_hour = _parts(asked.get("to", first), LAST_HOURS)
+    types = tuple(one for one in destination.data_types if one in asked.getlist("types"))
     chosen = Range(
-        first_date=asked.get("from", yesterday),
-        first_hour=WHOLE_DAY,
-        last_date=asked.get("to", asked.get("from", yesterday)),
-        last_hour=WHOLE_DAY,
-        types=destination.data_types,
+        first_date=first_date,
+        first_hour=first_hour,
+        last_date=last_date,
+        last_hour=last_hour,
+        types=types or destination.data_types,
         overwrite=False,
     )
     return _show(visit, destination, chosen, Problems())
+
+
+def _parts(moment: str, hours: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Return the date and the hour of what an address asks for; no hour that there is: none."""
+    date, _, hour = moment.partition("T")
+    return date, hour if any(hour == known for known, _ in hours) else WHOLE_DAY
 
 
 def _preview(visit: Visit) -> Response:

@@ -62,6 +62,18 @@ def heading(failure: Failure, owed: Owed, now_micros: int) -> Heading:
     return Heading(title, pill, tone, " · ".join(parts))
 
 
+def to_try(failure: Failure) -> str:
+    """Return what *Try now* would do; empty where it would do nothing."""
+    if not failure.hours_to_try:
+        return ""
+    many = "the hour that waits"
+    if failure.hours_to_try > 1:
+        many = f"the {failure.hours_to_try:,} hours that wait"
+    if failure.next_try_micros:
+        return f"Try now tries {many} at once and does not wait until {_of_day(failure)}."
+    return f"Try now tries {many} at once."
+
+
 def over(owed: Owed) -> str:
     """Return what became of what waited, once access is back."""
     if owed.hours == 0:
@@ -145,13 +157,19 @@ def next_mail(failure: Failure, mails: Sequence[Mail]) -> str:
 
 
 def _pill(failure: Failure) -> tuple[str, Tone]:
+    if failure.under_way:
+        return "Being tried now", "warn"
     if failure.needs == "you":
         return "Needs you", "bad"
     if failure.needs == "operator":
         return "Needs whoever runs tailrace", "bad"
     if failure.next_try_micros is None:
         return "Waits", "warn"
-    return f"Will retry at {to_datetime(failure.next_try_micros):%H:%M} UTC", "warn"
+    return f"Will retry at {_of_day(failure)}", "warn"
+
+
+def _of_day(failure: Failure) -> str:
+    return f"{to_datetime(failure.next_try_micros or 0):%H:%M} UTC"
 
 
 def _identity(destination: Destination, principal_arn: str) -> str:

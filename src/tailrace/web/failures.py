@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tailrace.accounts.roles import allowed
 from tailrace.app.destinations import verify_destination
-from tailrace.app.failures import Failure, Failures, failures
+from tailrace.app.failures import Failure, Failures, failures, try_now, was_met
 from tailrace.app.policy import place_of
 from tailrace.errors import BadRequest
 from tailrace.export.policy import Place
@@ -25,7 +25,7 @@ from tailrace.web.check_rows import checks
 from tailrace.web.checking import Ended, checked
 from tailrace.web.destination_frame import title_of
 from tailrace.web.fix import fix, fix_of
-from tailrace.web.page import Page, Visit
+from tailrace.web.page import NotThere, Page, Visit
 from tailrace.web.rendering import fragment, page, piece
 from tailrace.web.setup_steps import (
     catalog_path,
@@ -81,6 +81,20 @@ def _check(visit: Visit) -> Response:
         ),
         end=lambda ended: piece(visit, "failure_live.html", **_values(visit, destination, ended)),
     )
+
+
+def _retry(visit: Visit) -> Response:
+    """Try at once what waits because of a cause; one that is mended meanwhile has its page."""
+    site, destination = visit.site, own_destination(visit)
+    name = str(visit.request.path_params["n"])
+    failure = _failures(visit, destination).find(name)
+    if failure is None and not was_met(
+        site.engine, site.clock, destination.id, name, within=visit.by.organization
+    ):
+        raise NotThere(f"Destination {destination.id} has no failure {name[:80]}.")
+    if failure is not None and failure.ended_micros is None:
+        try_now(destinations(visit), destination.id, failure)
+    return RedirectResponse(_path(visit, destination, name), 303)
 
 
 def _live(visit: Visit) -> Response:
@@ -174,6 +188,8 @@ def _lasting(
         "text": words.as_lines(head, failure.cause, shown_tries),
         "mailed": words.mailed(mails, names=may_see_mails),
         "next_mail": words.next_mail(failure, mails),
+        "to_try": words.to_try(failure),
+        "under_way": failure.under_way,
     }
 
 
@@ -248,4 +264,5 @@ PAGES = (
     Page(f"{BASE}/failures/{{n}}", _failure, "see"),
     Page(f"{BASE}/failures/{{n}}/live", _live, "see"),
     Page(f"{BASE}/failures/{{n}}", _check, "manage_destinations", "POST"),
+    Page(f"{BASE}/failures/{{n}}/retry", _retry, "manage_destinations", "POST"),
 )

@@ -105,7 +105,7 @@ def _steps(
         return (
             "Move the object away, or leave it and start a manual export of its hour with "
             "Overwrite previously exported data.",
-            "Check again here: what met other content is then tried once more.",
+            "Try it now here: what met other content is put once more.",
         )
     if TABLE.get(cause.code) is REGION or cause.code == "WrongRegion":
         return ("Check again here: the region in which the bucket lies is then offered.",)

@@ -10,7 +10,15 @@ from tailrace.app.runs import Equation, FileOfRun, HourDetail, RunDetail
 from tailrace.clock import MICROS, to_datetime
 from tailrace.hours import Hour
 from tailrace.notify.amounts import counted, size
-from tailrace.state.delivery import AUTOMATIC, Destination, RunState, Try, TryOutcome
+from tailrace.state.delivery import (
+    AUTOMATIC,
+    DataType,
+    Destination,
+    DestinationState,
+    RunState,
+    Try,
+    TryOutcome,
+)
 from tailrace.web.health import Tone
 from tailrace.web.heatmap import took
 
@@ -33,6 +41,18 @@ _OUTCOMES: dict[TryOutcome, str] = {
     "let go": "let go for a stop or a pause",
     "cancelled": "cancelled",
 }
+
+
+# A destination whose access was never verified is exported to by nobody.
+_EXPORTED_BY_HAND: tuple[DestinationState, ...] = ("active", "paused")
+_OTHER_CONTENT = (
+    "An object with other content is in the way. Export again with Overwrite previously exported "
+    "data ticked to replace it; without it the object stays and this hour stays in conflict."
+)
+_ONCE_MORE = (
+    "Export again puts what is missing in the bucket. Objects that were changed there are replaced "
+    "only with Overwrite previously exported data ticked."
+)
 
 
 # Offline devices send what is weeks old; more dates than these say nothing more.
@@ -88,6 +108,14 @@ class RunView(msgspec.Struct, frozen=True):
     days: tuple[Day, ...]
 
 
+class Again(msgspec.Struct, frozen=True):
+    """What an export of an ended hour by hand is called, of which data, and what it would do."""
+
+    text: str
+    types: tuple[DataType, ...]
+    help: str
+
+
 def run_views(destination: Destination, found: HourDetail) -> tuple[RunView, ...]:
     """Return the runs of an hour as people read them: automatic ones first."""
     ordered = sorted(found.runs, key=lambda one: (one.run.manual_export, one.run.data_type))
@@ -97,7 +125,7 @@ def run_views(destination: Destination, found: HourDetail) -> tuple[RunView, ...
 def headline(destination: Destination, found: HourDetail, hour: Hour, now_micros: int) -> str:
     """Return the one sentence that says how the hour stands."""
     done = [one for one in found.runs if one.run.state == "success"]
-    if not found.over or Hour.of_micros(now_micros) <= hour:
+    if _is_open(found, hour, now_micros):
         return "This hour is not closed yet; it is exported when it is over."
     if not found.runs:
         return "This hour is not exported to this destination."
@@ -107,6 +135,24 @@ def headline(destination: Destination, found: HourDetail, hour: Hour, now_micros
         after = f", {took(max(late))} after the hour closed" if late else ""
         return f"Exported at {_time(max(ends))}{after}."
     return "Not exported yet: what is missing is named below."
+
+
+def again(destination: Destination, found: HourDetail, hour: Hour, now_micros: int) -> Again | None:
+    """Return the export of an hour by hand that makes sense; None while there can be none."""
+    if _is_open(found, hour, now_micros) or destination.state not in _EXPORTED_BY_HAND:
+        return None
+    owed = {one.run.data_type for one in found.runs}
+    types = tuple(one for one in destination.data_types if one in owed) or destination.data_types
+    states = {one.run.state for one in found.runs}
+    if "conflict" in states:
+        return Again("Export again", types, _OTHER_CONTENT)
+    if "success" in states:
+        return Again("Export again", types, _ONCE_MORE)
+    return Again("Export this hour", types, "")
+
+
+def _is_open(found: HourDetail, hour: Hour, now_micros: int) -> bool:
+    return not found.over or Hour.of_micros(now_micros) <= hour
 
 
 def _run(destination: Destination, found: RunDetail) -> RunView:

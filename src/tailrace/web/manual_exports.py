@@ -1,4 +1,7 @@
-"""The list of manual exports of a destination: how far each is, and *Pause*, *Resume*, *Cancel*."""
+"""The list of manual exports of a destination: how far each is, and *Pause*, *Resume*, *Cancel*.
+
+Its filter and its place stand in the address.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from starlette.responses import RedirectResponse, Response
 from tailrace.accounts.roles import allowed
 from tailrace.app.backfill import STATUSES, ListAsked
 from tailrace.errors import BadRequest
-from tailrace.notify.amounts import counted
 from tailrace.state.delivery import Destination
-from tailrace.web.destination_frame import BASE, destination_of, frame
+from tailrace.web.destination_frame import BASE, destination_of, frame, path_of
 from tailrace.web.export_data import backfills
+from tailrace.web.list_address import ROWS, ListAddress, read_address
 from tailrace.web.manual_values import ManualRow, manual_rows
 from tailrace.web.page import NotThere, Page, Visit
 from tailrace.web.rendering import fragment, page
@@ -27,32 +30,35 @@ class ManualList(msgspec.Struct, frozen=True):
 
     rows: tuple[ManualRow, ...]
     count: str
-    since: str
+    newer: str
+    older: str
+    since: str = ""
 
 
 def _list(visit: Visit) -> Response:
     destination = destination_of(visit)
-    around = frame(visit, destination)
-    chosen = _status(visit)
+    address = _address(visit, destination)
     return page(
         visit,
         "manual_exports.html",
         title="Manual Exports",
-        frame=around,
-        statuses=tuple((one, one, one == chosen) for one in STATUSES),
-        chosen=chosen,
-        path=around.path,
-        now=_read(visit, destination, chosen),
+        frame=frame(visit, destination),
+        statuses=(("", "All"), *((one, one.capitalize()) for one in STATUSES)),
+        address=address,
+        path=path_of(destination),
+        now=_read(visit, destination, address),
     )
 
 
 def _live(visit: Visit) -> Response:
-    destination, chosen = destination_of(visit), _status(visit)
-    now = _read(visit, destination, chosen)
+    destination = destination_of(visit)
+    address = _address(visit, destination)
+    now = _read(visit, destination, address)
     if visit.request.query_params.get("since") == now.since:
         return Response(status_code=UNCHANGED)
-    path = frame(visit, destination).path
-    return fragment(visit, "manual_exports_live.html", now=now, path=path)
+    return fragment(
+        visit, "manual_exports_live.html", now=now, address=address, path=path_of(destination)
+    )
 
 
 def _act(visit: Visit) -> Response:
@@ -74,19 +80,34 @@ def _act(visit: Visit) -> Response:
     return RedirectResponse(f"{path}/manual-exports#export-{number}", 303)
 
 
-def _status(visit: Visit) -> str:
-    """Return the status that is asked for; anything else shows all."""
-    asked = visit.request.query_params.get("status", "")
-    return asked if asked in STATUSES else ""
+def _address(visit: Visit, destination: Destination) -> ListAddress:
+    """Return what is asked for; a status that there is not is none."""
+    path, query = f"{path_of(destination)}/manual-exports", visit.request.query_params
+    found = read_address(path, query, "status")
+    known = found.get("status") in STATUSES
+    return found if known else msgspec.structs.replace(found, asked={})
 
 
-def _read(visit: Visit, destination: Destination, status: str) -> ManualList:
-    statuses = (status,) if status else ()
-    found = backfills(visit).list(ListAsked(destination_id=destination.id, statuses=statuses))
+def _read(visit: Visit, destination: Destination, address: ListAddress) -> ManualList:
+    status = address.get("status")
+    # One more than is shown tells whether there are older ones.
+    asked = ListAsked(
+        destination_id=destination.id,
+        statuses=(status,) if status else (),
+        skip=address.skip,
+        limit=ROWS + 1,
+    )
+    found = backfills(visit).list(asked)
     may_change = allowed(visit.by.member.role, "export_manually")
-    shown = manual_rows(found, may_change=may_change)
-    count = f"Showing {counted(len(shown), 'row')}"
-    return ManualList(shown, count, hashlib.sha256(msgspec.json.encode(shown)).hexdigest()[:16])
+    rows = manual_rows(found[:ROWS], may_change=may_change)
+    made = ManualList(
+        rows=rows,
+        count=address.count(len(rows)),
+        newer=address.newer,
+        older=address.older if len(found) > ROWS else "",
+    )
+    digest = hashlib.sha256(msgspec.json.encode(made)).hexdigest()[:16]
+    return msgspec.structs.replace(made, since=digest)
 
 
 PAGES = (

@@ -63,6 +63,7 @@ def _overview(visit: Visit) -> Response:
         choices=_choices(destination, days),
         labels=LABELS,
         failures=f"{path_of(destination)}/failures",
+        all_runs=f"{path_of(destination)}/automatic-exports?trigger=all",
         now=_read(visit, destination, days),
     )
 
@@ -80,6 +81,7 @@ def _live(visit: Visit) -> Response:
         choices=_choices(destination, days),
         labels=LABELS,
         failures=f"{path_of(destination)}/failures",
+        all_runs=f"{path_of(destination)}/automatic-exports?trigger=all",
     )
 
 

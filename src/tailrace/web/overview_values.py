@@ -16,6 +16,7 @@ from tailrace.notify.amounts import counted, duration, moment, size
 from tailrace.notify.room import Room
 from tailrace.state.delivery import AUTOMATIC, Destination
 from tailrace.state.hours_read import KnownHourOf
+from tailrace.web.automatic_values import trigger_word
 from tailrace.web.bars import Bars
 from tailrace.web.health import Health, Owed, Tone
 from tailrace.web.heatmap import (
@@ -203,7 +204,7 @@ def _row(one: KnownHourOf, state: CellState, path: str) -> HourRow:
         href=f"{path}/{one.hour}" if path else "",
         state=word,
         tone=tone,
-        trigger="Hourly" if automatic or not by_hand else f"Manual export {by_hand[-1]}",
+        trigger=trigger_word(AUTOMATIC if automatic or not by_hand else by_hand[-1]),
         lines=f"{one.lines:,}",
         files=f"{one.files:,}",
         size=size(one.size_bytes) if one.size_bytes else "–",

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import RedirectResponse, Response
 
+from tailrace.accounts.roles import allowed
 from tailrace.app.destinations import verify_destination
 from tailrace.app.policy import place_of, principal_typed
 from tailrace.errors import BadRequest
@@ -16,9 +17,11 @@ from tailrace.hours import Hour
 from tailrace.notify.amounts import counted, moment
 from tailrace.state.delivery import Destination
 from tailrace.state.drafts import Draft
+from tailrace.state.ledger_view import LedgerView
 from tailrace.state.volumes import volume
 from tailrace.web.check_rows import able, checks, report
 from tailrace.web.checking import Ended, checked
+from tailrace.web.export_data import export_query
 from tailrace.web.fix import fix_of
 from tailrace.web.page import Page, Visit
 from tailrace.web.rendering import page, piece
@@ -141,14 +144,35 @@ def _done(visit: Visit, destination: Destination) -> Done:
     exists = page_exists(visit, OVERVIEW)
     scope = destination.scope_of(destination.data_types[0])
     today = volume(site.engine, scope, first, now).hours
-    before = volume(site.engine, scope, Hour(0), first).hours if destination.include_events else 0
+    earlier, query = _earlier(visit, destination, first)
     return Done(
         words=done_words(today, now),
         onward=base if exists else catalog_path(visit),
         onward_text="Go to exports" if exists else "Go to the catalog",
-        earlier=f"Export {counted(before, 'earlier hour')} too" if before else "",
-        earlier_href=f"{base}/export" if page_exists(visit, EXPORT) else "",
+        earlier=earlier,
+        earlier_href=f"{base}/export{query}" if page_exists(visit, EXPORT) else "",
     )
+
+
+def _earlier(visit: Visit, destination: Destination, first: Hour) -> tuple[str, str]:
+    """Return what is offered of the days before `first`, and the query that fills the form in.
+
+    Merged IDs of the past go out by themselves, so events alone are offered.
+    """
+    site = visit.site
+    may_export = allowed(visit.by.member.role, "export_manually")
+    ledger = LedgerView(site.engine, site.clock, within=visit.by.organization)
+    date = ledger.first_date_with_data(destination.project)
+    if date is None or not destination.include_events or not may_export:
+        return "", ""
+    since = Hour.parse(f"{date}T00")
+    available = volume(site.engine, destination.project, since, first).hours
+    if not available:
+        return "", ""
+    last = first.previous()
+    until = last.date if first == first.day_start() else str(last)
+    words = f"Export earlier days too ({counted(available, 'hour')})"
+    return words, export_query(date, until, ("events",))
 
 
 def done_words(closed: int, now: Hour) -> str:
