@@ -125,6 +125,7 @@ def test_an_outage_over_several_hours_is_one_failure(exports: Exports) -> None:
     assert "4 hours affected" in page.text
     assert "4 hours, 40 events, 4.0 kB" in page.text
     assert ARN in page.text
+    assert f"Who lacks it {ARN}" in page.text
     assert "Last worked never" in page.text
     for said in ("PutObject", "raw/x", "403 AccessDenied", "REQ7"):
         assert said in page.text
@@ -171,6 +172,7 @@ def test_a_conflict_names_the_object_and_both_ways_out(exports: Exports) -> None
     page = exports.dana.get(exports.dana.get(exports.path(destination), 303).location)
     assert "Needs you" in page.text
     assert "raw/y" in page.text
+    assert f"Tried as {ARN}" in page.text
     assert "Overwrite previously exported data" in page.text
 
 

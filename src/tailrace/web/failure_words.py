@@ -109,11 +109,14 @@ def at_risk(room: Room) -> bool:
 
 
 def missing_facts(
-    destination: Destination, principal_arn: str, last_success_micros: int | None
+    destination: Destination,
+    principal_arn: str,
+    last_success_micros: int | None,
+    missing: Sequence[str],
 ) -> Facts:
-    """Return who lacks it, and when it last worked."""
+    """Return who lacks it, or as whom it was tried if nothing is missing; and when it worked."""
     return (
-        ("Who lacks it", _identity(destination, principal_arn)),
+        ("Who lacks it" if missing else "Tried as", _identity(destination, principal_arn)),
         (
             "Last worked",
             "never" if last_success_micros is None else moment(last_success_micros),

@@ -180,7 +180,9 @@ def _lasting(
         "runs_by_itself": ended is None and failure.cause.kind == "access",
         "passed": found is not None and found.passed,
         "fix": shown_fix,
-        "missing": words.missing_facts(destination, arn, known.last_success_micros),
+        "missing": words.missing_facts(
+            destination, arn, known.last_success_micros, shown_fix.missing
+        ),
         "safe": words.safe(failure, known.owed, room),
         "at_risk": words.at_risk(room),
         "evidence": failure.cause.evidence,
