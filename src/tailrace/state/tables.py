@@ -102,6 +102,9 @@ person = sa.Table(
     sa.Column("password_hash", sa.Text),
     sa.Column("password_set_micros", sa.BigInteger),
     sa.Column("created_micros", sa.BigInteger, nullable=False),
+    # By whose link it was chosen: that one's admins may know it. Null where the operator's command
+    # set it.
+    sa.Column("password_organization", sa.BigInteger),
     sa.UniqueConstraint("email_folded", name="person_of_email"),
 )
 
@@ -140,6 +143,27 @@ session = sa.Table(
     sa.Column("created_micros", sa.BigInteger, nullable=False),
     sa.Column("used_micros", sa.BigInteger, nullable=False),
     sa.Index("session_by_person", "person"),
+)
+
+# Lets a person choose a password, once; a newer one of theirs takes the place of an older one.
+sign_in_link = sa.Table(
+    "sign_in_link",
+    metadata,
+    sa.Column(
+        "person",
+        sa.BigInteger,
+        sa.ForeignKey("person.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # The token itself is in the link alone.
+    sa.Column("token_sha256", sa.Text, nullable=False),
+    # Whose admin made it; null for the operator.
+    sa.Column("organization", sa.BigInteger),
+    sa.Column("made_by", sa.Text, nullable=False),
+    # The machine's time, since the link is about people and not about hours.
+    sa.Column("ends_micros", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("token_sha256", name="sign_in_link_of_token"),
 )
 
 # Lets whoever reads the terminal make the first admin; empty once there is one.
