@@ -454,6 +454,7 @@ class FinishedMachine(LedgerMachine):
         super().teardown()
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.slow  # some thousand calls on dozens of small databases
 def test_nothing_owed_is_lost_and_no_run_has_two_holders(tmp_path: Path) -> None:
     LedgerMachine.empty = tmp_path / "empty.sqlite"
