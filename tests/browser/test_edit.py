@@ -39,7 +39,7 @@ def test_what_is_owed_goes_to_the_new_place_once_access_to_it_works(
     with browser.tab(shop) as tab:
         tab.sign_in()
         tab.go(f"/p/{shop.project}/destinations/1/configuration")
-        tab.page.get_by_role("link", name="Change bucket or access").click()
+        tab.page.get_by_role("link", name="Change name, bucket or access").click()
         # The policy follows what is typed, and the bucket's own does not let this prefix in yet.
         tab.page.get_by_label("Prefix").fill("moved/")
         tab.page.locator("#policy", has_text="moved/*").wait_for()
@@ -78,7 +78,7 @@ def test_one_that_was_never_verified_is_led_to_the_checks_that_switch_it_on(
     with browser.tab(shop, scheme=scheme, size=PHONE, bypass_policy=True) as tab:
         tab.sign_in()
         tab.go(f"/p/{shop.project}/destinations/1/configuration")
-        tab.page.get_by_role("link", name="Change bucket or access").click()
+        tab.page.get_by_role("link", name="Change name, bucket or access").click()
         tab.page.get_by_role("heading", name="The set-up is not finished").wait_for()
         assert tab.violations() == []
         assert tab.overflow() == 0
