@@ -123,6 +123,7 @@ def deliver(task: Task) -> None:
         organization=1,
         project=1,
         kind="amazon-s3",
+        name="Amazon S3",
         bucket=to.bucket,
         region=to.region,
         prefix=to.prefix,

@@ -203,6 +203,7 @@ USES: dict[str, Use] = {
     "Destinations.add of a portfolio project": lambda w, t: w.destinations.add(
         NewDestination(project=t.portfolio, bucket="another")
     ),
+    "Destinations.check_name": lambda w, t: w.destinations.check_name(t.project, "Lake"),
     "Destinations.delete": lambda w, t: w.destinations.delete(
         t.destination, aborted=(), now_micros=0
     ),
@@ -210,6 +211,7 @@ USES: dict[str, Use] = {
     "Destinations.edit": lambda w, t: w.destinations.edit(
         seen(t), msgspec.structs.replace(seen(t), manifest=False), None, now_micros=0
     ),
+    "Destinations.free_name": lambda w, t: w.destinations.free_name(t.project),
     "Destinations.get": lambda w, t: w.destinations.get(t.destination),
     "Destinations.hold": lambda w, t: w.destinations.hold(t.destination, 1),
     "Destinations.manual_exports_under_way": lambda w, t: w.destinations.manual_exports_under_way(
@@ -277,7 +279,7 @@ USES: dict[str, Use] = {
     "Editor.edit": lambda w, t: w.editor.edit(t.destination, Edit(manifest=False)),
     "Editor.plan_deletion": lambda w, t: w.editor.plan_deletion(t.destination),
     "SettingUp.choose_data": lambda w, t: w.setting_up.choose_data(
-        t.draft, include_events=False, include_merged_ids=True
+        t.draft, Choices(name="Lake", include_events=False, include_merged_ids=True)
     ),
     "SettingUp.discard": lambda w, t: w.setting_up.discard(t.draft),
     "SettingUp.get": lambda w, t: w.setting_up.get(t.draft),
@@ -341,8 +343,10 @@ LEFT_OUT = {
     "Destinations.refuse_bucket": "it has to know of other organizations' buckets (D45)",
     "Destinations.start_all_from": "the service calls it at a folder's first start",
     "SettingUp.begin": "it begins one of the project that it is for, whose visitor was let in",
+    "SettingUp.data_rules": "it looks at what is typed, and Destinations.check_name at whose it is",
     "SettingUp.destination_of": "it asks Destinations.get, of a draft that was found",
     "SettingUp.go_on": "of a destination that was found, and Drafts.begin looks once more",
+    "SettingUp.name_of": "of a draft that was found; it asks Destinations.free_name",
     "SettingUp.rules": "it looks at what is typed",
     "SettingUp.save": "of a draft that was found; it asks Destinations.add",
     "failure_name": "it is a name",

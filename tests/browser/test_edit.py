@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tailrace.demo import seaweed
 from tailrace.hours import Hour
+from tailrace.state.naming import NAME_CHARACTERS_MAX
 from tests.browser.conftest import PHONE, Chromium
 from tests.browser.exporting import Shop, open_shop
 from tests.export.conftest import clean_environment as clean_environment
@@ -39,7 +41,7 @@ def test_what_is_owed_goes_to_the_new_place_once_access_to_it_works(
     with browser.tab(shop) as tab:
         tab.sign_in()
         tab.go(f"/p/{shop.project}/destinations/1/configuration")
-        tab.page.get_by_role("link", name="Change bucket or access").click()
+        tab.page.get_by_role("link", name="Change name, bucket or access").click()
         # The policy follows what is typed, and the bucket's own does not let this prefix in yet.
         tab.page.get_by_label("Prefix").fill("moved/")
         tab.page.locator("#policy", has_text="moved/*").wait_for()
@@ -78,7 +80,7 @@ def test_one_that_was_never_verified_is_led_to_the_checks_that_switch_it_on(
     with browser.tab(shop, scheme=scheme, size=PHONE, bypass_policy=True) as tab:
         tab.sign_in()
         tab.go(f"/p/{shop.project}/destinations/1/configuration")
-        tab.page.get_by_role("link", name="Change bucket or access").click()
+        tab.page.get_by_role("link", name="Change name, bucket or access").click()
         tab.page.get_by_role("heading", name="The set-up is not finished").wait_for()
         assert tab.violations() == []
         assert tab.overflow() == 0
@@ -121,3 +123,38 @@ def test_its_pages_and_that_of_a_file_can_be_used_by_everybody(
         assert tab.violations() == []
         assert tab.overflow() == 0
         tab.picture(f"edited-{scheme}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_longest_name_has_room_everywhere(browser: Chromium, shop: Shop, scheme: str) -> None:
+    assert not shop.add().passed
+    added, base = shop.destination, f"/p/{shop.project}"
+    wanted = msgspec.structs.replace(added, name="W" * NAME_CHARACTERS_MAX)
+    shop.world.destinations.edit(added, wanted, None, now_micros=0)
+    with browser.tab(shop, scheme=scheme, size=PHONE, bypass_policy=True) as tab:
+        tab.sign_in()
+        tab.go(f"{base}/destinations/1")
+        tab.picture(f"overview-unfinished-phone-{scheme}")
+        assert tab.violations() == []
+        tab.page.get_by_role("button", name="Go on with the set-up").click()
+        tab.page.get_by_role("heading", name="Set Up Bucket Policy").wait_for()
+        assert tab.overflow() == 0
+        # Now that there is a set-up, the overview leads to it, also after it was changed there.
+        tab.go(f"{base}/destinations/1")
+        link = tab.page.get_by_role("link", name="Go on with the set-up")
+        verify = link.get_attribute("href") or ""
+        assert verify.endswith("/verify")
+        data = verify.replace("/verify", "/data")
+        addresses = [f"{base}/catalog/destinations", f"{base}/destinations", data]
+        tabs = ("", "/configuration", "/manage", "/edit", "/failures", "/activity")
+        for address in (*addresses, *(f"{base}/destinations/1{end}" for end in tabs)):
+            tab.go(address)
+            tab.picture(f"longest-name-{address.rpartition('/')[2]}-phone-{scheme}")
+            assert tab.overflow() == 0, address
+        tab.go(data)
+        assert tab.page.get_by_label("Name of the destination").input_value() == wanted.name
+        tab.page.get_by_label("Name of the destination").fill(" ")
+        tab.page.get_by_role("button", name="Next").click()
+        tab.page.get_by_role("alert").wait_for()
+        assert tab.violations() == []
+        tab.picture(f"wizard-name-wrong-phone-{scheme}")

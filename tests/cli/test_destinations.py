@@ -135,8 +135,40 @@ def test_switches_are_changed_and_the_others_stay(run: Run, book: Book) -> None:
         "destination", "edit", number, "--no-marker", "--manifest", "--include", "merged-ids"
     )
     assert text.out == (
-        "Destination 1 is active: merged-ids, manifests go to s3://acme/ at http://127.0.0.1:9\n"
+        "Destination 1 (Amazon S3) is active: merged-ids, manifests go to s3://acme/ at http://127.0.0.1:9\n"
     )
+
+
+def test_a_destination_is_told_by_its_name(run: Run, book: Book) -> None:
+    place = ("--project", str(book.project), "--bucket", "acme", "--region", "us-west-2")
+    add = ("destination", "add", "amazon-s3", *place, "--endpoint-url", NOWHERE, "--json")
+    names = [run(*add, *more).json()["destination"]["name"] for more in ((), (), ("--name", "A"))]
+    assert names == ["Amazon S3", "Amazon S3 2", "A"]
+    taken = run(*add, "--name", "amazon s3")
+    assert (taken.code, "named 'Amazon S3', and capitals" in taken.err) == (WRONG_USE, True)
+
+    # Nothing answers there, so any probe would fail.
+    done = run("destination", "edit", "2", "--name", " Lake ", "--json").json()
+    assert (done["changed"], done["passed"]) == (["name"], None)
+    assert done["destination"]["name"] == "Lake"
+    assert (
+        "Destination 2 (Pond) is setting up"
+        in run("destination", "edit", "2", "--name", "Pond").out
+    )
+    rows = [line.split() for line in run("destination", "list").out.splitlines()]
+    assert rows[0][:5] == ["id", "name", "state", "project", "bucket"]
+    assert rows[2][:3] == ["2", "Pond", "setting_up"]
+    assert "name         Pond\n" in run("destination", "show", "2").out
+    asked = run("destination", "delete", "2")
+    assert "Destination 2 (Pond, s3://acme/ at " in asked.err
+
+
+def test_the_status_names_destinations(run: Run, book: Book) -> None:
+    book.add_destination(name="Lake")
+    book.seal(book.today)
+    assert "  destination 1 (Lake): 1 pending; oldest owed hour" in run("status").out
+    (shown,) = run("status", "--json").json()["destinations"]
+    assert (shown["id"], shown["name"]) == (1, "Lake")
 
 
 def test_lists_are_narrowed_by_project(run: Run, book: Book) -> None:
@@ -213,6 +245,7 @@ def test_a_place_that_can_not_be_reached_changes_nothing_and_says_so(run: Run, b
     ("words", "named"),
     [
         ((), "Nothing to change"),
+        (("--name", ""), "1 to 60 characters"),
         (("--bucket", "No_Bucket"), "bucket"),
         (("--prefix", "a/../b"), "prefix"),
         (("--access-key-id", "AK"), "--secret-access-key-file"),

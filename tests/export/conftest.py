@@ -102,6 +102,7 @@ def make_destination(server: seaweed.Seaweed) -> Callable[..., Destination]:
             organization=100001,
             project=187520,
             kind="amazon-s3",
+            name="Amazon S3",
             bucket=bucket,
             region=seaweed.REGION,
             prefix=PREFIX,

@@ -36,6 +36,7 @@ def acme() -> Destination:
         organization=100001,
         project=187520,
         kind="amazon-s3",
+        name="Amazon S3",
         bucket="acme",
         region="eu-west-1",
         prefix="exports/",

@@ -193,9 +193,39 @@ def test_switches_need_no_probe_and_hold_from_the_next_run_on(
     assert objects(bucket) == [keys_of(world, world.hour)[0]]
 
 
+@pytest.mark.parametrize("state", ["active", "setting_up"])
+def test_another_name_needs_no_probe(world: Any, proxy: Any, bucket: str, state: str) -> None:
+    added = world.add_destination(bucket, endpoint_url=proxy.url)
+    if state == "setting_up":
+        new = NewDestination(project=world.project, bucket=bucket, endpoint_url=proxy.url)
+        added = world.destinations.add(new)
+    done = editor_of(world).edit(added.id, Edit(name=" Lake "))
+    assert (done.verification, proxy.requests) == (None, [])
+    assert (done.changed, done.destination.name, done.destination.state) == (
+        ("name",),
+        "Lake",
+        state,
+    )
+    with pytest.raises(BadRequest, match="Nothing to change"):
+        editor_of(world).edit(added.id, Edit(name="Lake"))
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_probed(
+    world: Any, proxy: Any, bucket: str, new_bucket: str
+) -> None:
+    added = world.add_destination(bucket, endpoint_url=proxy.url)
+    new = NewDestination(project=world.project, bucket=bucket, name="Lake")
+    world.destinations.add(new)
+    with pytest.raises(BadRequest, match="is named 'Lake'"):
+        editor_of(world).edit(added.id, Edit(name="LAKE", bucket=new_bucket))
+    assert proxy.requests == []
+    assert world.destinations.get(added.id) == added
+
+
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
+        (Edit(name="a\tb"), "name the destination"),
         (Edit(bucket="No_Bucket"), "bucket 'No_Bucket'"),
         (Edit(prefix="a//b"), "segments is empty"),
         (Edit(prefix="../up"), "is . or .."),

@@ -110,13 +110,14 @@ def test_an_outage_of_a_day_is_mailed_reminded_of_and_healed_by_its_own_words(
     }
     server.put_policy(bucket, left)
     day.live(3)
+    which = f"{refused.name}, destination {refused.id}"
     assert mail_server.texts == [
-        f"Access to {bucket} is refused (destination {refused.id}): 2 permissions are missing"
+        f"Access to {bucket} is refused ({which}): 2 permissions are missing"
     ]
     first = mail_server.received[0]
     assert first.recipients == ("ann@acme.example",)
     text = first.part("plain")
-    assert f"{refused.id}, s3://{bucket}/{PREFIX}" in text
+    assert f"{refused.name} ({refused.id}), s3://{bucket}/{PREFIX}" in text
     assert "Missing        s3:ListBucket, s3:PutObject" in text
     assert "403 AccessDenied" in text
     assert "Hours       2, with 2 events" in text
@@ -153,7 +154,7 @@ def test_an_outage_of_a_day_is_mailed_reminded_of_and_healed_by_its_own_words(
         "reminder",
         "all-clear",
     ]
-    assert mail_server.texts[2] == f"Access to {bucket} is back (destination {refused.id})"
+    assert mail_server.texts[2] == f"Access to {bucket} is back ({which})"
     assert "All that waited is delivered." in mail_server.received[2].part("plain")
     assert day.states(refused.id) == {"success"}
     assert {one.destination_id for one in day.mails.newest()} == {refused.id}

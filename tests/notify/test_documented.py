@@ -87,7 +87,9 @@ def test_a_reminder_says_for_how_long_access_has_been_refused(facing: Facing) ->
     assert "For 3 days, tailrace has not been able to deliver to the bucket acme-events." in text
     assert "Missing s3:PutObject" in text
     assert '"Action": [ "s3:PutObject" ]' in text
-    assert made.subject.startswith("Access to acme-events is still refused (destination 3): ")
+    assert made.subject.startswith(
+        "Access to acme-events is still refused (Amazon S3, destination 3): "
+    )
 
 
 def test_several_missing_permissions_are_named_in_one_sentence(facing: Facing) -> None:
@@ -109,7 +111,7 @@ def test_a_cause_without_a_permission_has_its_own_fix_and_nothing_to_add(facing:
     assert "What to do\n----------\n\nCreate it again.\n\ntailrace tries again" in text
     assert "Missing" not in text
     assert "What the store answered" not in text
-    assert made.subject.endswith("(destination 3): NoSuchBucket")
+    assert made.subject.endswith("(Amazon S3, destination 3): NoSuchBucket")
 
 
 @pytest.mark.parametrize(

@@ -335,3 +335,43 @@ def test_a_connection_that_can_only_read_is_not_kept(tmp_path: Path) -> None:
     with writing(engine) as connection:
         next_number(connection, "project")
     engine.dispose()
+
+
+def test_destinations_of_an_earlier_release_get_names_of_their_buckets(tmp_path: Path) -> None:
+    path = tmp_path / "tailrace.sqlite"
+    old = _make_at(path, "0010")
+    long = "b" * 63
+    rows = (
+        # Number, project, bucket, state.
+        (3, 2, "acme", "active"),
+        (4, 2, "acme", "deleted"),
+        (5, 2, "acme", "paused"),
+        (6, 9, "acme", "active"),
+        (7, 2, long, "setting_up"),
+        (8, 2, long, "setting_up"),
+    )
+    another = ROWS[2].replace("(2, 1", "(9, 1")
+    with old.begin() as connection:
+        for statement in (*ROWS[:3], another):
+            connection.execute(sa.text(statement))
+        for number, project, bucket, state in rows:
+            values = f"({number}, 1, {project}, 'amazon-s3', '{bucket}', '', 1, 0, 1, 1, '{state}'"
+            statement = ROWS[3].partition(" VALUES ")[0] + f" VALUES {values}, 0)"
+            connection.execute(sa.text(statement))
+    old.dispose()
+
+    new = open_database(path)
+
+    with reading(new) as connection:
+        named = sa.text("SELECT id, name FROM destination ORDER BY id")
+        names = {row.id: row.name for row in connection.execute(named)}
+    assert names == {
+        3: "Amazon S3 acme",
+        # A deleted one keeps nobody from a name.
+        4: "Amazon S3 acme 2",
+        5: "Amazon S3 acme 2",
+        6: "Amazon S3 acme",
+        7: f"Amazon S3 {long}"[:60],
+        8: f"Amazon S3 {long}"[:58] + " 2",
+    }
+    new.dispose()

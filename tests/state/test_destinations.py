@@ -24,6 +24,7 @@ def test_a_new_destination_is_setting_up_and_reads_back_whole(books: Books) -> N
     new = NewDestination(
         project=books.project,
         bucket="acme",
+        name="Lake",
         region="eu-central-1",
         prefix="raw/",
         endpoint_url="http://127.0.0.1:8333",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from tailrace.errors import BadRequest
@@ -114,3 +115,58 @@ def test_a_project_has_a_limited_number_of_them_and_others_are_not_held_up(
     drafts.begin(books.add_project(books.organization), Choices())
     drafts.discard(books.project, 1)
     drafts.begin(books.project, Choices())
+
+
+def test_a_draft_follows_what_is_changed_of_its_destination(books: Books, drafts: Drafts) -> None:
+    typed = Choices(
+        name="Lake", bucket="acme", prefix="half/*typed", access="operator", principal="arn:me"
+    )
+    number = drafts.begin(books.project, typed).id
+    seen = books.destinations.add(_new(books), draft=number)
+    wanted = msgspec.structs.replace(
+        seen, name="Pond", bucket="other", endpoint_url="https://s3.example.com", marker=False
+    )
+    books.clock.advance(1_000_000)
+    books.destinations.edit(seen, wanted, None, now_micros=0)
+    found = drafts.get(books.project, number)
+    assert found.choices == msgspec.structs.replace(
+        typed, name="Pond", bucket="other", endpoint_url="https://s3.example.com"
+    )
+    assert (found.changed_by, found.changed_micros) == ("test", books.clock.now_micros())
+    books.destinations.set_region(seen.id, "eu-north-1")
+    assert drafts.get(books.project, number).choices.region == "eu-north-1"
+    assert drafts.of_destination(seen.id) == drafts.get(books.project, number)
+
+
+def test_with_another_access_go_the_secret_and_whom_the_policy_lets_in(
+    books: Books, drafts: Drafts
+) -> None:
+    number = drafts.begin(books.project, Choices()).id
+    seen = books.destinations.add(_new(books), draft=number)
+    typed = Choices(bucket="acme", access="key", access_key_id="OLD", principal="arn:old")
+    drafts.change(books.project, number, typed, b"old")
+
+    keyed = msgspec.structs.replace(seen, access_key_id="NEW", secret_encrypted=b"new")
+    books.destinations.edit(seen, keyed, None, now_micros=0)
+    found = drafts.get(books.project, number)
+    assert found.choices == Choices(bucket="acme", access="key", access_key_id="NEW")
+    assert (found.secret_encrypted, found.secret_set_by) == (None, "test")
+
+    now = books.destinations.get(seen.id)
+    role = msgspec.structs.replace(now, access_key_id=None, secret_encrypted=None, role_arn="arn:r")
+    books.destinations.edit(now, role, None, now_micros=0)
+    found = drafts.get(books.project, number)
+    assert found.choices == Choices(bucket="acme", access="role", role_arn="arn:r")
+    assert (found.secret_encrypted, found.secret_set_by) == (None, None)
+
+
+def test_a_change_that_a_draft_has_already_leaves_it_as_it_is(books: Books, drafts: Drafts) -> None:
+    typed = Choices(bucket="acme", access="key", access_key_id="A", principal="arn:p")
+    number = drafts.begin(books.project, typed).id
+    seen = books.destinations.add(_new(books), draft=number)
+    books.destinations.edit(
+        seen, msgspec.structs.replace(seen, access_key_id="A"), None, now_micros=0
+    )
+    before = drafts.get(books.project, number)
+    assert before.choices == typed
+    assert before.changed_by == "dana@acme.example"

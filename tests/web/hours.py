@@ -20,6 +20,7 @@ DESTINATION = Destination(
     organization=100001,
     project=300001,
     kind="amazon-s3",
+    name="Amazon S3",
     bucket="acme-events",
     region="eu-central-1",
     prefix="raw/",

@@ -236,4 +236,4 @@ def test_a_new_destination_has_its_first_entry(
     place: Place, dana: Visitor, exporting: Exporting
 ) -> None:
     exporting.add()
-    assert "Added the destination s3://acme-events/" in dana.get(page(place)).text
+    assert "Added the destination Amazon S3, s3://acme-events/" in dana.get(page(place)).text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.drafts import DRAFTS_MAX, Choices, Drafts
 from tests.web.conftest import Place, Visitor
@@ -50,6 +52,38 @@ def test_looking_at_the_first_step_keeps_nothing_and_choosing_begins_a_set_up(
     assert not draft.choices.include_events
     assert draft.choices.include_merged_ids
     assert draft.changed_by == "dana@acme.example"
+
+
+def test_the_name_is_pre_filled_and_kept_with_the_set_up(place: Place) -> None:
+    dana = _dana(place)
+    assert dana.get(_new(place)).field("name") == "Amazon S3"
+    begun = dana.post(_new(place), {"data": "events", "name": " Lake "})
+    assert dana.get(begun.location.replace("/policy", "/data")).field("name") == "Lake"
+    assert "Lake Events" in dana.get(_catalog(place)).text
+    bar = dana.get(begun.location).text
+    assert "Lake: Events" in bar
+    # The next one is offered what nobody has, not even a set-up.
+    dana.post(_new(place), {"data": "events", "name": "amazon S3"})
+    assert dana.get(_new(place)).field("name") == "Amazon S3 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("", "1 to 60 characters"), ("x" * 61, "1 to 60 characters"), ("LAKE", "is named 'Lake'")],
+)
+def test_a_name_that_can_not_be_is_told_beside_its_field(
+    place: Place, name: str, words: str
+) -> None:
+    new = NewDestination(project=place.project, bucket="acme-raw", name="Lake")
+    Destinations(place.engine, place.site.clock).add(new)
+    dana = _dana(place)
+    shown = dana.post(_new(place), {"data": "events", "name": name}, status=422)
+    (wrong,) = shown.all("input", aria_invalid="true")
+    assert (wrong["name"], wrong["value"]) == ("name", name)
+    assert words in shown.text
+    assert _drafts(place).unfinished(place.project) == []
+    # Both mistakes are told at once.
+    assert "Choose what to export" in dana.post(_new(place), {"name": name}, status=422).text
 
 
 def test_nothing_chosen_is_told_and_nothing_is_begun(place: Place) -> None:

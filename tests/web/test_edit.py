@@ -64,6 +64,7 @@ def test_what_is_typed_as_it_was_stays() -> None:
     ("changes", "secret", "edit"),
     [
         ({"bucket": "other", "prefix": "new"}, "", Edit(bucket="other", prefix="new")),
+        ({"name": "Lake"}, "", Edit(name="Lake")),
         ({"endpoint_url": ""}, "", Edit(endpoint_url=None)),
         ({"region": "us-east-1"}, "", Edit(region="us-east-1")),
         ({}, "new", Edit(access=Access(access_key_id=KEY, secret_access_key="new"))),
@@ -227,3 +228,37 @@ def test_the_policy_follows_what_is_typed(
     preview = dana.post(page(place, "/preview"), TYPED | {"bucket": "other"}, status=200)
     assert "arn:aws:s3:::other" in preview.text
     assert now(exporting).bucket == "acme-events"
+
+
+def test_another_name_alone_is_taken_without_any_check(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable()
+    shown = dana.get(page(place))
+    assert shown.field("name") == "Amazon S3"
+    sent = TYPED | {"name": " Lake ", "version": shown.field("version")}
+    done = dana.post(page(place), sent)
+    assert done.location == page(place).replace("/edit", "/configuration")
+    assert now(exporting).name == "Lake"
+    configuration = dana.get(done.location)
+    assert "Name Lake" in configuration.text
+    assert configuration.all("h1")
+    activity = dana.get(page(place).replace("/edit", "/activity")).text
+    assert "Changed the settings name Lake" in activity
+    # A form that was shown before is of a destination of another name.
+    late = dana.post(page(place), sent | {"name": "Pond"}, status=422)
+    assert "Somebody changed this destination meanwhile" in late.text
+
+
+def test_a_name_that_is_taken_is_told_beside_its_field(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable()
+    exporting.add("other", name="Lake")
+    before = now(exporting)
+    shown = dana.post(page(place), TYPED | {"name": "lake", "bucket": "other"}, status=422)
+    (wrong,) = shown.all("input", aria_invalid="true")
+    assert (wrong["name"], wrong["value"]) == ("name", "lake")
+    assert "destination 2 of the same project is named 'Lake'" in shown.text
+    assert "How to fix it" not in shown.text
+    assert now(exporting) == before

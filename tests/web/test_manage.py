@@ -80,16 +80,16 @@ def test_what_is_not_off_can_not_be_switched_on(
     assert "Cannot resume destination 1: it is active, not paused." in shown.text
 
 
-def test_a_destination_is_deleted_by_its_buckets_name_alone(
+def test_a_destination_is_deleted_by_its_name_alone(
     place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
 ) -> None:
     exporting.seal(now.plus(-1))
     assert "1 run that waits is not exported any more" in dana.get(f"{path}/manage").text
-    shown = dana.post(f"{path}/manage/delete", {"confirm": "acme"}, status=422)
-    assert "Type the bucket's name, acme-events, to delete it." in shown.text
+    shown = dana.post(f"{path}/manage/delete", {"confirm": "acme-events"}, status=422)
+    assert "Type the destination's name, Amazon S3, to delete it." in shown.text
     assert exporting.destinations.get(1).state == "active"
 
-    done = dana.post(f"{path}/manage/delete", {"confirm": "acme-events"})
+    done = dana.post(f"{path}/manage/delete", {"confirm": " Amazon S3 "})
 
     assert done.location == f"/p/{place.project}/destinations"
     assert exporting.destinations.get(1).state == "deleted"

@@ -183,3 +183,47 @@ def test_two_weeks_of_hours_weigh_little(
     answer = dana.get(overview(place)).answer
     assert answer.text.count('class="hour') >= 336
     assert len(gzip.compress(answer.content)) <= OVERVIEW_BYTES_MAX
+
+
+def test_the_list_has_names_then_buckets_in_the_order_of_names(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    for name in ("pond", "Lake", "Sea"):
+        exporting.activate(exporting.add("acme-events", name=name, prefix=f"{name}/"))
+    shown = dana.get(f"/p/{place.project}/destinations").text
+    places = [f"{name} s3://acme-events/{name}/" for name in ("Lake", "pond", "Sea")]
+    assert sorted(places, key=shown.index) == places
+
+
+def test_the_overview_is_titled_with_the_name(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.activate(exporting.add(name="<Lake & Sea>"))
+    shown = dana.get(overview(place))
+    assert "<title>&lt;Lake &amp; Sea&gt;" in shown.answer.text
+    # The heading, and where this is.
+    assert shown.text.count("<Lake & Sea>") == 2
+    assert "s3://acme-events/" in shown.text
+
+
+def test_one_that_is_not_verified_leads_to_its_set_up(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    added = exporting.add()
+    place.add("view@acme.example", "viewer")
+    viewer = place.visitor("view@acme.example")
+    begin = f"/p/{place.project}/catalog/set-up/{added.id}"
+    # A command added it, so the set-up on the pages is begun by going on.
+    for path in (overview(place), f"{overview(place)}/live"):
+        assert dana.get(path).all("form", action=begin)
+        assert not viewer.get(path).all("form", action=begin)
+    assert "A manager or an admin goes on with it." in viewer.get(overview(place)).text
+    draft = dana.post(begin).location.removesuffix("/policy")
+    for path in (overview(place), f"{overview(place)}/live"):
+        shown = dana.get(path)
+        assert f"{draft}/verify" in shown.links()
+        assert not shown.all("form", action=begin)
+        assert f"{draft}/verify" not in viewer.get(path).links()
+    dana.get(f"{draft}/verify")
+    exporting.activate(added)
+    assert "Go on with the set-up" not in dana.get(overview(place)).text

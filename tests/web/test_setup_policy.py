@@ -233,3 +233,51 @@ def test_two_who_save_at_the_same_time_make_one_destination(
     shown = dana.post(step, {**TYPED, "do": "next"}, status=422)
     assert "Someone else has just saved" in shown.text
     assert [one.bucket for one in _destinations(place).list()] == ["acme-first"]
+
+
+def test_a_name_that_was_given_away_meanwhile_is_told_in_the_first_step(
+    place: Place, dana: Visitor
+) -> None:
+    choices = Choices(name="Lake")
+    draft = _drafts(place).begin(place.project, choices)
+    step = f"/p/{place.project}/setup/{draft.id}/policy"
+    other = NewDestination(project=place.project, bucket="theirs", name="lake")
+    _destinations(place).add(other)
+    back = dana.post(step, {**TYPED, "do": "next"})
+    assert back.location == step.replace("/policy", "/data")
+    shown = dana.get(back.location)
+    (wrong,) = shown.all("input", aria_invalid="true")
+    assert (wrong["name"], wrong["value"]) == ("name", "Lake")
+    dana.post(back.location, {"data": "events", "name": "Pond"})
+    # What was typed in the second step is still there.
+    dana.post(step, {**TYPED, "bucket": dana.get(step).field("bucket"), "do": "next"})
+    assert {one.name for one in _destinations(place).list()} == {"lake", "Pond"}
+
+
+def test_a_set_up_shows_and_saves_what_a_command_changed_meanwhile(
+    place: Place, dana: Visitor, step: str
+) -> None:
+    dana.post(step, {**TYPED, "do": "next"})
+    (made,) = _destinations(place).list()
+    wanted = msgspec.structs.replace(made, name="Lake", bucket="acme-moved", prefix="new/")
+    _destinations(place).edit(made, wanted, None, now_micros=0)
+    shown = dana.get(step)
+    assert (shown.field("bucket"), shown.field("prefix")) == ("acme-moved", "new/")
+    data = step.replace("/policy", "/data")
+    assert dana.get(data).field("name") == "Lake"
+    dana.post(data, {"data": "merged-ids", "name": "Lake"})
+    sent = {name: shown.field(name) for name in ("bucket", "region", "prefix")}
+    dana.post(step, {**TYPED, **sent, "do": "next"})
+    after = _destinations(place).get(made.id)
+    assert (after.name, after.bucket, after.prefix) == ("Lake", "acme-moved", "new/")
+    assert after.data_types == ("merged-ids",)
+
+
+def test_the_first_step_names_the_destination_that_it_has_become(
+    place: Place, dana: Visitor, step: str
+) -> None:
+    dana.post(step, {**TYPED, "do": "next"})
+    (made,) = _destinations(place).list()
+    assert made.name == "Amazon S3"
+    dana.post(step.replace("/policy", "/data"), {"data": "events", "name": "Lake"})
+    assert _destinations(place).get(made.id).name == "Lake"

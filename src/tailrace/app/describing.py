@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 from sqlalchemy.engine import Engine
 
@@ -12,10 +10,9 @@ from tailrace.clock import Clock
 from tailrace.state.audit import oldest_by
 from tailrace.state.delivery import Destination, RunState
 from tailrace.state.destinations import Destinations
+from tailrace.state.drafts import AccessKind, access_of
 from tailrace.state.editing import Place
 from tailrace.state.ledger_view import LedgerView
-
-AccessKind = Literal["operator", "key", "role"]
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -42,16 +39,10 @@ def describe(
     counts = LedgerView(engine, clock, within=within).run_counts()
     return Described(
         destination=found,
-        access=_access(found),
+        access=access_of(found),
         created_by=oldest_by(engine, f"destination {destination_id}") or "-",
         runs={one.state: one.runs for one in counts if one.destination_id == destination_id},
         owed=destinations.owed_runs(destination_id),
         missed=joined(destinations.missed(destination_id)),
         earlier_places=tuple(destinations.earlier_places(destination_id)),
     )
-
-
-def _access(destination: Destination) -> AccessKind:
-    if destination.access_key_id is not None:
-        return "key"
-    return "operator" if destination.role_arn is None else "role"

@@ -42,11 +42,12 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says of a bucket."""
+    """What a person says of a bucket, and of the destination that it is to be."""
 
     project: int
     bucket: str
     region: str
+    name: str | None = None
     prefix: str = ""
     endpoint_url: str | None = None
     access: Access = Access()
@@ -80,6 +81,7 @@ def add_amazon_s3(
     destination = destinations.add(
         NewDestination(
             project=new.project,
+            name=new.name,
             bucket=check_bucket_name(new.bucket),
             region=check_region(new.region, new.endpoint_url),
             prefix=check_prefix(with_last_slash(new.prefix)),

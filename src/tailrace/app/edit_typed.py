@@ -23,7 +23,7 @@ def edit_typed(seen: Destination, typed: Choices, secret: str) -> Edit:
     was = choices_of(seen)
     changes: dict[str, Any] = {
         name: getattr(typed, name)
-        for name in ("bucket", "prefix", "region")
+        for name in ("name", "bucket", "prefix", "region")
         if getattr(typed, name) != getattr(was, name)
     }
     if typed.endpoint_url != was.endpoint_url:

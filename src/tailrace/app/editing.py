@@ -25,7 +25,7 @@ from tailrace.seal.names import check_prefix
 from tailrace.settings import Settings
 from tailrace.state.delivery import Capabilities, Destination
 from tailrace.state.destinations import Destinations
-from tailrace.state.editing import ACCESS, PLACE, BegunHour, Deleted, Upload, changed
+from tailrace.state.editing import ACCESS, NAME, PLACE, BegunHour, Deleted, Upload, changed
 from tailrace.state.secrets import Secrets
 
 # Runs in work hear of a hold when they renew their lease, and the lease of one whose exporter died
@@ -43,6 +43,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     destination.
     """
 
+    name: str | UnsetType = UNSET
     bucket: str | UnsetType = UNSET
     prefix: str | UnsetType = UNSET
     endpoint_url: str | UnsetType | None = UNSET
@@ -108,8 +109,9 @@ class Editor:
         """Change what is set; another place or access only if every probe of it passes.
 
         A destination that is being set up is changed at once and then probed, since it exports
-        nothing. Raise `BadRequest` that names the field and its rule, and `Transient` where runs in
-        work do not let go in time; then nothing was changed. `told` hears of each probe.
+        nothing. For another name alone nothing is probed. Raise `BadRequest` that names the field
+        and its rule, and `Transient` where runs in work do not let go in time; then nothing was
+        changed. `told` hears of each probe.
         """
         seen = self._destinations.get(destination_id)
         _refuse_deleted(seen)
@@ -120,7 +122,7 @@ class Editor:
                 f"Nothing to change: destination {destination_id} is so already. Say what is to be "
                 "different."
             )
-        if seen.state == "setting_up":
+        if seen.state == "setting_up" and set(fields) - set(NAME):
             return self._edit_unverified(seen, wanted, fields, told)
         found = None
         if set(fields) & {*PLACE, *ACCESS}:
@@ -188,6 +190,8 @@ class Editor:
     def _wanted(self, seen: Destination, edit: Edit) -> Destination:
         """Check what is set, and return the destination as it is to be."""
         given = {name: value for name, value in _set_fields(edit) if name != "access"}
+        if edit.name is not UNSET:
+            given["name"] = self._destinations.check_name(seen.project, edit.name, but=seen.id)
         if edit.bucket is not UNSET:
             given["bucket"] = check_bucket_name(edit.bucket)
         if edit.prefix is not UNSET:

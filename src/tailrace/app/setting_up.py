@@ -26,7 +26,7 @@ from tailrace.seal.names import check_prefix
 from tailrace.settings import Settings
 from tailrace.state.delivery import Destination
 from tailrace.state.destinations import Destinations, NewDestination
-from tailrace.state.drafts import AccessKind, Choices, Draft, Drafts
+from tailrace.state.drafts import Choices, Draft, Drafts, access_of
 from tailrace.state.editing import changed
 from tailrace.state.secrets import Secrets
 
@@ -53,10 +53,14 @@ class SettingUp:
         self._settings = settings
         self._machine = machine
 
-    def begin(self, *, include_events: bool, include_merged_ids: bool) -> Draft:
-        """Begin a set-up with the data that was chosen; raise `BadRequest` for none."""
-        choices = Choices(include_events=include_events, include_merged_ids=include_merged_ids)
-        return self._drafts.begin(self._project, _with_data(choices))
+    def begin(self, choices: Choices) -> Draft:
+        """Begin a set-up with the name and the data that were chosen.
+
+        Raise `BadRequest` for a name that no destination can have, and for no data.
+        """
+        name = self._destinations.check_name(self._project, choices.name)
+        begun = msgspec.structs.replace(_with_data(choices), name=name)
+        return self._drafts.begin(self._project, begun)
 
     def go_on(self, destination: Destination) -> Draft:
         """Return the set-up of a destination that does not export yet, such as one of a command."""
@@ -77,26 +81,27 @@ class SettingUp:
             return None
         return self._destinations.get(draft.destination_id)
 
-    def choose_data(self, number: int, *, include_events: bool, include_merged_ids: bool) -> Draft:
-        """Keep which data is to be exported; raise `BadRequest` for none."""
+    def choose_data(self, number: int, choices: Choices) -> Draft:
+        """Keep the name and which data is to be exported; raise `BadRequest` as `begin` does."""
         before = self.get(number)
-        chosen = _with_data(
-            msgspec.structs.replace(
-                before.choices,
-                include_events=include_events,
-                include_merged_ids=include_merged_ids,
-            )
-        )
+        fields = {
+            "name": self._check_name(before, choices.name),
+            "include_events": choices.include_events,
+            "include_merged_ids": choices.include_merged_ids,
+        }
+        chosen = _with_data(msgspec.structs.replace(before.choices, **fields))
         draft = self._drafts.change(self._project, number, chosen)
         seen = self.destination_of(draft)
         if seen is not None:
-            self._write(
-                seen,
-                msgspec.structs.replace(
-                    seen, include_events=include_events, include_merged_ids=include_merged_ids
-                ),
-            )
+            self._write(seen, msgspec.structs.replace(seen, **fields))
         return draft
+
+    def name_of(self, draft: Draft | None) -> str:
+        """Return what a set-up's destination is to be called, by itself unless somebody says so."""
+        if draft is not None and draft.choices.name:
+            return draft.choices.name
+        seen = None if draft is None else self.destination_of(draft)
+        return self._destinations.free_name(self._project) if seen is None else seen.name
 
     def keep(self, number: int, choices: Choices, secret: str = "") -> Draft:
         """Keep what was typed, right or wrong; a `secret` that was typed is kept encrypted."""
@@ -107,7 +112,8 @@ class SettingUp:
         """Make or change the destination of a set-up whose every rule is kept.
 
         Raise `BadRequest` for a bucket of another organization (D45), for an endpoint that may not
-        be used, and where somebody else was quicker.
+        be used, for a name that was given away since it was chosen, and where somebody else was
+        quicker.
         """
         choices = draft.choices
         seen = self.destination_of(draft)
@@ -118,6 +124,7 @@ class SettingUp:
                 access, access_key_id=choices.access_key_id, secret_encrypted=kept
             )
         fields = {
+            "name": self._check_name(draft, self.name_of(draft)),
             "bucket": check_bucket_name(choices.bucket),
             "region": check_region(choices.region, choices.endpoint_url or None),
             "prefix": check_prefix(with_last_slash(choices.prefix)),
@@ -142,12 +149,21 @@ class SettingUp:
             now = self._machine.now_micros()
             self._destinations.delete(seen.id, aborted=(), now_micros=now)
 
+    def data_rules(self, draft: Draft | None, choices: Choices) -> Iterator[Rule]:
+        """Yield the rules of the first step, as `rules` does those of the second."""
+        yield "name", lambda: self._check_name(draft, choices.name)
+        yield "data", lambda: _with_data(choices)
+
     def rules(self, draft: Draft, choices: Choices) -> Iterator[Rule]:
         """Yield each field of what is typed with its rule, which raises `BadRequest`.
 
         Nothing is asked of networks. The rules of an access that was not chosen are left out.
         """
         yield from rules_of(self._settings, choices, lambda: self._check_secret(draft, choices))
+
+    def _check_name(self, draft: Draft | None, name: str) -> str:
+        own = None if draft is None else draft.destination_id
+        return self._destinations.check_name(self._project, name, but=own)
 
     def _check_secret(self, draft: Draft, choices: Choices) -> None:
         seen = self.destination_of(draft)
@@ -195,17 +211,15 @@ def rules_of(
 
 def choices_of(destination: Destination) -> Choices:
     """Return what somebody would have chosen and typed for a destination."""
-    access: AccessKind = (
-        "key" if destination.access_key_id else "role" if destination.role_arn else "operator"
-    )
     return Choices(
+        name=destination.name,
         include_events=destination.include_events,
         include_merged_ids=destination.include_merged_ids,
         bucket=destination.bucket,
         region=destination.region or "",
         prefix=destination.prefix,
         endpoint_url=destination.endpoint_url or "",
-        access=access,
+        access=access_of(destination),
         access_key_id=destination.access_key_id or "",
         role_arn=destination.role_arn or "",
         external_id=destination.external_id or "",

@@ -17,6 +17,7 @@ from tailrace.cli.destination_options import (
     EndpointOption,
     ExternalIdOption,
     KeyIdOption,
+    NameOption,
     RoleOption,
     SecretFileOption,
     access_of,
@@ -80,6 +81,7 @@ def register(_: typer.Typer) -> None:
 
 def _edit(
     destination: DestinationArgument,
+    name: NameOption = None,
     bucket: Annotated[str | None, typer.Option(help="Another bucket.")] = None,
     prefix: Annotated[
         str | None, typer.Option(help="Begin every key with this; empty for no prefix.")
@@ -118,6 +120,7 @@ def _edit(
     if operator_access:
         access = Access()
     given = {
+        "name": name,
         "bucket": bucket,
         "prefix": prefix,
         "region": region,
@@ -174,7 +177,8 @@ def _ask(plan: DeletionPlan) -> None:
     number = plan.destination.id
     to = plan.destination
     what = (
-        f"Destination {number} ({place_text(to.bucket, to.prefix, to.endpoint_url)}) owes "
+        f"Destination {number} ({to.name}, "
+        f"{place_text(to.bucket, to.prefix, to.endpoint_url)}) owes "
         f"{counted(plan.owed, 'hour')}, missed {plan.missed} while paused, and has "
         f"{counted(len(plan.manual_exports), 'manual export')} under way."
     )
@@ -220,8 +224,8 @@ def _print_edited(edited: Edited, json: bool) -> None:
                 f"{one.hour}; the whole hour goes to the new one"
                 for one in edited.begun
             ),
-            f"Destination {number} is {shown.state.replace('_', ' ')}: {', '.join(received)} "
-            f"go to {place}",
+            f"Destination {number} ({shown.name}) is {shown.state.replace('_', ' ')}: "
+            f"{', '.join(received)} go to {place}",
         ]
     )
 

@@ -12,6 +12,9 @@ from tailrace.errors import BadRequest
 if TYPE_CHECKING:
     from tailrace.app.destinations import Access
 
+NameOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What people call it; no two of a project alike.")
+]
 EndpointOption = Annotated[
     str | None,
     typer.Option(metavar="URL", help="An S3-compatible store's address; Amazon S3 itself: empty."),

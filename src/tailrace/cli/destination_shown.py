@@ -29,6 +29,7 @@ class Shown(msgspec.Struct, frozen=True):
     destination_id: int
     state: str
     project_id: int
+    name: str
     bucket: str
     region: str | None
     prefix: str
@@ -99,10 +100,22 @@ def print_destinations(found: Sequence[Destination], json: bool) -> None:
         print_lines(["There is no destination yet. Add one with `tailrace destination add`."])
         return
     print_table(
-        ("id", "state", "project", "bucket", "prefix", "region", "include", "from", "outage"),
+        (
+            "id",
+            "name",
+            "state",
+            "project",
+            "bucket",
+            "prefix",
+            "region",
+            "include",
+            "from",
+            "outage",
+        ),
         [
             (
                 d.destination_id,
+                d.name,
                 d.state,
                 d.project_id,
                 d.bucket,
@@ -132,6 +145,7 @@ def print_described(found: Described, json: bool) -> None:
     off = " (off)"
     lines = [
         f"destination  {to.destination_id}, {to.state.replace('_', ' ')}",
+        f"name         {to.name}",
         f"project      {to.project_id} of organization {one.organization_id}",
         f"place        {place_text(to.bucket, to.prefix, to.endpoint_url)}",
         *(
@@ -187,6 +201,7 @@ def shown_of(destination: Destination) -> Shown:
         destination_id=destination.id,
         state=destination.state,
         project_id=destination.project,
+        name=destination.name,
         bucket=destination.bucket,
         region=destination.region,
         prefix=destination.prefix,

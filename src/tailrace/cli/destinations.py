@@ -14,6 +14,7 @@ from tailrace.cli.destination_options import (
     EndpointOption,
     ExternalIdOption,
     KeyIdOption,
+    NameOption,
     RoleOption,
     SecretFileOption,
     access_of,
@@ -69,6 +70,7 @@ def _add(
     bucket: Annotated[str, typer.Option(help="Name of the bucket.")],
     region: Annotated[str, typer.Option(help="Region of the bucket, such as us-west-2.")],
     data: DataOption = DATA_DEFAULT,
+    name: NameOption = None,
     prefix: Annotated[str, typer.Option(help="Begin every key with this, such as raw/.")] = "",
     endpoint_url: EndpointOption = None,
     access_key_id: KeyIdOption = None,
@@ -96,6 +98,7 @@ def _add(
             load(folder.path, os.environ).settings,
             NewBucket(
                 project=project,
+                name=name,
                 bucket=bucket,
                 region=region,
                 prefix=prefix,

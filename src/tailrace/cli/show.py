@@ -90,7 +90,8 @@ def _print_status(status: Status, mail_host: str | None) -> None:
     for destination in status.destinations:
         owed = destination.oldest_owed_hour
         behind = f"; oldest owed hour {owed}" if owed else ""
-        print_lines([f"  destination {destination.id}: {_counts(destination.runs)}{behind}"])
+        head = f"  destination {destination.id} ({destination.name})"
+        print_lines([f"{head}: {_counts(destination.runs)}{behind}"])
     for trouble in status.troubles:
         head = f"  {trouble.state} {trouble.data_type} of {trouble.hour}, destination"
         print_lines([f"{head} {trouble.destination}: {trouble.sentence} {trouble.fix}"])

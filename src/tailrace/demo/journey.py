@@ -36,6 +36,7 @@ _EVENTS = 5000
 _LAST_SECONDS = 3  # the shop stops so long before the hour's end, however slow the machine
 _BUCKET = "acme-events"
 _BROKEN_BUCKET = "acme-lake"
+_DESTINATIONS = {"Warehouse": _BUCKET, "Data lake": _BROKEN_BUCKET}
 _PREFIX = "raw/"
 _MISSING = "s3:PutObject"
 _EMAIL = "dana@acme.example"
@@ -148,9 +149,10 @@ class Journey:
             secret_file = self._folder / "secret-access-key"
             secret_file.touch(mode=0o600)
             secret_file.write_text(self._server.exporter.secret_access_key)
-            for bucket in (_BUCKET, _BROKEN_BUCKET):
+            for name, bucket in _DESTINATIONS.items():
                 self._service.add_destination(
                     project,
+                    name=name,
                     bucket=bucket,
                     region=seaweed.REGION,
                     prefix=_PREFIX,

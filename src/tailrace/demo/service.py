@@ -85,12 +85,13 @@ class Service:
             raise NeedsOperator(f"The service ended. It said: {self._serving.last_words()}")
 
     def add_destination(
-        self, project: Project, *, bucket: str, region: str, prefix: str, endpoint_url: str,
-        access_key_id: str, secret_file: Path,
+        self, project: Project, *, name: str, bucket: str, region: str, prefix: str,
+        endpoint_url: str, access_key_id: str, secret_file: Path,
     ) -> None:  # fmt: skip
         """Add the bucket; the probes of its access must pass, else `NeedsOperator`."""
         options = {
             "--project": str(project.project_id),
+            "--name": name,
             "--bucket": bucket,
             "--region": region,
             "--prefix": prefix,

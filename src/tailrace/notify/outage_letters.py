@@ -35,8 +35,8 @@ class Facing(msgspec.Struct, frozen=True):
 
 def outage_letter(at: Facing) -> Letter:
     """Return the first mail of an outage."""
-    bucket, number = at.destination.bucket, at.destination.id
-    subject = f"Access to {bucket} is refused (destination {number}): {_short(at.outage.cause)}"
+    bucket, which = at.destination.bucket, _which(at)
+    subject = f"Access to {bucket} is refused ({which}): {_short(at.outage.cause)}"
     opening = (
         f"tailrace cannot deliver to the bucket {bucket} any more. No event is lost: every hour "
         "waits on tailrace's disk, and goes out by itself once access is back."
@@ -46,10 +46,10 @@ def outage_letter(at: Facing) -> Letter:
 
 def reminder_letter(at: Facing) -> Letter:
     """Return the mail that follows every 24 hours while access is refused."""
-    bucket, number = at.destination.bucket, at.destination.id
+    bucket, which = at.destination.bucket, _which(at)
     lasted = micros_between(at.outage.began_micros, at.now_micros)
     short = _short(at.outage.cause)
-    subject = f"Access to {bucket} is still refused (destination {number}): {short}"
+    subject = f"Access to {bucket} is still refused ({which}): {short}"
     opening = (
         f"For {lasted}, tailrace has not been able to deliver to the bucket {bucket}. No event is "
         "lost: every hour waits on tailrace's disk, and goes out by itself once access is back."
@@ -59,7 +59,7 @@ def reminder_letter(at: Facing) -> Letter:
 
 def all_clear_letter(at: Facing) -> Letter:
     """Return the mail that says that an outage is over."""
-    bucket, number = at.destination.bucket, at.destination.id
+    bucket, which = at.destination.bucket, _which(at)
     ended = at.outage.ended_micros or at.now_micros
     lasted = micros_between(at.outage.began_micros, ended)
     waits = "All that waited is delivered."
@@ -68,7 +68,7 @@ def all_clear_letter(at: Facing) -> Letter:
         if at.owed.hours == 1:
             waits = "Of what waited, one hour is still on the way."
     return Letter(
-        f"Access to {bucket} is back (destination {number})",
+        f"Access to {bucket} is back ({which})",
         (
             Paragraph(f"tailrace delivers to the bucket {bucket} again. There is nothing to do."),
             Facts(
@@ -110,10 +110,14 @@ def _refused(at: Facing, opening: str) -> tuple[Part, ...]:
     )
 
 
+def _which(at: Facing) -> str:
+    return f"{at.destination.name}, destination {at.destination.id}"
+
+
 def _place(at: Facing) -> tuple[tuple[str, str], ...]:
     found = at.destination
     return (
-        ("Destination", f"{found.id}, s3://{found.bucket}/{found.prefix}"),
+        ("Destination", f"{found.name} ({found.id}), s3://{found.bucket}/{found.prefix}"),
         *((("Store", found.endpoint_url),) if found.endpoint_url else ()),
         ("Project", f"{at.project} ({found.project}) of {at.organization}"),
     )

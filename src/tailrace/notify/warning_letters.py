@@ -45,7 +45,7 @@ def waiting_room_letter(room: Room, destination: Destination, waits: Owed) -> Le
     """Return the mail to those whose refused bucket makes the disk fill."""
     return Letter(
         f"Room for {_left(room)}: access to {destination.bucket} is refused "
-        f"(destination {destination.id})",
+        f"({destination.name}, destination {destination.id})",
         (
             Paragraph(
                 f"Access to the bucket {destination.bucket} is refused, so its hours wait on "
@@ -54,7 +54,11 @@ def waiting_room_letter(room: Room, destination: Destination, waits: Owed) -> Le
             ),
             Facts(
                 (
-                    ("Destination", f"{destination.id}, s3://{destination.bucket}/"),
+                    (
+                        "Destination",
+                        f"{destination.name} ({destination.id}), "
+                        f"s3://{destination.bucket}/{destination.prefix}",
+                    ),
                     (
                         "Waiting",
                         f"{counted(waits.hours, 'closed hour')}, "

@@ -13,7 +13,8 @@ from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.log.reader import LogReader
 from tailrace.ops.heartbeats import is_alive, read_heartbeats
-from tailrace.state.delivery import RunState
+from tailrace.state.delivery import LIVING_STATES, RunState
+from tailrace.state.destinations import Destinations
 from tailrace.state.ledger import Ledger
 from tailrace.state.mails import Mails
 from tailrace.state.processing_view import Alarm, OpenHour, OpenMerges, ProcessingView
@@ -51,6 +52,7 @@ class DestinationRuns(msgspec.Struct, frozen=True):
     """The runs of one destination by state, and the oldest sealed hour that it is still owed."""
 
     id: int
+    name: str
     runs: dict[str, int]
     oldest_owed_hour: str | None
 
@@ -112,6 +114,7 @@ class StatusReader:
         self._clock = clock
         self._processing = ProcessingView(folder.processing_database)
         self._ledger = Ledger(engine, clock)
+        self._book = Destinations(engine, clock)
         self._mails = Mails(engine, clock)
 
     def read(self) -> Status:
@@ -163,9 +166,12 @@ class StatusReader:
         runs: dict[int, dict[str, int]] = {destination: {} for destination in owed}
         for count in self._ledger.run_counts():
             runs.setdefault(count.destination_id, {})[count.state] = count.runs
+        # Read last, so that there is one for each number.
+        known = self._book.list(states=(*LIVING_STATES, "deleted"))
+        names = {one.id: one.name for one in known}
         return tuple(
-            DestinationRuns(destination, states, _hour_text(owed.get(destination)))
-            for destination, states in sorted(runs.items())
+            DestinationRuns(number, names[number], states, _hour_text(owed.get(number)))
+            for number, states in sorted(runs.items())
         )
 
     def _troubles(self) -> tuple[Trouble, ...]:

@@ -138,6 +138,7 @@ class Destination(msgspec.Struct, frozen=True):
     organization: int
     project: int
     kind: Literal["amazon-s3"]
+    name: str
     bucket: str
     region: str | None
     prefix: str

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from tailrace.errors import BadRequest
 from tailrace.hours import Hour
@@ -21,8 +22,9 @@ from tailrace.state.delivery import (
     DestinationState,
 )
 from tailrace.state.destination_book import set_values
-from tailrace.state.drafts import attach
+from tailrace.state.drafts import attach, follow, require_open
 from tailrace.state.editing import Editing
+from tailrace.state.naming import Naming, checked_name, free_name
 from tailrace.state.projects import organization_of_project
 from tailrace.state.rows import destination_of, text_of
 from tailrace.state.sharing import refuse_shared_bucket
@@ -34,10 +36,14 @@ _NOTHING = "it would receive nothing. Include events or merged-ids."
 
 
 class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says of a destination; the fields are those of `Destination`."""
+    """What a person says of a destination; the fields are those of `Destination`.
+
+    Without a `name` it gets the one that is offered for the project's next destination.
+    """
 
     project: int
     bucket: str
+    name: str | None = None
     kind: Literal["amazon-s3"] = "amazon-s3"
     region: str | None = None
     prefix: str = ""
@@ -52,7 +58,7 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
     marker: bool = True
 
 
-class Destinations(Switching, Editing, Trying):
+class Destinations(Naming, Switching, Editing, Trying):
     """Add, find and change destinations. `by` names who does so in the audit trail.
 
     To `within`, an organization whose person acts, those of others and their projects do not exist.
@@ -62,16 +68,20 @@ class Destinations(Switching, Editing, Trying):
         """Keep a new destination as *setting up*: it exports nothing until it is activated.
 
         `draft` is the set-up on the pages that becomes it, in the same transaction. Raise
-        `BadRequest` for an unknown or a portfolio project (R8), no data type, or a bucket that
-        another organization uses (D45; that organization is not named).
+        `BadRequest` for an unknown or a portfolio project (R8), a name that it can't have, no data
+        type, or a bucket that another organization uses (D45; that organization is not named).
         """
         if not new.include_events and not new.include_merged_ids:
             raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")
         with self._change() as connection:
             organization = organization_of_project(connection, new.project, within=self.within)
+            if draft is not None:
+                # Whoever was quicker has given its name away as well, which is not the trouble.
+                require_open(connection, draft, new.project)
+            name = _name_of(connection, new)
             refuse_shared_bucket(connection, organization, new.bucket, new.endpoint_url)
             number = next_number(connection, "destination")
-            values = msgspec.structs.asdict(new)
+            values = msgspec.structs.asdict(new) | {"name": name}
             connection.execute(
                 destination.insert().values(
                     **values,
@@ -152,7 +162,10 @@ class Destinations(Switching, Editing, Trying):
             self._note(
                 connection, destination_id, "region set", {"region": region, "was": before.region}
             )
-            return self._find(connection, destination_id)
+            after = self._find(connection, destination_id)
+            now = self.clock.now_micros()
+            follow(connection, after, {"region": region}, at_micros=now, by=self.by)
+            return after
 
     def set_capabilities(self, destination_id: int, capabilities: Capabilities) -> Destination:
         """Store what the bucket's store was last seen to do."""
@@ -162,3 +175,9 @@ class Destinations(Switching, Editing, Trying):
             seen = msgspec.structs.asdict(capabilities)
             self._note(connection, destination_id, "capabilities set", seen)
             return self._find(connection, destination_id)
+
+
+def _name_of(connection: Connection, new: NewDestination) -> str:
+    if new.name is None:
+        return free_name(connection, new.project)
+    return checked_name(connection, new.project, new.name)

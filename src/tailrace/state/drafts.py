@@ -6,6 +6,7 @@ bucket is known there is a destination that is being set up, and the draft leads
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from sqlalchemy.engine import Connection, Row
 from tailrace.errors import BadRequest
 from tailrace.state.audited import Audited
 from tailrace.state.database import next_number, reading
+from tailrace.state.delivery import Destination
 from tailrace.state.projects import organization_of_project, projects_within
 from tailrace.state.tables import destination, draft
 
@@ -27,9 +29,11 @@ DRAFTS_MAX = 50
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
     """What was chosen and typed so far; texts as they were typed, and not checked yet.
 
+    Without a `name` it was begun by an earlier release, and gets the one that is offered.
     `principal` is whom the policy lets in; empty for the operator's principal, or a role itself.
     """
 
+    name: str = ""
     include_events: bool = True
     include_merged_ids: bool = False
     bucket: str = ""
@@ -113,6 +117,12 @@ class Drafts(Audited):
         with reading(self.engine) as connection:
             return self._existing(connection, project, number)
 
+    def of_destination(self, destination_id: int) -> Draft | None:
+        """Return the draft that leads to a destination, None if there is none."""
+        which = sa.and_(draft.c.destination_id == destination_id, self._is_within())
+        with reading(self.engine) as connection:
+            return _find(connection, which)
+
     def unfinished(self, project: int) -> list[Draft]:
         """Return the drafts whose destination does not export yet, the newest change first."""
         statement = (
@@ -178,22 +188,72 @@ class Drafts(Audited):
 def attach(connection: Connection, number: int, project: int, destination_id: int) -> None:
     """Let a project's draft lead to the destination that the caller's transaction adds.
 
-    Raise `BadRequest` if it is gone, or has one already: somebody else was quicker.
+    Raise `BadRequest` as `require_open`: somebody else was quicker.
     """
-    changed = connection.execute(
-        draft.update()
-        .where(
-            draft.c.id == number,
-            draft.c.project == project,
-            draft.c.destination_id.is_(None),
-        )
-        .values(destination_id=destination_id, secret_encrypted=None)
-    )
-    if changed.rowcount != 1:
+    require_open(connection, number, project)
+    _set(connection, number, destination_id=destination_id, secret_encrypted=None)
+
+
+def require_open(connection: Connection, number: int, project: int) -> None:
+    """Raise `BadRequest` if a project's draft is gone, or leads to a destination already."""
+    found = _find(connection, sa.and_(draft.c.id == number, draft.c.project == project))
+    if found is None or found.destination_id is not None:
         raise BadRequest(
             "Someone else has just saved or discarded this set-up. Reload the page, look at what "
             "is there, and save again."
         )
+
+
+def follow(
+    connection: Connection,
+    now: Destination,
+    changes: Mapping[str, object],
+    *,
+    at_micros: int,
+    by: str,
+) -> None:
+    """Let the draft that leads to a destination hold what was changed of it, by whatever means.
+
+    What is typed there and not saved stays, but for these fields. A secret that the destination has
+    now is not kept twice.
+    """
+    found = _find(connection, draft.c.destination_id == now.id)
+    if found is None:
+        return
+    known: dict[str, Any] = {
+        name: "" if value is None else value
+        for name, value in changes.items()
+        if name in Choices.__struct_fields__
+    }
+    if {"access_key_id", "role_arn"} & changes.keys():
+        known["access"] = access_of(now)
+    choices = msgspec.structs.replace(found.choices, **known)
+    if _let_in(choices) != _let_in(found.choices):
+        # Whom the policy was to let in is another principal now.
+        choices = msgspec.structs.replace(choices, principal="")
+    values: dict[str, Any] = {}
+    if "secret_encrypted" in changes:
+        is_kept = now.secret_encrypted is not None
+        values = {
+            "secret_encrypted": None,
+            "secret_set_micros": at_micros if is_kept else None,
+            "secret_set_by": by if is_kept else None,
+        }
+    if choices != found.choices or values:
+        values |= {"choices": _text(choices), "changed_micros": at_micros, "changed_by": by}
+        _set(connection, found.id, **values)
+
+
+def access_of(found: Destination) -> AccessKind:
+    """Return by which kind of access a destination is let in."""
+    if found.access_key_id is not None:
+        return "key"
+    return "operator" if found.role_arn is None else "role"
+
+
+def _let_in(choices: Choices) -> tuple[str, str]:
+    names = {"key": choices.access_key_id, "role": choices.role_arn, "operator": ""}
+    return choices.access, names[choices.access]
 
 
 def _forget_finished(connection: Connection, project: int) -> None:

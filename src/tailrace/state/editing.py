@@ -30,6 +30,8 @@ from tailrace.state.destination_book import (
     refuse_changed,
     set_values,
 )
+from tailrace.state.drafts import follow
+from tailrace.state.naming import checked_name
 from tailrace.state.outages import clear_outage, send_troubled_again
 from tailrace.state.rows import text_of
 from tailrace.state.sharing import refuse_shared_bucket
@@ -40,6 +42,8 @@ from tailrace.state.tables import (
     manual_export,
 )
 
+# What people call it.
+NAME = ("name",)
 # Where objects go. An hour's objects all go to one place.
 PLACE = ("bucket", "prefix", "endpoint_url")
 # With whose rights, and through which region.
@@ -137,9 +141,11 @@ class Editing(DestinationBook):
         `capabilities` are those that the probes of another place or access found, which must all
         have passed; None while it is being set up. Delivered hours stay where they are; what is
         owed goes to the new place, each hour whole: those with files at the old one are returned.
+        A set-up on the pages that leads to it shows what was changed.
 
-        Raise `BadRequest` for a deleted or meanwhile changed destination, a bucket of another
-        organization (D45), no data type, and for a new place while manual exports are under way;
+        Raise `BadRequest` for a deleted or meanwhile changed destination, a name that it can't
+        have, a bucket of another organization (D45), no data type, and for a new place while manual
+        exports are under way;
         `Transient` while runs are in work or have uploads that are not among those `aborted`.
         """
         changes = changed(seen, wanted)
@@ -149,6 +155,10 @@ class Editing(DestinationBook):
             before = self._find_living(connection, seen.id, "change")
             refuse_changed(before, seen)
             begun: tuple[BegunHour, ...] = ()
+            if "name" in changes:
+                changes["name"] = checked_name(
+                    connection, before.project, wanted.name, but=before.id
+                )
             if set(PLACE) & set(changes):
                 refuse_shared_bucket(
                     connection, before.organization, wanted.bucket, wanted.endpoint_url
@@ -164,6 +174,9 @@ class Editing(DestinationBook):
                 clear_outage(connection, before.id, self.clock.now_micros())
                 send_troubled_again(connection, before.id)
             self._derive(connection, before.id)
+            now = self.clock.now_micros()
+            after = self._find(connection, before.id)
+            follow(connection, after, changes, at_micros=now, by=self.by)
             shown = {name: value for name, value in changes.items() if name != "secret_encrypted"}
             shown["fields"] = list(changes)
             self._note(connection, before.id, "edited", shown)
@@ -276,7 +289,7 @@ def changed(seen: Destination, wanted: Destination) -> dict[str, object]:
     """Return the fields in which two states of a destination differ, with the wanted values."""
     return {
         name: getattr(wanted, name)
-        for name in (*PLACE, *ACCESS, *CONTENT)
+        for name in (*NAME, *PLACE, *ACCESS, *CONTENT)
         if getattr(seen, name) != getattr(wanted, name)
     }
 

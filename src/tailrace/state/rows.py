@@ -93,6 +93,7 @@ def destination_of(row: Row[Any]) -> Destination:
         organization=row.organization,
         project=row.project,
         kind=row.kind,
+        name=row.name,
         bucket=row.bucket,
         region=row.region,
         prefix=row.prefix,

@@ -211,6 +211,8 @@ destination = sa.Table(
     sa.Column("organization", sa.BigInteger, sa.ForeignKey("organization.id"), nullable=False),
     sa.Column("project", sa.BigInteger, sa.ForeignKey("project.id"), nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
+    # Empty only until the migration that made the column had named those that there were.
+    sa.Column("name", sa.Text, nullable=False, server_default=""),
     sa.Column("bucket", sa.Text, nullable=False),
     sa.Column("region", sa.Text),
     sa.Column("prefix", sa.Text, nullable=False),

@@ -48,6 +48,7 @@ _WORDS: dict[tuple[ActivityKind, str], str] = {
     ("access", BACK): "Access is back",
 }
 _FIELDS = {
+    "name": "name",
     "bucket": "bucket",
     "region": "region",
     "prefix": "prefix",
@@ -139,8 +140,11 @@ def _nothing(_: Happening) -> str:
     return ""
 
 
-def _place(one: Happening) -> str:
-    return f"s3://{one.detail.get('bucket', '')}/{one.detail.get('prefix', '')}"
+def _added(one: Happening) -> str:
+    place = f"s3://{one.detail.get('bucket', '')}/{one.detail.get('prefix', '')}"
+    # Those of earlier releases were added without a name.
+    name = one.detail.get("name")
+    return f"{name}, {place}" if name else place
 
 
 def _first(one: Happening) -> str:
@@ -205,7 +209,7 @@ def _back(one: Happening) -> str:
 
 
 _MORE: dict[tuple[ActivityKind, str], Callable[[Happening], str]] = {
-    ("settings", "added"): _place,
+    ("settings", "added"): _added,
     ("settings", "activated"): _first,
     ("settings", "resumed"): _resumed,
     ("settings", "edited"): _edited,

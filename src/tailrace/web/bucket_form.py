@@ -31,15 +31,21 @@ DEFAULT_REGION = "us-east-1"
 
 
 def typed_choices(visit: Visit, before: Choices) -> Choices:
-    """Return what is typed, with the data that was chosen `before`."""
+    """Return what is typed, with the name and the data that were chosen `before`."""
     kinds: dict[str, AccessKind] = {kind: kind for kind in get_args(AccessKind)}
     texts = {name: visit.field(name).strip() for name in TEXTS}
     return Choices(
+        name=name_typed(visit, before.name),
         include_events=before.include_events,
         include_merged_ids=before.include_merged_ids,
         access=kinds.get(visit.field("access"), "operator"),
         **texts,
     )
+
+
+def name_typed(visit: Visit, before: str) -> str:
+    """Return the name that is typed, or the one of `before` where the form has no field for it."""
+    return visit.field("name").strip() if visit.fields("name") else before
 
 
 def bucket_values(

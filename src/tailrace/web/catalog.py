@@ -11,6 +11,7 @@ from tailrace.accounts.roles import allowed
 from tailrace.notify.amounts import counted, moment
 from tailrace.state.delivery import Destination
 from tailrace.state.drafts import Draft, Drafts
+from tailrace.state.naming import DEFAULT_NAME
 from tailrace.web.page import Page, Visit
 from tailrace.web.rendering import page
 from tailrace.web.setup_steps import (
@@ -33,6 +34,7 @@ class Unfinished(msgspec.Struct, frozen=True):
 
     draft: int
     destination: int
+    name: str
     what: str
     since: str
     href: str
@@ -43,10 +45,12 @@ def unfinished(
 ) -> tuple[Unfinished, ...]:
     """Return the set-ups that somebody may go on with; `base` is the project's address."""
     known = {one.destination_id for one in drafts}
+    names = {one.id: one.name for one in found}
     begun = [
         Unfinished(
             draft=one.id,
             destination=one.destination_id or 0,
+            name=one.choices.name or names.get(one.destination_id or 0, DEFAULT_NAME),
             what=place_words(one.choices) or data_words(one.choices),
             since=f"last changed {moment(one.changed_micros)} by {one.changed_by}",
             href=f"{base}/setup/{one.id}/{'verify' if one.destination_id else 'policy'}",
@@ -57,6 +61,7 @@ def unfinished(
         Unfinished(
             draft=0,
             destination=one.id,
+            name=one.name,
             what=f"s3://{one.bucket}/{one.prefix}",
             since=f"added {moment(one.created_micros)}",
             href="",

@@ -92,6 +92,7 @@ def _secret(visit: Visit, destination: Destination) -> str:
 def _about(found: Described) -> Facts:
     one = found.destination
     rows = [
+        ("Name", one.name),
         ("Number", f"{one.id}"),
         ("Added", f"{moment(one.created_micros)} by {found.created_by}"),
     ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tailrace.app.describing import AccessKind
 from tailrace.notify.amounts import moment
 from tailrace.state.audit import AuditEntry
 from tailrace.state.delivery import Capabilities, DataType, Destination
+from tailrace.state.drafts import AccessKind
 from tailrace.state.editing import Place
 
 Facts = tuple[tuple[str, str], ...]

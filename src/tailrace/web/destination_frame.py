@@ -11,7 +11,7 @@ from tailrace.accounts.roles import allowed
 from tailrace.errors import BadRequest
 from tailrace.state.delivery import LIVING_STATES, Destination
 from tailrace.state.destinations import Destinations
-from tailrace.state.editing import ACCESS, CONTENT, PLACE
+from tailrace.state.editing import ACCESS, CONTENT, NAME, PLACE
 from tailrace.web.page import NotThere, Visit
 
 BASE = "/p/{p:int}/destinations/{d:int}"
@@ -59,17 +59,12 @@ def destination_of(visit: Visit) -> Destination:
     return found
 
 
-def title_of(destination: Destination) -> str:
-    """Return what a destination is called in lists and titles."""
-    return f"Amazon S3: {destination.bucket}"
-
-
 def version_of(destination: Destination) -> str:
     """Return what stands for all that people can change of a destination, as it is now.
 
     A form holds it, so that what somebody else changed meanwhile is not changed back unseen.
     """
-    told = [getattr(destination, name) for name in (*PLACE, *ACCESS, *CONTENT)]
+    told = [getattr(destination, name) for name in (*NAME, *PLACE, *ACCESS, *CONTENT)]
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
 
 
@@ -96,7 +91,7 @@ def frame(visit: Visit, destination: Destination) -> Frame:
     may_manage = allowed(visit.by.member.role, "manage_destinations")
     return Frame(
         path=path,
-        title=title_of(destination),
+        title=destination.name,
         place=f"s3://{destination.bucket}/{destination.prefix}",
         region=destination.region or "",
         tabs=tuple(

@@ -9,7 +9,7 @@ import msgspec
 from tailrace.hours import Hour
 from tailrace.state.delivery import Destination
 from tailrace.state.hours_read import KnownHourOf
-from tailrace.web.destination_frame import path_of, title_of
+from tailrace.web.destination_frame import path_of
 from tailrace.web.health import NEED, Health
 from tailrace.web.heatmap import CellState, began, delay_seconds, state_of, took
 
@@ -42,7 +42,7 @@ def destination_row(
     over = [one.lines for one in known if one.hour < now]
     return DestinationRow(
         href=path_of(destination),
-        title=title_of(destination),
+        title=destination.name,
         place=f"s3://{destination.bucket}/{destination.prefix}",
         health=doing,
         strip=tuple(strip),
@@ -56,4 +56,4 @@ def destination_row(
 
 def by_need(rows: Sequence[DestinationRow]) -> list[DestinationRow]:
     """Return rows with those first that need a person; then by their name."""
-    return sorted(rows, key=lambda one: (NEED.index(one.health.word), one.title, one.href))
+    return sorted(rows, key=lambda one: (NEED.index(one.health.word), one.title.casefold()))

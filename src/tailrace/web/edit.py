@@ -1,4 +1,4 @@
-"""Another bucket, prefix, region, store or access of a destination: probed, then changed."""
+"""Another name, bucket, region or access of a destination; all but the name is probed first."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tailrace.notify.amounts import counted
 from tailrace.state.audit import entries
 from tailrace.state.delivery import Destination
 from tailrace.state.drafts import Choices
+from tailrace.state.naming import NAME_CHARACTERS_MAX
 from tailrace.web.bucket_form import TEXTS, bucket_values, typed_choices
 from tailrace.web.check_rows import checks
 from tailrace.web.configuration_values import secret_words
@@ -33,9 +34,10 @@ from tailrace.web.manage import editor_of
 from tailrace.web.page import Page, Visit
 from tailrace.web.problems import Problems
 from tailrace.web.rendering import fragment, page
+from tailrace.web.setup_steps import destinations, go_on_path
 
 EDIT = f"{BASE}/edit"
-TITLE = "Change bucket or access"
+TITLE = "Change name, bucket or access"
 # The wish to take the region that the store named.
 USE_REGION = "use-region"
 
@@ -91,7 +93,7 @@ def _unfinished(visit: Visit, destination: Destination, *, status: int = 200) ->
         title=TITLE,
         status=status,
         frame=frame(visit, destination),
-        go_on=f"/p/{destination.project}/catalog/set-up/{destination.id}",
+        go_on=go_on_path(visit, destination),
     )
 
 
@@ -109,6 +111,8 @@ def _moved(visit: Visit, edited: Edited) -> Response:
 
 def _problems(visit: Visit, destination: Destination, typed: Choices) -> Problems:
     problems = Problems()
+    book, own = destinations(visit), destination.id
+    problems.check("name", lambda: book.check_name(destination.project, typed.name, but=own))
     secret = visit.field("secret_access_key")
     rules = rules_of(visit.site.settings, typed, lambda: check_secret(destination, typed, secret))
     for field, rule in rules:
@@ -138,6 +142,7 @@ def _show(
         title=TITLE,
         status=422 if problems or refused or found else 200,
         version=version_of(destination),
+        name_max=NAME_CHARACTERS_MAX,
         frame=frame(visit, destination),
         regions=regions(),
         refused=refused,

@@ -23,7 +23,6 @@ from tailrace.state.mails import Mail, Mails
 from tailrace.web import failure_words as words
 from tailrace.web.check_rows import checks
 from tailrace.web.checking import Ended, checked
-from tailrace.web.destination_frame import title_of
 from tailrace.web.fix import fix, fix_of
 from tailrace.web.page import NotThere, Page, Visit
 from tailrace.web.rendering import fragment, page, piece
@@ -246,7 +245,7 @@ def _crumbs(visit: Visit, destination: Destination, last: str) -> tuple[tuple[st
         else ("Catalog", catalog_path(visit))
     )
     overview = _base(visit, destination) if page_exists(visit, BASE) else ""
-    return (first, (title_of(destination), overview), (last, ""))
+    return (first, (destination.name, overview), (last, ""))
 
 
 def _back(visit: Visit, destination: Destination) -> str:

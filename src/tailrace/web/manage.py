@@ -20,7 +20,6 @@ from tailrace.web.destination_frame import (
     frame,
     path_of,
     require_version,
-    title_of,
     version_of,
 )
 from tailrace.web.page import Page, Visit
@@ -117,8 +116,8 @@ def _resume(visit: Visit) -> Response:
 
 def _delete(visit: Visit) -> Response:
     destination, problems = destination_of(visit), Problems()
-    if visit.field("confirm").strip() != destination.bucket:
-        said = BadRequest(f"Type the bucket's name, {destination.bucket}, to delete it.")
+    if visit.field("confirm").strip() != destination.name:
+        said = BadRequest(f"Type the destination's name, {destination.name}, to delete it.")
         problems.add("confirm", said)
         return _show(visit, destination, problems)
     editor_of(visit).delete(destination.id)
@@ -136,7 +135,7 @@ def ending(found: DeletionPlan) -> Ending:
         )
         if number
     ]
-    return Ending(title_of(found.destination), tuple(gives_up))
+    return Ending(found.destination.name, tuple(gives_up))
 
 
 def missed_rows(ranges: tuple[MissedRange, ...]) -> tuple[tuple[str, str, str], ...]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from starlette.responses import Response
 
+from tailrace.accounts.roles import allowed
 from tailrace.files import Files
 from tailrace.hours import Hour
 from tailrace.notify.amounts import counted
@@ -16,22 +17,31 @@ from tailrace.state.audit import last_by
 from tailrace.state.database import reading
 from tailrace.state.delivery import Destination
 from tailrace.state.destinations import Destinations
+from tailrace.state.drafts import Drafts
 from tailrace.state.ledger_view import LedgerView
 from tailrace.state.processing_view import ProcessingView
 from tailrace.web.bars import bars
-from tailrace.web.destination_frame import BASE, destination_of, frame, path_of, there, title_of
+from tailrace.web.destination_frame import BASE, destination_of, frame, path_of, there
 from tailrace.web.destination_rows import DestinationRow, by_need, destination_row
 from tailrace.web.health import health, owed_of
 from tailrace.web.heatmap import Collected, grid
 from tailrace.web.overview_values import Overview, collected_of, notice, rows, tiles
 from tailrace.web.page import Page, Visit
 from tailrace.web.rendering import fragment, page
+from tailrace.web.setup_steps import go_on_path, step_path
 
 DAYS = (14, 28)
 HOUR_PAGE = f"{BASE}/hours/{{hour}}"
 UNCHANGED = 204
 # The hours' names; every third is seen, all are read.
 LABELS = tuple((f"{hour:02d}", hour % 3 == 0) for hour in range(24))
+
+
+class GoOn(msgspec.Struct, frozen=True):
+    """The set-up that leads to a destination: where it is, or what begins it; both may be empty."""
+
+    href: str
+    begin: str
 
 
 def _list(visit: Visit) -> Response:
@@ -57,13 +67,14 @@ def _overview(visit: Visit) -> Response:
     return page(
         visit,
         "overview.html",
-        title=title_of(destination),
+        title=destination.name,
         frame=frame(visit, destination),
         days=days,
         choices=_choices(destination, days),
         labels=LABELS,
         failures=f"{path_of(destination)}/failures",
         all_runs=f"{path_of(destination)}/automatic-exports?trigger=all",
+        go_on=_go_on(visit, destination),
         now=_read(visit, destination, days),
     )
 
@@ -82,7 +93,20 @@ def _live(visit: Visit) -> Response:
         labels=LABELS,
         failures=f"{path_of(destination)}/failures",
         all_runs=f"{path_of(destination)}/automatic-exports?trigger=all",
+        go_on=_go_on(visit, destination),
     )
+
+
+def _go_on(visit: Visit, destination: Destination) -> GoOn:
+    """Return how the visitor goes on with the set-up of a destination, if it is unfinished."""
+    may = allowed(visit.by.member.role, "manage_destinations")
+    if destination.state != "setting_up" or not may:
+        return GoOn("", "")
+    known = Drafts(visit.site.engine, visit.site.clock, within=visit.by.organization)
+    draft = known.of_destination(destination.id)
+    if draft is None:
+        return GoOn("", go_on_path(visit, destination))
+    return GoOn(step_path(visit, draft.id, "verify"), "")
 
 
 def _choices(destination: Destination, days: int) -> tuple[tuple[str, str, bool], ...]:

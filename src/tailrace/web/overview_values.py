@@ -62,12 +62,16 @@ class Tile(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What needs a person, or what they should know first; a failure has a page of its own."""
+    """What needs a person, or what they should know first.
+
+    A failure has a page of its own; with a set-up that is unfinished somebody goes on.
+    """
 
     title: str
     kind: str
     lines: tuple[str, ...]
     is_failure: bool = False
+    is_unfinished: bool = False
 
 
 class HourRow(msgspec.Struct, frozen=True):
@@ -112,6 +116,7 @@ def notice(
             "The set-up is not finished",
             "warn",
             ("Nothing is exported before its access is verified. What comes in is kept.",),
+            is_unfinished=True,
         )
     if destination.outage_since_micros is not None and cause is not None:
         since = moment(destination.outage_since_micros)

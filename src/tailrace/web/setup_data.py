@@ -1,4 +1,4 @@
-"""Step 1 of a set-up, *Choose data*: what is exported, how much it is and what it looks like."""
+"""Step 1 of a set-up, *Choose data*: the name, what is exported and what it looks like."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from tailrace.errors import BadRequest
 from tailrace.hours import Hour
 from tailrace.notify.amounts import counted, size
 from tailrace.state.drafts import Choices, Draft
+from tailrace.state.naming import NAME_CHARACTERS_MAX
+from tailrace.web.bucket_form import name_typed
 from tailrace.web.page import Page, Visit
 from tailrace.web.problems import Problems
 from tailrace.web.rendering import page
-from tailrace.web.setup_steps import draft_of, setting_up, step_path, steps_of
+from tailrace.web.setup_steps import (
+    data_problems,
+    draft_of,
+    named,
+    setting_up,
+    step_path,
+    steps_of,
+)
 
 
 class DataChoice(msgspec.Struct, frozen=True):
@@ -40,44 +49,49 @@ def data_choice(name: str, label: str, found: Sample, *, what: str, chosen: bool
 
 
 def _new(visit: Visit) -> Response:
-    return _show(visit, None, Choices(), Problems())
+    chosen = Choices(name=setting_up(visit).name_of(None))
+    return _show(visit, None, chosen, Problems())
 
 
 def _begin(visit: Visit) -> Response:
-    chosen = _chosen(visit)
-    problems = Problems()
-    try:
-        draft = setting_up(visit).begin(
-            include_events=chosen.include_events, include_merged_ids=chosen.include_merged_ids
-        )
-    except BadRequest as error:
-        problems.add("data", error)
-        return _show(visit, None, chosen, problems)
-    return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
+    chosen = _chosen(visit, None)
+    problems = data_problems(visit, None, chosen)
+    if not problems:
+        try:
+            draft = setting_up(visit).begin(chosen)
+            return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
+        except BadRequest as error:
+            problems.add("data", error)
+    return _show(visit, None, chosen, problems)
 
 
 def _again(visit: Visit) -> Response:
     draft = draft_of(visit)
-    return _show(visit, draft, draft.choices, Problems())
+    chosen = named(visit, draft)
+    # Another destination may have been given the name since it was chosen here.
+    return _show(visit, draft, chosen, data_problems(visit, draft, chosen))
 
 
 def _choose(visit: Visit) -> Response:
-    draft, chosen, problems = draft_of(visit), _chosen(visit), Problems()
-    try:
-        setting_up(visit).choose_data(
-            draft.id,
-            include_events=chosen.include_events,
-            include_merged_ids=chosen.include_merged_ids,
-        )
-    except BadRequest as error:
-        problems.add("data", error)
-        return _show(visit, draft, chosen, problems)
-    return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
+    draft = draft_of(visit)
+    chosen = _chosen(visit, draft)
+    problems = data_problems(visit, draft, chosen)
+    if not problems:
+        try:
+            setting_up(visit).choose_data(draft.id, chosen)
+            return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
+        except BadRequest as error:
+            problems.add("data", error)
+    return _show(visit, draft, chosen, problems)
 
 
-def _chosen(visit: Visit) -> Choices:
+def _chosen(visit: Visit, draft: Draft | None) -> Choices:
     ticked = visit.fields("data")
-    return Choices(include_events="events" in ticked, include_merged_ids="merged-ids" in ticked)
+    return Choices(
+        name=name_typed(visit, setting_up(visit).name_of(draft)),
+        include_events="events" in ticked,
+        include_merged_ids="merged-ids" in ticked,
+    )
 
 
 def _show(visit: Visit, draft: Draft | None, chosen: Choices, problems: Problems) -> Response:
@@ -89,8 +103,10 @@ def _show(visit: Visit, draft: Draft | None, chosen: Choices, problems: Problems
         visit,
         "setup_data.html",
         title="Choose data",
-        status=422 if problems else 200,
+        status=422 if problems and visit.form else 200,
         step_items=steps_of(visit, draft, "data"),
+        name=chosen.name,
+        name_max=NAME_CHARACTERS_MAX,
         problems=problems,
         choices=(
             data_choice(

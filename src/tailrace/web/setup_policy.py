@@ -19,7 +19,14 @@ from tailrace.web.configuration_values import shortened
 from tailrace.web.page import Page, Visit
 from tailrace.web.problems import Problems
 from tailrace.web.rendering import fragment, page
-from tailrace.web.setup_steps import draft_of, setting_up, step_path, steps_of
+from tailrace.web.setup_steps import (
+    data_problems,
+    draft_of,
+    named,
+    setting_up,
+    step_path,
+    steps_of,
+)
 
 
 def _form(visit: Visit) -> Response:
@@ -48,6 +55,9 @@ def _save(visit: Visit) -> Response:
         if shown:
             return _show(visit, draft, typed, shown)
         return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
+    if not problems and "name" in data_problems(visit, draft, named(visit, draft)):
+        # Someone else's destination has the name now: the first step says so beside its field.
+        return RedirectResponse(step_path(visit, draft.id, "data"), 303)
     if not problems:
         try:
             set_up.save(draft)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from tailrace.app.destinations import open_secrets
 from tailrace.app.setting_up import SettingUp
 from tailrace.errors import BadRequest
@@ -11,6 +13,7 @@ from tailrace.state.delivery import Destination
 from tailrace.state.destinations import Destinations
 from tailrace.state.drafts import Choices, Draft, Drafts
 from tailrace.web.page import NotThere, Visit
+from tailrace.web.problems import Problems
 
 StepName = Literal["data", "policy", "verify"]
 
@@ -49,6 +52,19 @@ def draft_of(visit: Visit) -> Draft:
         raise NotThere(str(error)) from error
 
 
+def named(visit: Visit, draft: Draft) -> Choices:
+    """Return what was chosen, with the name that is offered where none was."""
+    return msgspec.structs.replace(draft.choices, name=setting_up(visit).name_of(draft))
+
+
+def data_problems(visit: Visit, draft: Draft | None, chosen: Choices) -> Problems:
+    """Return what is wrong with what is chosen in the first step."""
+    problems = Problems()
+    for field, rule in setting_up(visit).data_rules(draft, chosen):
+        problems.check(field, rule)
+    return problems
+
+
 def own_destination(visit: Visit) -> Destination:
     """Return the destination of the address (`{d}`) if it is the project's, or raise `NotThere`."""
     number = visit.number("d")
@@ -81,6 +97,11 @@ def step_path(visit: Visit, draft: int, name: StepName) -> str:
     return f"/p/{visit.by.in_project.id}/setup/{draft}/{name}"
 
 
+def go_on_path(visit: Visit, destination: Destination) -> str:
+    """Return the address that begins, or finds, the set-up of a destination by its form."""
+    return f"/p/{visit.by.in_project.id}/catalog/set-up/{destination.id}"
+
+
 def catalog_path(visit: Visit) -> str:
     """Return the address of the catalog's destinations."""
     return f"/p/{visit.by.in_project.id}/catalog/destinations"
@@ -106,7 +127,9 @@ def place_words(choices: Choices) -> str:
 
 
 def _said(choices: Choices, name: StepName) -> str:
-    return data_words(choices) if name == "data" else place_words(choices)
+    if name != "data":
+        return place_words(choices)
+    return ": ".join(filter(None, (choices.name, data_words(choices))))
 
 
 def _no_destination(number: int) -> NotThere:
