@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tailrace.clock import MICROS
+from tailrace.export.answers import PUT_DENIED
 from tailrace.hours import Hour
 from tailrace.notify.letter import Letter, as_text
 from tailrace.notify.outage_letters import (
@@ -45,7 +46,7 @@ def facing(make_destination: Callable[..., Destination]) -> Facing:
         code="AccessDenied",
         sentence="Cannot write to s3://acme-events/amplitude/_tailrace/access-check-3: the store "
         "answered 403 AccessDenied to PutObject, PutObject was refused.",
-        fix="Add s3:PutObject to the policy of the bucket, without a Deny against it.",
+        fix=PUT_DENIED.fix.format(permission="s3:PutObject"),
         permission="s3:PutObject",
         call="PutObject",
         key="amplitude/_tailrace/access-check-3",

@@ -19,6 +19,7 @@ from tailrace.state.delivery import (
     Capabilities,
     Destination,
     DestinationState,
+    Encryption,
 )
 from tailrace.state.destination_book import set_values
 from tailrace.state.drafts import attach
@@ -49,6 +50,8 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
     include_merged_ids: bool = False
     manifest: bool = True
     marker: bool = True
+    encryption: Encryption | None = None
+    kms_key_arn: str | None = None
 
 
 class Destinations(Switching, Editing):
