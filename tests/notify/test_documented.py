@@ -102,6 +102,24 @@ def test_several_missing_permissions_are_named_in_one_sentence(facing: Facing) -
     assert made.subject.endswith("3 permissions are missing")
 
 
+@pytest.mark.parametrize(
+    ("missing", "where"),
+    [
+        (("s3:PutObject", "kms:Decrypt"), "the policies of bucket and key,"),
+        (("kms:GenerateDataKey", "kms:Decrypt"), "the policy of the key,"),
+    ],
+)
+def test_what_is_missing_of_a_key_is_added_to_its_policy(
+    facing: Facing, missing: tuple[str, ...], where: str
+) -> None:
+    cause = msgspec.structs.replace(
+        facing.outage.cause, permission=missing[0], missing_actions=missing
+    )
+    outage = msgspec.structs.replace(facing.outage, cause=cause)
+    text = as_text(outage_letter(msgspec.structs.replace(facing, outage=outage)))
+    assert f"are missing. Add them to {where}" in " ".join(text.split())
+
+
 def test_a_cause_without_a_permission_has_its_own_fix_and_nothing_to_add(facing: Facing) -> None:
     cause = Cause("access", "NoSuchBucket", "There is no such bucket.", "Create it again.")
     outage = msgspec.structs.replace(facing.outage, cause=cause)
