@@ -71,6 +71,7 @@ def measure(
             server.client(server.owner),
             _BUCKET,
             Capabilities(conditional_put=True, conditional_complete=True, checksums=True),
+            encryption={},
         )
         for size in sizes:
             progress(f"delivery: {size.mib} MiB")

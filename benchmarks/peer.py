@@ -113,7 +113,7 @@ def deliver(task: Task) -> None:
     from tailrace.clock import SystemClock
     from tailrace.export.bucket import put_if_absent
     from tailrace.export.client import Clients, ClientSettings
-    from tailrace.export.objects import Item, Store
+    from tailrace.export.objects import Item, store_of
     from tailrace.state.delivery import Capabilities, Destination
 
     to = task.upload
@@ -143,7 +143,7 @@ def deliver(task: Task) -> None:
         created_micros=0,
     )
     clients = Clients(ClientSettings(private_endpoints=True), bytes.decode, SystemClock())
-    store = Store(clients.of(destination), to.bucket, able)
+    store = store_of(clients.of(destination), destination)
     for file in task.files:
         path = Path(file.path)
         item = Item(

@@ -100,12 +100,21 @@ def test_the_wizard_needs_no_script(browser: Chromium, shop: Shop) -> None:
         tab.sign_in()
         _connect(tab, shop)
         _type(tab, shop)
+        key = tab.page.get_by_label("KMS key", exact=True)
+        assert not key.is_visible()
+        tab.page.get_by_label("Encryption").select_option("SSE-KMS, with a KMS key")
+        key.fill("acme-exports")
         tab.page.get_by_role("button", name="Generate Bucket Policy").click()
         assert shop.bucket in tab.page.locator("#policy").inner_text()
         tab.page.get_by_role("button", name="Next").click()
         tab.page.get_by_role("button", name="Check access").click()
         tab.page.get_by_role("heading", name="Access works").wait_for()
-    assert shop.destination.state == "active"
+    found = shop.destination
+    assert (found.state, found.encryption, found.kms_key_arn) == (
+        "active",
+        "aws:kms",
+        "acme-exports",
+    )
 
 
 def test_what_was_typed_survives_a_reload_and_another_browser(
@@ -201,6 +210,15 @@ def test_every_step_looks_as_it_should(browser: Chromium, shop: Shop, look: Look
         tab.page.get_by_label("Bucket name").fill("Acme_Raw")
         tab.page.get_by_role("alert").first.wait_for()
         _look(tab, f"wizard-policy-wrong-{look.name}")
+        tab.page.get_by_label("Region").fill("eu-west-1")
+        tab.page.get_by_label("Encryption").select_option("SSE-KMS, with a KMS key")
+        tab.page.get_by_label("KMS key", exact=True).fill("alias/exports")
+        tab.page.get_by_text("write its ARN").wait_for()
+        tab.page.get_by_text("For the key, as AWS CLI lines").click()
+        _look(tab, f"wizard-key-{look.name}")
+        tab.page.get_by_label("Encryption").select_option("The bucket's default")
+        tab.page.locator("#key-policy").wait_for(state="detached")
+        assert not tab.page.get_by_label("KMS key", exact=True).is_visible()
         tab.page.get_by_label("Bucket name").fill("")
         _type(tab, shop)
         tab.page.get_by_text("Send to an AWS admin").click()

@@ -125,6 +125,40 @@ def test_a_destination_is_shown_with_access_switches_and_who_made_it(run: Run, b
     assert run("destination", "show", "7").code == WRONG_USE
 
 
+def test_an_encryption_is_said_with_its_key_and_shown(run: Run, book: Book) -> None:
+    key = "arn:aws:kms:us-east-1:111122223333:key/1234"
+    add = ("destination", "add", "amazon-s3", "--project", str(book.project), "--bucket", "acme")
+    there = (*add, "--region", "us-east-1", "--json")
+    for words, named in (
+        (("--encryption", "aws:kms"), "needs a key"),
+        (("--kms-key", key), "goes with the encryption aws:kms"),
+        (("--encryption", "aws:kms", "--kms-key", key.replace("east", "west")), "us-west-1"),
+        (("--encryption", "rot13"), "rot13"),
+    ):
+        refused = run(*there, *words)
+        assert refused.code == WRONG_USE
+        assert named in refused.err
+    assert book.destinations.list() == []
+
+    store = (*there, "--endpoint-url", NOWHERE)
+    run(*store, "--encryption", "aws:kms", "--kms-key", "acme-key")
+    shown = run("destination", "show", "1", "--json").json()["destination"]
+    assert (shown["encryption"], shown["kms_key_arn"]) == ("aws:kms", "acme-key")
+    assert "encryption   SSE-KMS with acme-key\n" in run("destination", "show", "1").out
+
+    for words, kept, text in (
+        (("--kms-key", "other"), ("aws:kms", "other"), "SSE-KMS with other"),
+        (("--encryption", "AES256"), ("AES256", None), "SSE-S3"),
+        (("--encryption", "default"), (None, None), "the bucket's default"),
+    ):
+        # It is still being set up, so that it is changed though nothing answers the probes.
+        done = run("destination", "edit", "1", *words, "--json")
+        now = done.json()["destination"]
+        assert (now["encryption"], now["kms_key_arn"]) == kept
+        assert f"encryption   {text}\n" in run("destination", "show", "1").out
+    assert run("destination", "edit", "1", "--encryption", "default").code == WRONG_USE
+
+
 def test_switches_are_changed_and_the_others_stay(run: Run, book: Book) -> None:
     number = str(book.add_destination())
     done = run("destination", "edit", number, "--no-manifest", "--json").json()

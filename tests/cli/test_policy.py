@@ -43,6 +43,26 @@ def test_to_read_it_comes_with_what_each_action_is_for(run: Run) -> None:
     assert "kms:GenerateDataKey and kms:Decrypt" in done.out
 
 
+def test_what_the_policy_of_a_kms_key_needs_comes_as_an_addition(run: Run) -> None:
+    key = "arn:aws:kms:eu-west-1:111122223333:alias/exports"
+    asked = (*PLACE, "--principal", ROLE, "--kms-key", key)
+    statement = run("policy", *asked, "--key", "--format", "json")
+    assert statement.json()["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
+    assert statement.json()["Principal"] == {"AWS": ROLE}
+    # The bucket's own policy stays what a script may put.
+    assert len(run("policy", *asked, "--format", "json").json()["Statement"]) == 3
+
+    text = run("policy", *asked).out
+    assert f"Add this to the policy of the KMS key {key}:\n\n{statement.out}" in text
+    assert "If the bucket encrypts" not in text
+    alone = run("policy", *asked, "--key").out
+    assert statement.out in alone
+    assert "s3:PutObject" not in alone
+    lines = run("policy", *asked, "--format", "cli").out
+    assert "aws s3api put-bucket-policy" in lines
+    assert run("policy", *asked, "--key", "--format", "cli").out in lines
+
+
 def test_lines_for_a_shell_hold_the_same_policy(run: Run) -> None:
     json = run("policy", *PLACE, "--principal", ROLE, "--format", "json").out
     lines = run("policy", *PLACE, "--principal", ROLE, "--format", "cli").out
@@ -64,6 +84,12 @@ def test_lines_for_a_shell_hold_the_same_policy(run: Run) -> None:
         ((*PLACE, "--principal", ROLE, "--bucket", "Acme"), "bucket"),
         ((*PLACE, "--principal", ROLE, "--region", "EU"), "region"),
         ((*PLACE, "--principal", ROLE, "--endpoint-url", "ftp://x"), "endpoint"),
+        ((*PLACE, "--principal", ROLE, "--key"), "--kms-key"),
+        ((*PLACE, "--principal", ROLE, "--kms-key", "alias/exports"), "write its ARN"),
+        (
+            (*PLACE, "--principal", ROLE, "--kms-key", "arn:aws:kms:eu-west-2:111122223333:key/1"),
+            "it lies in eu-west-2",
+        ),
     ],
 )
 def test_what_can_not_be_is_refused_by_its_name(

@@ -12,12 +12,12 @@ from tailrace.demo import seaweed
 from tailrace.errors import BadRequest
 from tailrace.export.backfill import Plan, plan
 from tailrace.export.deliver import Layout
-from tailrace.export.objects import Store
+from tailrace.export.objects import store_of
 from tailrace.export.ranges import HourRange, parse_range
 from tailrace.export.tally import NAMED_MAX, Amount
 from tailrace.hours import Hour
 from tailrace.seal import manifest, names
-from tailrace.state.delivery import Capabilities, Destination
+from tailrace.state.delivery import Destination
 from tests.export.test_editing import editor_of
 from tests.export.test_manual_exports import OLD, deliver_all, keys_of, seal, start, states
 
@@ -34,8 +34,7 @@ NOTHING = Amount(0, 0)
 def plan_of(
     world: Any, to: Destination, *, hours: int = 24, overwrite: bool = False, **options: Any
 ) -> Plan:
-    can = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
-    store = Store(world.clients.of(to), to.bucket, can)
+    store = store_of(world.clients.of(to), to)
     asked = HourRange(OLD, OLD.plus(hours))
     types = options.get("types", ("events",))
     return plan(to, asked, types, world.ledger, store, LAYOUT, overwrite=overwrite)

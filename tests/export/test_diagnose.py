@@ -250,6 +250,49 @@ def test_a_deny_on_purpose_is_told_from_a_missing_allow(acme: Destination) -> No
     cause = diagnose(answer("AccessDenied", 403, message=message), acme, "exports/x")
     assert (cause.kind, cause.permission) == ("access", "s3:PutObject")
     assert "Take the Deny against s3:PutObject out" in cause.fix
+    # A bucket that demands an encryption is made with a Deny.
+    assert "which asked for no encryption." in cause.sentence
+    assert "If it demands an encryption, choose that one" in cause.fix
+    key = {"encryption": "aws:kms", "kms_key_arn": "arn:aws:kms:eu-west-1:1:key/2"}
+    other = msgspec.structs.replace(acme, **key)
+    cause = diagnose(answer("AccessDenied", 403, message=message), other, "exports/x")
+    assert "asked for SSE-KMS with arn:aws:kms:eu-west-1:1:key/2." in cause.sentence
+    reading = diagnose(answer("AccessDenied", 403, "GetObject", message), acme, "exports/x")
+    assert "encryption" not in reading.sentence + reading.fix
+
+
+def test_a_refused_put_without_words_may_be_a_demand_for_encryption(acme: Destination) -> None:
+    demand = "If a Deny there demands an encryption, choose that one for the destination."
+    for call in ("PutObject", "CreateMultipartUpload"):
+        assert diagnose(answer("AccessDenied", 403, call), acme).fix.endswith(demand)
+    named = (
+        "User: arn:aws:iam::1:user/x is not authorized to perform: s3:PutObject on resource: "
+        '"arn:aws:s3:::acme/x" because no resource-based policy allows the s3:PutObject action'
+    )
+    for other in (answer("AccessDenied", 403, message=named), answer("403", 403, "GetObject")):
+        cause = diagnose(other, acme)
+        assert cause.permission is not None
+        assert "encryption" not in cause.fix
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "message"),
+    [
+        ("NotImplemented", 501, "Server side encryption specified but KMS is not configured"),
+        ("InvalidArgument", 400, "Server Side Encryption with KMS managed key requires a key"),
+        ("InvalidEncryptionAlgorithmError", 400, "The encryption request is not valid."),
+    ],
+)
+def test_a_store_that_can_not_encrypt_so_is_told_from_a_wrong_request(
+    acme: Destination, code: str, status: int, message: str
+) -> None:
+    asking = msgspec.structs.replace(acme, encryption="aws:kms", kms_key_arn="acme")
+    cause = diagnose(answer(code, status, message=message), asking, "exports/x")
+    assert (cause.kind, cause.permission) == ("access", None)
+    assert f"does not encrypt with SSE-KMS with acme: {message.rstrip('.')}." in cause.sentence
+    if code != "InvalidEncryptionAlgorithmError":
+        # A request that asks for none is refused for something else.
+        assert "does not encrypt" not in diagnose(answer(code, status, message=message), acme).title
 
 
 @pytest.mark.parametrize(
@@ -349,6 +392,8 @@ def documented_rows() -> list[str]:
         "permission": "the action",
         "region": ", REGION",
         "skew": "",
+        "message": "",
+        "encryption": "the encryption that was asked for",
         "take_region": "`tailrace verify NUMBER --region REGION`",
     }
     return [

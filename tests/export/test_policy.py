@@ -16,6 +16,7 @@ from tailrace.demo import seaweed
 from tailrace.errors import BadRequest
 from tailrace.export import policy
 from tailrace.export.client import Clients
+from tailrace.export.key_policy import key_lines
 from tailrace.export.verify import verify
 from tailrace.state.delivery import Destination
 
@@ -232,7 +233,55 @@ def test_the_lines_give_a_bucket_its_policy_and_never_replace_one(
     assert owner.get_bucket_policy(Bucket=name)["Policy"] == before
 
 
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234"
+ALIAS = "arn:aws:kms:eu-west-1:111122223333:alias/exports"
+
+
+def test_a_keys_statement_lets_the_principal_use_that_key_and_no_other() -> None:
+    at = acme(kms_key=KEY)
+    statement = json.loads(policy.as_json(policy.key_statement(at)))
+    assert statement["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
+    assert (statement["Principal"], statement["Resource"]) == ({"AWS": ROLE}, "*")
+    other = policy.key_statement(acme(kms_key=KEY, principal=f"{ROLE}-2"))
+    assert other.sid != statement["Sid"], "both can stand in one policy"
+    # The bucket's policy is the same with a key and without, and other stores' keys have none.
+    assert document(at) == document(acme())
+    assert acme(kms_key="acme", endpoint_url="https://minio.example.com").kms_key == ""
+
+
+@pytest.mark.parametrize("given", [KEY, ALIAS])
+def test_a_keys_lines_show_what_to_add_and_put_nothing(tmp_path: Path, given: str) -> None:
+    """The calls are played: there is no KMS on this machine."""
+    aws = tmp_path / "bin" / "aws"
+    aws.parent.mkdir()
+    aws.write_text(
+        '#!/bin/sh\necho "$*" >> calls\ncase "$2" in\n'
+        f"describe-key) echo {KEY} ;;\nget-key-policy) echo THE-POLICY ;;\nesac\n"
+    )
+    aws.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-eu", "-c", key_lines(acme(kms_key=given))],
+        cwd=tmp_path,
+        env={"PATH": f"{aws.parent}:{os.defpath}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [one.split()[1] for one in calls] == (
+        ["get-key-policy"] if given == KEY else ["describe-key", "get-key-policy"]
+    )
+    assert all("--region eu-west-1" in one for one in calls)
+    assert f"--key-id {KEY} " in calls[-1]
+    assert (tmp_path / "tailrace-key-policy.json").read_text() == "THE-POLICY\n"
+    statement = policy.as_json(policy.key_statement(acme(kms_key=given)))
+    assert (tmp_path / "tailrace-key-statement.json").read_text() == statement
+    assert f"aws kms put-key-policy --region eu-west-1 --key-id {KEY} " in done.stdout
+
+
 def test_the_page_on_destinations_has_the_same_reasons() -> None:
     page = (Path(__file__).parents[2] / "docs" / "destinations.md").read_text()
     for grant in policy.GRANTS:
         assert f"| `{grant.action}` | {grant.why} |\n" in page
+    for action, why in policy.KEY_GRANTS:
+        assert f"| `{action}` | {why} |\n" in page

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tailrace.clock import MICROS
+from tailrace.export.answers import PUT_DENIED
 from tailrace.hours import Hour
 from tailrace.notify.letter import Letter, as_text
 from tailrace.notify.outage_letters import (
@@ -45,7 +46,7 @@ def facing(make_destination: Callable[..., Destination]) -> Facing:
         code="AccessDenied",
         sentence="Cannot write to s3://acme-events/amplitude/_tailrace/access-check-3: the store "
         "answered 403 AccessDenied to PutObject, PutObject was refused.",
-        fix="Add s3:PutObject to the policy of the bucket, without a Deny against it.",
+        fix=PUT_DENIED.fix.format(permission="s3:PutObject"),
         permission="s3:PutObject",
         call="PutObject",
         key="amplitude/_tailrace/access-check-3",
@@ -101,6 +102,24 @@ def test_several_missing_permissions_are_named_in_one_sentence(facing: Facing) -
     text = " ".join(as_text(made).split())
     assert "s3:ListBucket, s3:PutObject and s3:DeleteObject are missing. Add them" in text
     assert made.subject.endswith("3 permissions are missing")
+
+
+@pytest.mark.parametrize(
+    ("missing", "where"),
+    [
+        (("s3:PutObject", "kms:Decrypt"), "the policies of bucket and key,"),
+        (("kms:GenerateDataKey", "kms:Decrypt"), "the policy of the key,"),
+    ],
+)
+def test_what_is_missing_of_a_key_is_added_to_its_policy(
+    facing: Facing, missing: tuple[str, ...], where: str
+) -> None:
+    cause = msgspec.structs.replace(
+        facing.outage.cause, permission=missing[0], missing_actions=missing
+    )
+    outage = msgspec.structs.replace(facing.outage, cause=cause)
+    text = as_text(outage_letter(msgspec.structs.replace(facing, outage=outage)))
+    assert f"are missing. Add them to {where}" in " ".join(text.split())
 
 
 def test_a_cause_without_a_permission_has_its_own_fix_and_nothing_to_add(facing: Facing) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from tailrace.notify.to_add import to_add
@@ -88,6 +89,9 @@ def test_of_a_key_it_belongs_into_the_keys_policy(plain: Destination) -> None:
     ((where, (statement,)),) = added(plain, cause(permission="kms:GenerateDataKey"))
     assert where == "the policy of the bucket's KMS key"
     assert statement["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
+    own = msgspec.structs.replace(plain, encryption="aws:kms", kms_key_arn="arn:aws:kms:x")
+    ((where, _),) = added(own, cause(permission="kms:GenerateDataKey"))
+    assert where == "the policy of the KMS key arn:aws:kms:x"
 
 
 def test_where_no_policy_is_the_reason_there_is_nothing_to_add(plain: Destination) -> None:

@@ -178,6 +178,23 @@ def test_a_change_of_what_has_changed_meanwhile_is_refused(books: Books) -> None
         )
 
 
+def test_another_encryption_leaves_place_and_runs_and_is_seen_by_who_edits_later(
+    books: Books,
+) -> None:
+    added = books.active()
+    hour = books.today
+    books.seal(hour)
+    wanted = moved(added, bucket="acme", encryption="aws:kms", kms_key_arn="key")
+    assert books.destinations.edit(added, wanted, books.capabilities, now_micros=0) == ()
+    now = books.destinations.get(added.id)
+    assert (now.encryption, now.kms_key_arn) == ("aws:kms", "key")
+    assert books.destinations.earlier_places(added.id) == []
+    trail = entries(books.engine, of=f"destination {added.id}")[0]
+    assert trail.detail["fields"] == ["encryption", "kms_key_arn"]
+    with pytest.raises(BadRequest, match="someone else has changed it meanwhile"):
+        books.destinations.edit(added, moved(added), books.capabilities, now_micros=0)
+
+
 def test_a_bucket_of_another_organization_is_refused_also_when_edited(books: Books) -> None:
     rival = books.add_project(books.add_organization("Rival"))
     theirs = books.active(bucket="theirs", project=rival)

@@ -49,6 +49,25 @@ def test_it_tells_what_goes_where_and_who_lets_it_in(
     assert "aws s3api put-bucket-policy" in shown.text
 
 
+def test_it_tells_how_objects_are_encrypted_and_what_the_keys_policy_needs(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    added = exporting.add(prefix="raw/")
+    plain = dana.get(page(place)).text
+    assert "Encryption the bucket's default" in plain
+    assert "kms:Decrypt" not in plain
+    key = "arn:aws:kms:eu-central-1:111122223333:alias/exports"
+    wanted = msgspec.structs.replace(added, encryption="aws:kms", kms_key_arn=key)
+    exporting.destinations.edit(added, wanted, None, now_micros=0)
+    shown = dana.get(page(place)).text
+    assert f"Encryption SSE-KMS with {key}" in shown
+    assert '"kms:GenerateDataKey"' in shown
+    assert f"aws kms describe-key --region eu-central-1 --key-id {key}" in shown
+    activity = dana.get(page(place).replace("configuration", "activity")).text
+    assert "encryption" in activity
+    assert "KMS key" in activity
+
+
 def test_a_key_is_shown_without_its_middle_and_its_secret_never(
     place: Place, dana: Visitor, exporting: Exporting
 ) -> None:

@@ -69,6 +69,14 @@ def test_what_is_typed_as_it_was_stays() -> None:
         ({"region": "us-east-1"}, "", Edit(region="us-east-1")),
         ({}, "new", Edit(access=Access(access_key_id=KEY, secret_access_key="new"))),
         ({"access": "operator"}, "", Edit(access=Access())),
+        ({"encryption": "AES256"}, "", Edit(encryption="AES256", kms_key_arn=None)),
+        (
+            {"encryption": "aws:kms", "kms_key_arn": "acme"},
+            "",
+            Edit(encryption="aws:kms", kms_key_arn="acme"),
+        ),
+        # Without its encryption a key says nothing.
+        ({"kms_key_arn": "acme"}, "", Edit()),
         (
             {"access": "role", "role_arn": "arn:r", "external_id": "7"},
             "",
@@ -97,6 +105,26 @@ def test_what_is_missing_is_told_of_the_place_that_is_typed() -> None:
     role = msgspec.structs.replace(choices, access="role", role_arn="arn:r", external_id="7")
     assert place_wanted(seen, role).role_arn == "arn:r"
     assert place_wanted(seen, role).external_id == "7"
+    keyed = msgspec.structs.replace(choices, encryption="aws:kms", kms_key_arn="acme")
+    wanted = place_wanted(seen, keyed)
+    assert (wanted.encryption, wanted.kms_key_arn) == ("aws:kms", "acme")
+
+
+def test_a_key_is_told_and_its_encryption_changed_only_if_checks_pass(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable(encryption="aws:kms", kms_key_arn="acme")
+    before = now(exporting)
+    shown = dana.get(page(place))
+    assert shown.field("kms_key_arn") == "acme"
+    assert [one["value"] for one in shown.all("option") if "selected" in one] == ["aws:kms"]
+    same = TYPED | {"encryption": "aws:kms", "kms_key_arn": "acme"}
+    assert "Nothing to change" in dana.post(page(place), same, status=422).text
+    wrong = dana.post(page(place), same | {"kms_key_arn": "two words"}, status=422)
+    assert [one["name"] for one in wrong.all("input", aria_invalid="true")] == ["kms_key_arn"]
+    refused = dana.post(page(place), same | {"encryption": "AES256"}, status=422)
+    assert "How to fix it" in refused.text
+    assert now(exporting) == before
 
 
 def test_the_form_shows_what_is_and_never_the_secret(

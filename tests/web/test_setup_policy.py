@@ -16,6 +16,7 @@ from tests.web.conftest import Place, Visitor
 from tests.web.reading import Read
 
 ARN = "arn:aws:iam::111122223333:role/tailrace"
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 SECRET = "wJalrXUtnFEMI/K7MDENG"
 TYPED = {
     "bucket": "acme-raw",
@@ -120,6 +121,45 @@ def test_what_is_wrong_is_told_beside_its_field_while_typing_and_when_saved(
     # What was typed is there when somebody comes back.
     assert getattr(_choices(place), field) == value
     assert _destinations(place).list() == []
+
+
+def test_an_encryption_is_chosen_with_its_key_and_what_the_keys_policy_needs(
+    place: Place, dana: Visitor, step: str
+) -> None:
+    plain = dana.get(step)
+    assert [one["value"] for one in plain.all("option") if "selected" in one] == [""]
+    assert "Key policy" not in plain.text
+
+    typed = {**TYPED, "encryption": "aws:kms"}
+    begun = dana.post(f"{step}/preview", typed, status=200)
+    # A key that nobody has typed yet is not wrong yet, and a blank in the lines.
+    assert not [one for one in begun.all("input") if "aria-invalid" in one]
+    assert "ARN-OF-THE-KMS-KEY" in begun.text
+    assert '"kms:GenerateDataKey"' in begun.text
+    dana.post(step, {**typed, "do": "next"}, status=422)
+
+    far = {**typed, "kms_key_arn": KEY.replace("eu-central-1", "us-east-1")}
+    wrong = dana.post(step, {**far, "do": "next"}, status=422)
+    assert [one["name"] for one in wrong.all("input") if "aria-invalid" in one] == ["kms_key_arn"]
+    assert "it lies in us-east-1 and the bucket in eu-central-1" in wrong.text
+    assert _destinations(place).list() == []
+
+    dana.post(step, {**typed, "kms_key_arn": KEY, "do": "next"})
+    (made,) = _destinations(place).list()
+    assert (made.encryption, made.kms_key_arn) == ("aws:kms", KEY)
+    shown = dana.get(step)
+    assert shown.field("kms_key_arn") == KEY
+    assert [one["value"] for one in shown.all("option") if "selected" in one] == ["aws:kms"]
+    assert "aws kms get-key-policy --region eu-central-1 --key-id" in shown.text
+    assert f"Please add this to the policy of {KEY}" in shown.text
+
+    # The key of an encryption that is not chosen says nothing, right or wrong.
+    dana.post(step, {**far, "encryption": "AES256", "do": "next"})
+    (changed,) = _destinations(place).list()
+    assert (changed.encryption, changed.kms_key_arn) == ("AES256", None)
+    dana.post(step, {**TYPED, "encryption": "", "do": "next"})
+    (changed,) = _destinations(place).list()
+    assert (changed.encryption, changed.kms_key_arn) == (None, None)
 
 
 def test_what_nobody_has_typed_yet_is_not_wrong_while_typing(dana: Visitor, step: str) -> None:

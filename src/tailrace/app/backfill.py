@@ -21,20 +21,13 @@ from tailrace.clock import Clock
 from tailrace.errors import BadRequest, NeedsCustomer, NeedsOperator, TailraceError, Transient
 from tailrace.export.backfill import Plan, plan
 from tailrace.export.diagnose import diagnose
-from tailrace.export.objects import Store
+from tailrace.export.objects import store_of
 from tailrace.export.ranges import HourRange, parse_open_range, parse_range
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
 from tailrace.settings import Settings
 from tailrace.state.database import reading
-from tailrace.state.delivery import (
-    Capabilities,
-    Cause,
-    DataType,
-    Destination,
-    ManualExport,
-    ManualExportState,
-)
+from tailrace.state.delivery import Cause, DataType, Destination, ManualExport, ManualExportState
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger_view import LedgerView
 from tailrace.state.manual_exports import EXPORTS_MAX, ManualExports, NewManualExport
@@ -54,8 +47,6 @@ _STATES: dict[Status, ManualExportState] = {
 }
 # So many are read at once.
 BATCH = 100
-
-_NOTHING = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -163,7 +154,7 @@ class Backfills:
         """
         destination, hours, types = self._check(asked)
         client = open_clients(self._folder, self._settings).of(destination)
-        store = Store(client, destination.bucket, destination.capabilities or _NOTHING)
+        store = store_of(client, destination)
         try:
             made = plan(
                 destination, hours, types, self._ledger, store, LAYOUT, overwrite=asked.overwrite

@@ -14,6 +14,7 @@ from tailrace.export.bucket_names import (
     check_role,
 )
 from tailrace.export.client import Clients, ClientSettings
+from tailrace.export.encryption import check_encryption
 from tailrace.export.endpoints import check_endpoint
 from tailrace.export.verify import Told, Verification, nobody
 from tailrace.files import Files
@@ -21,7 +22,7 @@ from tailrace.folder import DataFolder
 from tailrace.ids import SystemIds
 from tailrace.seal.names import check_prefix
 from tailrace.settings import Settings
-from tailrace.state.delivery import Destination
+from tailrace.state.delivery import Destination, Encryption
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.secrets import Secrets
 
@@ -55,6 +56,8 @@ class NewBucket(msgspec.Struct, frozen=True, kw_only=True):
     include_merged_ids: bool = False
     manifest: bool = True
     marker: bool = True
+    encryption: Encryption | None = None
+    kms_key_arn: str | None = None
 
 
 class KeptAccess(msgspec.Struct, frozen=True):
@@ -78,18 +81,22 @@ def add_amazon_s3(
     A prefix gets its last slash. Raise `BadRequest` that names the field and its rule.
     """
     access = keep_access(open_secrets(folder), new.access)
+    region = check_region(new.region, new.endpoint_url)
+    check_encryption(new.encryption, new.kms_key_arn, region, new.endpoint_url)
     destination = destinations.add(
         NewDestination(
             project=new.project,
             name=new.name,
             bucket=check_bucket_name(new.bucket),
-            region=check_region(new.region, new.endpoint_url),
+            region=region,
             prefix=check_prefix(with_last_slash(new.prefix)),
             endpoint_url=checked_endpoint(settings, new.endpoint_url),
             include_events=new.include_events,
             include_merged_ids=new.include_merged_ids,
             manifest=new.manifest,
             marker=new.marker,
+            encryption=new.encryption,
+            kms_key_arn=new.kms_key_arn,
             **msgspec.structs.asdict(access),
         )
     )

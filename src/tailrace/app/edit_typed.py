@@ -8,7 +8,7 @@ import msgspec
 
 from tailrace.app.destinations import Access, with_last_slash
 from tailrace.app.editing import Edit
-from tailrace.app.setting_up import choices_of
+from tailrace.app.setting_up import choices_of, encryption_typed
 from tailrace.errors import BadRequest
 from tailrace.state.delivery import Destination
 from tailrace.state.drafts import Choices
@@ -28,6 +28,8 @@ def edit_typed(seen: Destination, typed: Choices, secret: str) -> Edit:
     }
     if typed.endpoint_url != was.endpoint_url:
         changes["endpoint_url"] = typed.endpoint_url or None
+    if encryption_typed(typed) != encryption_typed(was):
+        changes |= encryption_typed(typed)
     if secret or _access(typed) != _access(was):
         changes["access"] = _wanted(typed, secret)
     return Edit(**changes)
@@ -48,6 +50,8 @@ def place_wanted(seen: Destination, typed: Choices) -> Destination:
         access_key_id=typed.access_key_id if key else None,
         role_arn=typed.role_arn if role else None,
         external_id=(typed.external_id or None) if role else None,
+        encryption=typed.encryption or None,
+        kms_key_arn=typed.kms_key_arn if typed.encryption == "aws:kms" else None,
     )
 
 

@@ -1,7 +1,8 @@
 """Changing and deleting a destination, as the command line and the pages both do it.
 
-Another bucket, prefix, endpoint or access is probed before anything is changed. Runs in work let go
-first, and uploads that they began are aborted, so that nothing is left and nothing doubled.
+Another bucket, prefix, endpoint, access or encryption is probed before anything is changed. Runs in
+work let go first, and uploads that they began elsewhere are aborted, so that nothing is left and
+nothing doubled.
 """
 
 from __future__ import annotations
@@ -18,14 +19,24 @@ from tailrace.clock import MICROS, Clock
 from tailrace.errors import BadRequest, TailraceError, Transient
 from tailrace.export.activation import verify_and_activate
 from tailrace.export.bucket_names import check_bucket_name, check_region
+from tailrace.export.encryption import check_encryption
 from tailrace.export.multipart import abort
-from tailrace.export.objects import Store
+from tailrace.export.objects import store_of
 from tailrace.export.verify import ClientSource, Told, Verification, nobody, verify
 from tailrace.seal.names import check_prefix
 from tailrace.settings import Settings
-from tailrace.state.delivery import Capabilities, Destination
+from tailrace.state.delivery import Capabilities, Destination, Encryption
 from tailrace.state.destinations import Destinations
-from tailrace.state.editing import ACCESS, NAME, PLACE, BegunHour, Deleted, Upload, changed
+from tailrace.state.editing import (
+    ACCESS,
+    ENCRYPTION,
+    NAME,
+    PLACE,
+    BegunHour,
+    Deleted,
+    Upload,
+    changed,
+)
 from tailrace.state.secrets import Secrets
 
 # Runs in work hear of a hold when they renew their lease, and the lease of one whose exporter died
@@ -33,14 +44,12 @@ from tailrace.state.secrets import Secrets
 HOLD_SECONDS = 60
 LOOK_SECONDS = 0.25
 
-_NO_CAPABILITIES = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
-
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True):
     """What a person wants to be different; what is not set stays.
 
-    An endpoint of None is Amazon S3 itself. Project and kind can't be changed: that is a new
-    destination.
+    An endpoint of None is Amazon S3 itself, an encryption of None the bucket's default; a KMS key
+    goes with its encryption. Project and kind can't be changed: that is a new destination.
     """
 
     name: str | UnsetType = UNSET
@@ -49,6 +58,8 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_url: str | UnsetType | None = UNSET
     region: str | UnsetType = UNSET
     access: Access | UnsetType = UNSET
+    encryption: Encryption | UnsetType | None = UNSET
+    kms_key_arn: str | UnsetType | None = UNSET
     include_events: bool | UnsetType = UNSET
     include_merged_ids: bool | UnsetType = UNSET
     manifest: bool | UnsetType = UNSET
@@ -106,7 +117,9 @@ class Editor:
         self._sleep = sleep
 
     def edit(self, destination_id: int, edit: Edit, told: Told = nobody) -> Edited:
-        """Change what is set; another place or access only if every probe of it passes.
+        """Change what is set; another place, access or encryption only if every probe passes.
+
+        Another encryption holds from the next object on; what is there is never put again.
 
         A destination that is being set up is changed at once and then probed, since it exports
         nothing. For another name alone nothing is probed. Raise `BadRequest` that names the field
@@ -125,7 +138,7 @@ class Editor:
         if seen.state == "setting_up" and set(fields) - set(NAME):
             return self._edit_unverified(seen, wanted, fields, told)
         found = None
-        if set(fields) & {*PLACE, *ACCESS}:
+        if set(fields) & {*PLACE, *ACCESS, *ENCRYPTION}:
             self._destinations.refuse_bucket(wanted)
             found = verify(wanted, self._clients, told)
             if not found.passed:
@@ -138,6 +151,10 @@ class Editor:
             with self._held(seen):
                 aborted, left_behind = self._abort_uploads(seen)
                 begun = self._write(seen, wanted, capabilities, aborted)
+        elif set(fields) & set(ENCRYPTION):
+            # A run in work would put the rest of its hour as before.
+            with self._held(seen):
+                self._write(seen, wanted, capabilities, ())
         else:
             self._write(seen, wanted, capabilities, ())
         now = self._destinations.get(destination_id)
@@ -200,10 +217,16 @@ class Editor:
             given["endpoint_url"] = checked_endpoint(self._settings, edit.endpoint_url)
         if edit.access is not UNSET:
             given |= msgspec.structs.asdict(keep_access(self._secrets, edit.access))
+        if given.get("encryption", "aws:kms") != "aws:kms":
+            given.setdefault("kms_key_arn", None)
         wanted = msgspec.structs.replace(seen, **given)
         if wanted.region is not None and {"region", "endpoint_url"} & given.keys():
             # What is a region of another store may be none of Amazon's.
             check_region(wanted.region, wanted.endpoint_url)
+        if {"region", "endpoint_url", *ENCRYPTION} & given.keys():
+            check_encryption(
+                wanted.encryption, wanted.kms_key_arn, wanted.region, wanted.endpoint_url
+            )
         return wanted
 
     @contextlib.contextmanager
@@ -241,9 +264,7 @@ class Editor:
         left_behind = []
         for upload in found:
             try:
-                client = self._clients.of(seen)
-                store = Store(client, seen.bucket, seen.capabilities or _NO_CAPABILITIES)
-                abort(store, upload.key, upload.upload_id)
+                abort(store_of(self._clients.of(seen), seen), upload.key, upload.upload_id)
             except (ClientError, BotoCoreError, TailraceError, ValueError):
                 # Access to the old place may be the very thing that is gone.
                 left_behind.append(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from tailrace.app.destinations import with_last_slash
 from tailrace.errors import BadRequest
 from tailrace.export.bucket_names import check_bucket_name, check_region
+from tailrace.export.encryption import check_kms_key
 from tailrace.export.endpoints import check_endpoint
 from tailrace.export.policy import Place, check_principal, is_amazon, partition_of, place
 from tailrace.seal.names import check_prefix
@@ -20,7 +21,8 @@ from tailrace.state.drafts import Choices
 # What stands in a policy for what is not known yet; nothing that is real looks like it.
 BLANK_BUCKET = "YOUR-BUCKET"
 BLANK_PRINCIPAL = "ARN-OF-THE-ROLE-OR-USER"
-BLANKS = (BLANK_BUCKET, BLANK_PRINCIPAL)
+BLANK_KEY = "ARN-OF-THE-KMS-KEY"
+BLANKS = (BLANK_BUCKET, BLANK_PRINCIPAL, BLANK_KEY)
 
 
 def place_for(
@@ -31,6 +33,7 @@ def place_for(
     prefix: str = "",
     endpoint_url: str | None = None,
     principal: str | None = None,
+    kms_key: str | None = None,
 ) -> Place:
     """Return what a policy is made of, for a bucket that no destination needs to name yet.
 
@@ -41,12 +44,15 @@ def place_for(
         endpoint_url = check_endpoint(
             endpoint_url, private_allowed=settings.export.private_endpoints
         )
+    if kms_key is not None:
+        check_kms_key(kms_key, region, endpoint_url)
     return place(
         bucket=bucket,
         prefix=check_prefix(with_last_slash(prefix)),
         region=region,
         endpoint_url=endpoint_url,
         principal=principal or _operators(settings),
+        kms_key=kms_key,
     )
 
 
@@ -70,6 +76,7 @@ def place_of(settings: Settings, destination: Destination, principal: str | None
         region=destination.region,
         endpoint_url=destination.endpoint_url,
         principal=principal or _operators(settings),
+        kms_key=destination.kms_key_arn,
     )
 
 
@@ -102,7 +109,16 @@ def place_typed(settings: Settings, choices: Choices) -> Place:
         endpoint_url=endpoint_url,
         principal=principal or BLANK_PRINCIPAL,
         partition=partition,
+        kms_key=_key_typed(choices, region),
     )
+
+
+def _key_typed(choices: Choices, region: str | None) -> str:
+    endpoint_url = choices.endpoint_url or None
+    if choices.encryption != "aws:kms" or not is_amazon(endpoint_url):
+        return ""
+    checked = _or_none(lambda: check_kms_key(choices.kms_key_arn, region, endpoint_url))
+    return checked or BLANK_KEY
 
 
 def principal_typed(settings: Settings, choices: Choices) -> str:

@@ -20,6 +20,7 @@ from tailrace.export.bucket_names import (
     check_region,
     check_role,
 )
+from tailrace.export.encryption import check_kms_key
 from tailrace.export.endpoints import check_endpoint
 from tailrace.export.policy import check_principal, is_amazon, partition_of
 from tailrace.seal.names import check_prefix
@@ -131,6 +132,7 @@ class SettingUp:
             "endpoint_url": checked_endpoint(self._settings, choices.endpoint_url or None),
             "include_events": choices.include_events,
             "include_merged_ids": choices.include_merged_ids,
+            **encryption_typed(choices),
             **msgspec.structs.asdict(access),
         }
         if seen is None:
@@ -191,6 +193,8 @@ def rules_of(
     yield "prefix", lambda: check_prefix(with_last_slash(choices.prefix))
     if endpoint_url is not None:
         yield "endpoint_url", lambda: check_endpoint(endpoint_url, private_allowed=True)
+    if choices.encryption == "aws:kms":
+        yield "kms_key_arn", lambda: _check_kms_key(choices)
     if choices.access == "role":
         yield "role_arn", lambda: check_role(choices.role_arn)
         if choices.external_id:
@@ -223,7 +227,17 @@ def choices_of(destination: Destination) -> Choices:
         access_key_id=destination.access_key_id or "",
         role_arn=destination.role_arn or "",
         external_id=destination.external_id or "",
+        encryption=destination.encryption or "",
+        kms_key_arn=destination.kms_key_arn or "",
     )
+
+
+def encryption_typed(choices: Choices) -> dict[str, str | None]:
+    """Return the fields of the encryption that was chosen; a key of another one says nothing."""
+    return {
+        "encryption": choices.encryption or None,
+        "kms_key_arn": choices.kms_key_arn if choices.encryption == "aws:kms" else None,
+    }
 
 
 def _with_data(choices: Choices) -> Choices:
@@ -237,6 +251,18 @@ def _access(choices: Choices) -> Access:
     if choices.access != "role":
         return Access()
     return Access(role_arn=choices.role_arn, external_id=choices.external_id or None)
+
+
+def _check_kms_key(choices: Choices) -> None:
+    if not choices.kms_key_arn:
+        raise BadRequest("Type the ARN of the KMS key that encrypts.")
+    endpoint_url = choices.endpoint_url or None
+    try:
+        region = check_region(choices.region, endpoint_url)
+    except BadRequest:
+        # It is told beside its own field.
+        region = None
+    check_kms_key(choices.kms_key_arn, region, endpoint_url)
 
 
 def _check_key_id(choices: Choices) -> None:

@@ -14,13 +14,16 @@ import msgspec
 import typer
 
 from tailrace.cli.destination_options import (
+    EncryptionOption,
     EndpointOption,
     ExternalIdOption,
     KeyIdOption,
+    KmsKeyOption,
     NameOption,
     RoleOption,
     SecretFileOption,
     access_of,
+    encryption_of,
 )
 from tailrace.cli.destination_shown import Shown, place_text, shown_of, types_of
 from tailrace.cli.destinations import (
@@ -95,6 +98,8 @@ def _edit(
     operator_access: Annotated[
         bool, typer.Option("--operator-access", help="The operator's own principal.")
     ] = False,
+    encryption: EncryptionOption = None,
+    kms_key: KmsKeyOption = None,
     include: Annotated[
         str | None,
         typer.Option(metavar="TYPES", help="events, merged-ids, or both with a comma."),
@@ -109,7 +114,7 @@ def _edit(
     data: DataOption = DATA_DEFAULT,
     json: JsonOption = False,
 ) -> None:
-    """Change a destination; another place or access is probed first, and kept if all passes."""
+    """Change a destination; another place, access or encryption is kept if probes of it pass."""
     from tailrace.app.destinations import Access
     from tailrace.app.editing import Edit
 
@@ -125,6 +130,7 @@ def _edit(
         "prefix": prefix,
         "region": region,
         "access": access,
+        "kms_key_arn": kms_key,
         "include_events": None if types is None else "events" in types,
         "include_merged_ids": None if types is None else "merged-ids" in types,
         "manifest": manifest,
@@ -133,6 +139,8 @@ def _edit(
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if endpoint_url is not None:
         chosen["endpoint_url"] = endpoint_url or None
+    if encryption is not None:
+        chosen["encryption"] = encryption_of(encryption)
     with _open_editor(data) as editor:
         edited = editor.edit(destination, Edit(**chosen), follow(json))
     _print_edited(edited, json)

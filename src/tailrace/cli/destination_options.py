@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,16 @@ from tailrace.errors import BadRequest
 
 if TYPE_CHECKING:
     from tailrace.app.destinations import Access
+    from tailrace.state.delivery import Encryption
+
+
+class EncryptionChoice(StrEnum):
+    """How objects are to be encrypted; the values are S3's own words, but for the default."""
+
+    default = "default"
+    sse_s3 = "AES256"
+    sse_kms = "aws:kms"
+
 
 NameOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What people call it; no two of a project alike.")
@@ -35,6 +46,15 @@ ExternalIdOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="External ID that goes with the role.")
 ]
 
+EncryptionOption = Annotated[
+    EncryptionChoice | None,
+    typer.Option(help="What is asked for with each object; default: the bucket's own default."),
+]
+KmsKeyOption = Annotated[
+    str | None,
+    typer.Option("--kms-key", metavar="ARN", help="Key that goes with --encryption aws:kms."),
+]
+
 
 def access_of(
     key_id: str | None, secret_file: Path | None, role_arn: str | None, external_id: str | None
@@ -52,6 +72,15 @@ def access_of(
         role_arn=role_arn,
         external_id=external_id,
     )
+
+
+def encryption_of(choice: EncryptionChoice | None) -> Encryption | None:
+    """Return what a destination keeps of an encryption that was chosen."""
+    known: dict[EncryptionChoice | None, Encryption] = {
+        EncryptionChoice.sse_s3: "AES256",
+        EncryptionChoice.sse_kms: "aws:kms",
+    }
+    return known.get(choice)
 
 
 def _read_secret(file: Path) -> str:

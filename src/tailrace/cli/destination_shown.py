@@ -34,6 +34,8 @@ class Shown(msgspec.Struct, frozen=True):
     region: str | None
     prefix: str
     endpoint_url: str | None
+    encryption: str | None
+    kms_key_arn: str | None
     include: tuple[str, ...]
     manifest: bool
     marker: bool
@@ -132,6 +134,8 @@ def print_destinations(found: Sequence[Destination], json: bool) -> None:
 
 def print_described(found: Described, json: bool) -> None:
     """Print everything about one destination."""
+    from tailrace.export.encryption import encryption_words
+
     one = _described(found)
     if json:
         print_json(one)
@@ -153,6 +157,7 @@ def print_described(found: Described, json: bool) -> None:
             for was in one.earlier_places
         ),
         f"region       {to.region or '-'}",
+        f"encryption   {encryption_words(found.destination.encryption, to.kms_key_arn)}",
         f"access       {access}",
         f"receives     {' and '.join(to.include)}",
         f"manifests    {'on' if to.manifest else 'off'}",
@@ -206,6 +211,8 @@ def shown_of(destination: Destination) -> Shown:
         region=destination.region,
         prefix=destination.prefix,
         endpoint_url=destination.endpoint_url,
+        encryption=destination.encryption,
+        kms_key_arn=destination.kms_key_arn,
         include=destination.data_types,
         manifest=destination.manifest,
         marker=destination.marker,

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tailrace.cli.destination_options import (
+    EncryptionOption,
     EndpointOption,
     ExternalIdOption,
     KeyIdOption,
+    KmsKeyOption,
     NameOption,
     RoleOption,
     SecretFileOption,
     access_of,
+    encryption_of,
 )
 from tailrace.cli.destination_shown import (
     print_described,
@@ -77,6 +80,8 @@ def _add(
     secret_access_key_file: SecretFileOption = None,
     role_arn: RoleOption = None,
     external_id: ExternalIdOption = None,
+    encryption: EncryptionOption = None,
+    kms_key: KmsKeyOption = None,
     include: IncludeOption = "events",
     manifest: Annotated[
         bool, typer.Option("--manifest/--no-manifest", help="Put a manifest of each hour.")
@@ -108,6 +113,8 @@ def _add(
                 include_merged_ids="merged-ids" in types,
                 manifest=manifest,
                 marker=marker,
+                encryption=encryption_of(encryption),
+                kms_key_arn=kms_key,
             ),
             follow(json),
         )

@@ -56,28 +56,46 @@ def _policy(
             metavar="ARN", help="Who is let in; else the destination's role, or aws.principal_arn."
         ),
     ] = None,
+    kms_key: Annotated[
+        str | None,
+        typer.Option("--kms-key", metavar="ARN", help="KMS key under which objects are put there."),
+    ] = None,
+    key: Annotated[
+        bool, typer.Option("--key", help="What the policy of the KMS key needs, instead.")
+    ] = False,
     form: Annotated[
         Form, typer.Option("--format", help="To read, the policy alone, or AWS CLI lines.")
     ] = Form.text,
     data: DataOption = DATA_DEFAULT,
 ) -> None:
     """Print the bucket policy that an export needs, for exactly this bucket, prefix, principal."""
-    from tailrace.export.policy import as_cli_lines, as_json, bucket_policy
+    from tailrace.export.key_policy import key_lines
+    from tailrace.export.policy import as_cli_lines, as_json, bucket_policy, key_statement
 
-    of_bucket = (bucket, region, prefix, endpoint_url)
+    of_bucket = (bucket, region, prefix, endpoint_url, kms_key)
     if destination is not None:
         if any(given is not None for given in of_bucket):
             raise BadRequest(
-                "Name a destination, or give --bucket with --region, --prefix and --endpoint-url; "
-                "not both."
+                "Name a destination, or give --bucket with --region, --prefix, --endpoint-url and "
+                "--kms-key; not both."
             )
         at = _stored(data, destination, principal)
     else:
-        at = _given(data, bucket, region, prefix, endpoint_url, principal)
+        at = _given(data, bucket, region, prefix, endpoint_url, principal, kms_key)
+    if key and not at.kms_key:
+        raise BadRequest(
+            "--key goes with a KMS key on Amazon S3, and none is named: give --kms-key with "
+            "--bucket, or a destination with the encryption aws:kms."
+        )
     if form is Form.cli:
-        print_lines(as_cli_lines(at).splitlines())
+        lines = key_lines(at) if key else as_cli_lines(at)
+        print_lines(lines.splitlines())
+        if at.kms_key and not key:
+            print_lines(["", *key_lines(at).splitlines()])
     elif form is Form.json:
-        print_lines(as_json(bucket_policy(at)).splitlines())
+        print_lines(as_json(key_statement(at) if key else bucket_policy(at)).splitlines())
+    elif key:
+        print_lines(_of_key(at))
     else:
         _print_explained(at)
 
@@ -103,6 +121,7 @@ def _given(
     prefix: str | None,
     endpoint_url: str | None,
     principal: str | None,
+    kms_key: str | None,
 ) -> Place:
     from tailrace.app.policy import place_for
 
@@ -117,6 +136,7 @@ def _given(
         prefix=prefix or "",
         endpoint_url=endpoint_url,
         principal=principal,
+        kms_key=kms_key,
     )
 
 
@@ -127,6 +147,11 @@ def _settings(data: Path) -> Settings:
 
 def _print_explained(at: Place) -> None:
     from tailrace.export.policy import GRANTS, KEY_ACTIONS, as_json, bucket_policy
+
+    of_key = [
+        "If the bucket encrypts with a KMS key, the policy of the key has to allow "
+        f"{' and '.join(KEY_ACTIONS)} as well.",
+    ]
 
     print_lines(
         [
@@ -139,8 +164,20 @@ def _print_explained(at: Place) -> None:
             "",
             "If the principal is of another account than the bucket, it needs these actions in its "
             "own policy as well.",
-            "If the bucket encrypts with a KMS key, the policy of the key has to allow "
-            f"{' and '.join(KEY_ACTIONS)} as well.",
+            *([] if at.kms_key else of_key),
             "A bucket that has a policy keeps it: add the statements to it.",
+            *(["", *_of_key(at)] if at.kms_key else []),
         ]
     )
+
+
+def _of_key(at: Place) -> list[str]:
+    from tailrace.export.policy import KEY_GRANTS, as_json, key_statement
+
+    return [
+        f"Add this to the policy of the KMS key {at.kms_key}:",
+        "",
+        *as_json(key_statement(at)).splitlines(),
+        "",
+        *(f"  {action:<25} {why}" for action, why in KEY_GRANTS),
+    ]

@@ -45,6 +45,11 @@ _STOP_SECONDS = 5.0  # after this long it is killed
 _LOG_TAIL_BYTES = 2000
 _VOLUMES_MAX = 4000  # some hundred buckets
 _SERVICES = ("s3", "master", "volume", "filer", "admin")
+# Whatever key an object is to be encrypted with, the server makes it and keeps it in memory.
+_KEYS = {
+    "default_provider": "local",
+    "providers": {"local": {"type": "local", "enableOnDemandCreate": True}},
+}
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -218,7 +223,7 @@ def _write_identities(folder: Path, owner: Keys, exporter: Keys) -> None:
     ]
     path = folder / "s3.json"
     path.touch(mode=0o600)
-    path.write_text(json.dumps({"identities": identities}))
+    path.write_text(json.dumps({"identities": identities, "kms": _KEYS}))
 
 
 def _launch(program: Path, folder: Path, ports: Sequence[int]) -> subprocess.Popen[bytes]:

@@ -43,11 +43,26 @@ DENIED = Row(
     "{call} was refused",
     "Add {permission} to the policy of the bucket, without a Deny against it.",
 )
+# A policy that demands an encryption is written as a Deny against all puts without it, and across
+# accounts a store does not say that there is a Deny.
+PUT_DENIED = Row(
+    "access",
+    DENIED.title,
+    DENIED.why,
+    f"{DENIED.fix} If a Deny there demands an encryption, choose that one for the destination.",
+)
 DENIED_ON_PURPOSE = Row(
     "access",
     "A Deny forbids tailrace to {do} this bucket",
     "a Deny of a policy refuses {call}",
     "Take the Deny against {permission} out of the policy, or except tailrace's principal from it.",
+)
+PUT_DENIED_ON_PURPOSE = Row(
+    "access",
+    "A Deny forbids tailrace to {do} this bucket",
+    "a Deny of a policy refuses {call}, which asked for {encryption}",
+    "Take the Deny against {permission} out of the policy, or except tailrace's principal from it. "
+    "If it demands an encryption, choose that one for the destination.",
 )
 TEMPORARY = Row(
     "temporary",
@@ -100,15 +115,23 @@ ACCOUNT = Row(
 )
 KMS_STATE = Row(
     "access",
-    "The bucket's encryption key is disabled or gone",
-    "the bucket's encryption key is disabled, deleted or unusable",
-    "Enable the key, or choose another one for the bucket.",
+    "The encryption key is disabled or gone",
+    "the encryption key is disabled, deleted or unusable",
+    "Enable the key, or choose another one.",
 )
 KMS_DENIED = Row(
     "access",
-    "tailrace may not use the bucket's encryption key",
-    "the bucket's encryption key may not be used",
+    "tailrace may not use the encryption key",
+    "the encryption key may not be used",
     "Add kms:GenerateDataKey and kms:Decrypt to the policy of the key.",
+)
+# A store that has no keys, say, or none of this name.
+NO_ENCRYPTION = Row(
+    "access",
+    "{store} does not encrypt as this destination asks",
+    "the store does not encrypt with {encryption}{message}",
+    "Choose the bucket's default or another encryption for the destination, or set encryption up "
+    "in the store.",
 )
 ROLE = Row(
     "access",
@@ -180,6 +203,7 @@ TABLE: dict[str, Row] = {
     "KMS.KMSInvalidStateException": KMS_STATE,
     "KMS.InvalidKeyUsageException": KMS_STATE,
     "KMS.AccessDeniedException": KMS_DENIED,
+    "InvalidEncryptionAlgorithmError": NO_ENCRYPTION,
     "QuotaExceeded": FULL,
     "InsufficientStorage": FULL,
     "XMinioStorageFull": FULL,

@@ -63,7 +63,7 @@ def put_replacing(store: Store, item: Item, hold: Hold) -> DeliveredHow:
     except ObjectConflict:
         hold.check()
     if item.size_bytes < MULTIPART_BYTES:
-        _send(store, item, hold, object_options(item))
+        _send(store, item, hold, object_options(store, item))
     else:
         replace_in_parts(store, item, hold)
     return "replaced"
@@ -73,7 +73,7 @@ def _put_once(store: Store, item: Item, hold: Hold) -> DeliveredHow | None:
     capabilities = store.capabilities
     if not capabilities.conditional_put and look(store, item):
         return "found"
-    options = object_options(item)
+    options = object_options(store, item)
     if capabilities.conditional_put:
         options["IfNoneMatch"] = "*"
     try:

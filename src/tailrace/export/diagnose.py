@@ -31,6 +31,9 @@ from tailrace.export.answers import (
     DOING,
     KMS_DENIED,
     LOOK_DENIED,
+    NO_ENCRYPTION,
+    PUT_DENIED,
+    PUT_DENIED_ON_PURPOSE,
     ROLE,
     TABLE,
     TEMPORARY,
@@ -40,12 +43,29 @@ from tailrace.export.answers import (
 )
 from tailrace.export.bucket_names import check_region
 from tailrace.export.client import DEFAULT_REGION
+from tailrace.export.encryption import encryption_words
 from tailrace.export.objects import ObjectConflict, code_of, status_of
 from tailrace.export.policy import is_amazon
 from tailrace.state.delivery import Cause, CauseKind, Destination
 
 # Under an encrypting key these calls read what was encrypted before, parts included.
 _DECRYPTING = {"UploadPart", "CompleteMultipartUpload", "GetObject", "HeadObject"}
+# These calls say how an object is to be encrypted.
+_ENCRYPTING = {"PutObject", "CreateMultipartUpload"}
+# What each store says in its own words where it can't.
+_OF_ENCRYPTION = re.compile(r"encrypt|\bSSE|\bKMS\b", re.IGNORECASE)
+# Amazon's words where a policy lacks an action, and none denies it.
+_NO_ALLOW = re.compile(r"\bbecause no [a-z- ]*policy allows\b")
+# Rows of a permission that is missing.
+_NAMING = {
+    DENIED,
+    PUT_DENIED,
+    DENIED_ON_PURPOSE,
+    PUT_DENIED_ON_PURPOSE,
+    LOOK_DENIED,
+    KMS_DENIED,
+    ROLE,
+}
 
 # Answers to HEAD have no body: botocore gives their status as the code.
 _BODILESS = {
@@ -123,7 +143,7 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         code = "AuthorizationHeaderMalformed"
     row = _row(code, status, call, message, destination)
     permission = None
-    if row in {DENIED, DENIED_ON_PURPOSE, LOOK_DENIED, KMS_DENIED, ROLE}:
+    if row in _NAMING:
         named = _NAMED_ACTION.search(message)
         permission = named[1] if named else ACTIONS.get(call)
         if row is KMS_DENIED and not (named and named[1].startswith("kms:")):
@@ -137,6 +157,7 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         "take_region": take_region(destination, region if isinstance(region, str) else None),
         "store": "S3" if is_amazon(destination.endpoint_url) else "The store",
         "do": DOING.get(call, "use"),
+        "encryption": _asked_for(destination),
     }
     sentence = (
         f"{_verb(call)} {_place(destination, key)}: the store answered {status} {code} to {call}, "
@@ -180,17 +201,36 @@ def _row(code: str, status: int, call: str, message: str, destination: Destinati
     if code == "AccessDenied" and re.search(r"\bkms\b", message, re.IGNORECASE):
         return KMS_DENIED
     if code == "AccessDenied" and "explicit deny" in message:
-        return DENIED_ON_PURPOSE
+        return PUT_DENIED_ON_PURPOSE if call in _ENCRYPTING else DENIED_ON_PURPOSE
+    if _is_of_encryption(code, status, call, message, destination):
+        return NO_ENCRYPTION
     if code == "InvalidRequest" and _DEMANDED.search(message):
         return DEMANDS
     if code == "AccessDenied" and call == "HeadObject":
         return LOOK_DENIED
+    if code == "AccessDenied" and call in _ENCRYPTING and not _NO_ALLOW.search(message):
+        return PUT_DENIED
     known = TABLE.get(code)
     if known is not None:
         return known
     if status >= 500 or status == 429:
         return TEMPORARY
     return DENIED if status == 403 else UNKNOWN
+
+
+def _is_of_encryption(
+    code: str, status: int, call: str, message: str, destination: Destination
+) -> bool:
+    """Say whether a store that was asked to encrypt says that it can't, in its own words."""
+    if destination.encryption is None or call not in _ENCRYPTING or code.startswith("KMS."):
+        return False
+    return status in {400, 501} and _OF_ENCRYPTION.search(message) is not None
+
+
+def _asked_for(destination: Destination) -> str:
+    if destination.encryption is None:
+        return "no encryption"
+    return encryption_words(destination.encryption, destination.kms_key_arn)
 
 
 def _of_exception(error: Exception) -> tuple[CauseKind, str, str]:

@@ -27,12 +27,12 @@ from tailrace.export.deliver import (
     Stopped,
 )
 from tailrace.export.diagnose import diagnose, unwrapped
-from tailrace.export.objects import Store
+from tailrace.export.objects import store_of
 from tailrace.export.verify import ClientSource
 from tailrace.export.watch import Watch
 from tailrace.hours import Hour
 from tailrace.ids import Ids
-from tailrace.state.delivery import AUTOMATIC, Capabilities, Cause, Delivery, Destination
+from tailrace.state.delivery import AUTOMATIC, Cause, Delivery, Destination
 from tailrace.state.destinations import Destinations
 from tailrace.state.ledger import Ledger
 
@@ -53,7 +53,6 @@ STOP_SECONDS = 7.0
 # Runs whose refusals in a row are counted; one that is dropped starts its schedule again.
 REFUSALS_MAX = 10_000
 
-_NOTHING = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
 
 _RunKey = tuple[int, str, int, int]
 
@@ -206,8 +205,7 @@ class Exporter:
         hold = LeaseHold(ports.ledger, held, ports.machine, self._stopping.is_set)
         run: Run | None = None
         try:
-            capabilities = destination.capabilities or _NOTHING
-            store = Store(ports.clients.of(destination), destination.bucket, capabilities)
+            store = store_of(ports.clients.of(destination), destination)
             run = Run(
                 held,
                 destination,

@@ -96,7 +96,7 @@ def _if_absent(store: Store) -> dict[str, Any]:
 
 
 def _create(store: Store, item: Item) -> str:
-    options: dict[str, Any] = object_options(item)
+    options: dict[str, Any] = object_options(store, item)
     if store.capabilities.checksums:
         options |= {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
     return store.client.create_multipart_upload(Bucket=store.bucket, **options)["UploadId"]

@@ -15,8 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from tailrace.errors import Corrupt, NeedsCustomer, Transient
+from tailrace.export.encryption import encryption_options
 from tailrace.export.parts import FilePart, crc32_of, crc32_text
-from tailrace.state.delivery import Capabilities, DeliveredHow
+from tailrace.state.delivery import Capabilities, DeliveredHow, Destination
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -28,6 +29,7 @@ STORE_ERRORS = (ClientError, BotoCoreError, ResponseParserError, KeyError, Value
 
 _BUSY = {"ConditionalRequestConflict", "OperationAborted"}
 _WORDLESS = {301, 400, 403}
+_NO_CAPABILITIES = Capabilities(conditional_put=False, conditional_complete=False, checksums=False)
 
 
 class ObjectConflict(NeedsCustomer):
@@ -57,11 +59,12 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Store(msgspec.Struct, frozen=True):
-    """A bucket as one destination reaches it."""
+    """A bucket as one destination reaches it; `encryption` is what is asked for each object."""
 
     client: S3Client
     bucket: str
     capabilities: Capabilities
+    encryption: dict[str, Any]
 
 
 class Hold(Protocol):
@@ -84,6 +87,16 @@ class Hold(Protocol):
         ...
 
 
+def store_of(client: S3Client, destination: Destination) -> Store:
+    """Return a destination's bucket; one that was never verified is taken to do nothing."""
+    return Store(
+        client=client,
+        bucket=destination.bucket,
+        capabilities=destination.capabilities or _NO_CAPABILITIES,
+        encryption=encryption_options(destination),
+    )
+
+
 def item_of_bytes(key: str, body: bytes, sha256: str, crc32: int, content_type: str) -> Item:
     """Return an item for bytes that are in memory."""
     return Item(key, len(body), sha256, crc32, lambda: io.BytesIO(body), content_type)
@@ -92,8 +105,11 @@ def item_of_bytes(key: str, body: bytes, sha256: str, crc32: int, content_type: 
 def look(store: Store, item: Item) -> DeliveredHow | None:
     """Return `found` if the object is there and ours, None if it is absent.
 
-    Ours means the size and the SHA-256 in its metadata. Raise `ObjectConflict` otherwise, and
-    `Unconfirmed` for a 200 that speaks of no object: a page that something on the way made up.
+    Ours means the size and the SHA-256 in its metadata, never the ETag: that is no MD5 under a KMS
+    key. How it is encrypted does not matter, so another choice rewrites nothing.
+
+    Raise `ObjectConflict` otherwise, and `Unconfirmed` for a 200 that speaks of no object: a page
+    that something on the way made up.
     """
     try:
         head = _head(store, item.key)
@@ -185,16 +201,17 @@ def _sum_in(answer: Mapping[str, Any]) -> str | None:
     return found if found and "-" not in found else None
 
 
-def object_options(item: Item) -> dict[str, Any]:
+def object_options(store: Store, item: Item) -> dict[str, Any]:
     """Return what Put and CreateMultipartUpload say alike about an object.
 
-    No ACL, encryption or Content-Encoding: the bucket's own defaults hold, and the file is the
-    gzip file itself (D8).
+    No ACL or Content-Encoding: the bucket's own defaults hold, and the file is the gzip file itself
+    (D8). Encryption only where the destination chooses one.
     """
     return {
         "Key": item.key,
         "ContentType": item.content_type,
         "Metadata": {SHA256_KEY: item.sha256},
+        **store.encryption,
     }
 
 

@@ -73,7 +73,11 @@ GRANTS = (
 )
 
 # For a bucket whose objects are encrypted with a KMS key; they belong into the key's policy.
-KEY_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
+KEY_GRANTS = (
+    ("kms:GenerateDataKey", "Encrypts each object that is put."),
+    ("kms:Decrypt", "Reads objects back, and puts the parts of large ones together."),
+)
+KEY_ACTIONS = tuple(action for action, _ in KEY_GRANTS)
 
 _SIDS: dict[Scope, str] = {
     "bucket": "TailraceBucket",
@@ -83,7 +87,10 @@ _SIDS: dict[Scope, str] = {
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Which bucket and prefix a principal is let into; made by `place`."""
+    """Which bucket and prefix a principal is let into; made by `place`.
+
+    `kms_key` is the ARN of the key under which objects are put there; empty: none is named.
+    """
 
     bucket: str
     prefix: str
@@ -91,6 +98,7 @@ class Place(msgspec.Struct, frozen=True):
     endpoint_url: str | None
     principal: str
     partition: Partition
+    kms_key: str = ""
 
 
 class Statement(msgspec.Struct, frozen=True, rename="pascal"):
@@ -117,11 +125,12 @@ def place(
     principal: str,
     region: str | None = None,
     endpoint_url: str | None = None,
+    kms_key: str | None = None,
 ) -> Place:
     """Return a place; raise `BadRequest` that names what is wrong with bucket, region or principal.
 
-    The prefix was checked before. The region tells the partition, and an account's number becomes
-    the ARN of the account.
+    Prefix and key were checked before; keys of other stores than Amazon's have no policy. The
+    region tells the partition, and an account's number becomes the ARN of the account.
     """
     partition = partition_of(region, endpoint_url)
     return Place(
@@ -131,6 +140,7 @@ def place(
         endpoint_url=endpoint_url,
         principal=check_principal(principal, partition, ours=is_amazon(endpoint_url)),
         partition=partition,
+        kms_key=kms_key if kms_key is not None and is_amazon(endpoint_url) else "",
     )
 
 
@@ -197,11 +207,12 @@ def statements(at: Place, actions: Collection[str]) -> tuple[Statement, ...]:
 
 
 def key_statement(at: Place) -> Statement:
-    """Return what belongs into the policy of the bucket's KMS key, if it has one.
+    """Return what belongs into the policy of the KMS key, if objects are encrypted with one.
 
     In a key's policy the asterisk means that key.
     """
-    return Statement("TailraceKey", "Allow", {"AWS": at.principal}, KEY_ACTIONS, "*")
+    sid = f"TailraceKey{zlib.crc32(at.principal.encode()):08x}"
+    return Statement(sid, "Allow", {"AWS": at.principal}, KEY_ACTIONS, "*")
 
 
 def resources_below(scope: Scope, prefix: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -31,20 +32,31 @@ class KeepsNothing(NeedsCustomer):
     """The store does not give back what was put, so that nothing in it could be told as ours."""
 
 
-class ProbeObject:
-    """Requests on one key. An object left there by an earlier probe is overwritten."""
+class NotEncrypted(NeedsCustomer):
+    """The store takes the encryption that is asked for, and does not do it."""
 
-    def __init__(self, bucket: str, key: str) -> None:
+
+class ProbeObject:
+    """Requests on one key. An object left there by an earlier probe is overwritten.
+
+    `encryption` is asked for as with each object of an export.
+    """
+
+    def __init__(self, bucket: str, key: str, encryption: dict[str, Any]) -> None:
         self.key = key
         self.url = f"s3://{bucket}/{key}"
         self._target: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        self._encryption = encryption
 
     def put(self, client: S3Client) -> object:
-        """Put with no header that needs a right, so that a refusal can only mean the permission."""
+        """Put with no header that needs a right but the encryption's, which each object has."""
         return self._put(client, ContentMD5=_MD5)
 
     def get(self, client: S3Client) -> object:
-        """Read it back; raise `KeepsNothing` unless bytes and metadata are those that were put."""
+        """Read it back; raise `KeepsNothing` unless bytes and metadata are those that were put.
+
+        Raise `NotEncrypted` where the store took what was asked of encryption, and did not do it.
+        """
         answer = client.get_object(**self._target)
         with answer["Body"] as stream:
             body = stream.read(len(_BODY) + 1)
@@ -54,6 +66,7 @@ class ProbeObject:
                 f"Cannot use {self.url}: the store gives back other bytes or metadata than were "
                 "put. Use a store that keeps both."
             )
+        self._check_encryption(answer)
         return answer
 
     def delete(self, client: S3Client) -> object:
@@ -62,7 +75,9 @@ class ProbeObject:
 
     def create(self, client: S3Client, **options: Any) -> str:
         """Begin an upload in parts and return its ID."""
-        answer = client.create_multipart_upload(**self._target, Metadata=_METADATA, **options)
+        answer = client.create_multipart_upload(
+            **self._target, Metadata=_METADATA, **self._encryption, **options
+        )
         return answer["UploadId"]
 
     def part(self, client: S3Client, upload_id: str, **options: Any) -> str:
@@ -103,7 +118,18 @@ class ProbeObject:
         )
 
     def _put(self, client: S3Client, **options: Any) -> object:
-        return client.put_object(**self._target, Body=_BODY, Metadata=_METADATA, **options)
+        return client.put_object(
+            **self._target, Body=_BODY, Metadata=_METADATA, **self._encryption, **options
+        )
+
+    def _check_encryption(self, answer: Mapping[str, Any]) -> None:
+        asked, done = (one.get("ServerSideEncryption") for one in (self._encryption, answer))
+        if asked is not None and done != asked:
+            raise NotEncrypted(
+                f"Cannot use {self.url}: it was put with the encryption {asked}, and the store "
+                f"says that it has {done or 'none'}. Choose the bucket's default for this "
+                "destination, or a store that encrypts."
+            )
 
     def _upload(
         self,

@@ -19,9 +19,10 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from tailrace.errors import TailraceError
+from tailrace.errors import NeedsCustomer, TailraceError
 from tailrace.export.answers import ACTIONS, REGION_TITLE
 from tailrace.export.diagnose import diagnose, take_region
+from tailrace.export.encryption import encryption_options
 from tailrace.export.objects import STORE_ERRORS, code_of, is_precondition, status_of
 from tailrace.export.policy import ACCESS_CHECK
 from tailrace.export.probe import ProbeObject
@@ -114,7 +115,9 @@ class Probes:
         self._told = told
         self._told_of = 0
         self.left_behind: list[str] = []
-        self._object = ProbeObject(destination.bucket, access_check_key(destination))
+        self._object = ProbeObject(
+            destination.bucket, access_check_key(destination), encryption_options(destination)
+        )
         self._client: S3Client | None = None
         self._ended = False
         self._written = False
@@ -298,6 +301,8 @@ class Probes:
         gone = cause.code == "NoSuchBucket" or cause.call == "AssumeRole"
         gone = gone or isinstance(error, _UNREACHABLE)
         refused = outcome in {"operator", "settings"} and cause.code not in _REGION_CODES
+        # What the store made of the object says nothing against removing it.
+        refused = refused and not isinstance(error, NeedsCustomer)
         self._ended = self._ended or gone or refused
 
     def _compare_region(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tailrace.export.key_policy import key_lines
 from tailrace.export.policy import (
     GRANTS,
     KEY_ACTIONS,
@@ -10,6 +11,7 @@ from tailrace.export.policy import (
     as_json,
     bucket_policy,
     is_amazon,
+    key_statement,
 )
 from tailrace.notify.letter import Code, Heading, Letter, Paragraph, Part
 from tailrace.notify.to_add import ToAdd
@@ -30,16 +32,29 @@ def set_up_letter(at: Place, new_bucket: str) -> Letter:
         Heading("2. Its policy"),
         Paragraph(_where(at)),
         Code(as_json(bucket_policy(at))),
-        Paragraph(
-            "If the bucket encrypts with a KMS key, the key's policy has to allow "
-            f"{' and '.join(KEY_ACTIONS)} as well."
-        ),
+        *_of_key(at),
         Heading("What each action is for"),
         *(Paragraph(f"{grant.action}: {grant.why}") for grant in GRANTS),
         Heading("The same with the AWS CLI"),
         Code(as_cli_lines(at)),
+        *([Code(key_lines(at))] if at.kms_key else []),
     ]
     return Letter(f"Please let tailrace export to the bucket {at.bucket}", tuple(parts))
+
+
+def _of_key(at: Place) -> list[Part]:
+    if not at.kms_key:
+        return [
+            Paragraph(
+                "If the bucket encrypts with a KMS key, the key's policy has to allow "
+                f"{' and '.join(KEY_ACTIONS)} as well."
+            )
+        ]
+    return [
+        Heading("3. The policy of the KMS key"),
+        Paragraph(f'Please add this to the policy of {at.kms_key}, in its "Statement":'),
+        Code(as_json(key_statement(at))),
+    ]
 
 
 def mending_letter(cause: Cause, to_add: tuple[ToAdd, ...], bucket: str) -> Letter:

@@ -129,7 +129,7 @@ def _fix(at: Facing, missing: tuple[str, ...]) -> list[Part]:
     if len(missing) > 1 and cause.permission is not None:
         fix = (
             f"{' and '.join(filter(None, [', '.join(missing[:-1]), missing[-1]]))} are missing. "
-            "Add them to the policy of the bucket, without a Deny against them."
+            f"Add them to {_policies(missing)}, without a Deny against them."
         )
     parts: list[Part] = [Paragraph(fix)]
     for one in at.to_add:
@@ -140,6 +140,13 @@ def _fix(at: Facing, missing: tuple[str, ...]) -> list[Part]:
             Paragraph(f"For the whole policy ask whoever runs tailrace: {_whole_policy(at)}")
         )
     return parts
+
+
+def _policies(missing: tuple[str, ...]) -> str:
+    of_key = tuple(one for one in missing if one.startswith("kms:"))
+    if not of_key:
+        return "the policy of the bucket"
+    return "the policy of the key" if of_key == missing else "the policies of bucket and key"
 
 
 def _console(at: Facing, one: ToAdd) -> str:

@@ -22,10 +22,11 @@ from tailrace.state.delivery import Cause, Destination
 
 
 class ToAdd(msgspec.Struct, frozen=True):
-    """Statements as JSON, and the policy that they belong into."""
+    """Statements as JSON, and the policy that they belong into, which may be a KMS key's."""
 
     where: str
     json: str
+    of_key: bool = False
 
 
 def missing_actions(cause: Cause) -> tuple[str, ...]:
@@ -52,7 +53,9 @@ def to_add(destination: Destination, cause: Cause, principal_arn: str) -> tuple[
         without = _listed(_without_principal(one) for one in allowed)
         found.append(ToAdd(f"a policy of {_who(destination)}", without))
     if named is not None and set(KEY_ACTIONS) & set(missing):
-        found.append(ToAdd("the policy of the bucket's KMS key", as_json(key_statement(named))))
+        key = destination.kms_key_arn
+        where = "the bucket's KMS key" if key is None else f"the KMS key {key}"
+        found.append(ToAdd(f"the policy of {where}", as_json(key_statement(named)), of_key=True))
     return tuple(found)
 
 

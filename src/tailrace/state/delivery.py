@@ -114,6 +114,10 @@ class Try(msgspec.Struct, frozen=True):
     cause: Cause | None = None
 
 
+# What a request says of an object's encryption; S3's own words.
+Encryption = Literal["AES256", "aws:kms"]
+
+
 class Capabilities(msgspec.Struct, frozen=True):
     """What a bucket's store was seen to do when the destination was set up."""
 
@@ -125,10 +129,14 @@ class Capabilities(msgspec.Struct, frozen=True):
 class Destination(msgspec.Struct, frozen=True):
     """A bucket that receives one project's hours.
 
-    `endpoint_url` None means Amazon S3 itself. Hours in `[from_hour, until_hour)` are owed while
-    the destination is active; None means not yet chosen, and without end. `include_events` owes
-    the hours of scope `project`, `include_merged_ids` those of scope `-organization`, and of these
-    also the ones before `from_hour`, since the organization's first merge.
+    `endpoint_url` None means Amazon S3 itself. Objects are put with the `encryption` that it names,
+    under `kms_key_arn` if that is `aws:kms`; None leaves it to the bucket's default.
+
+    Hours in `[from_hour, until_hour)` are owed while the destination is active; None means not yet
+    chosen, and without end. `include_events` owes the hours of scope `project`,
+    `include_merged_ids` those of scope `-organization`, and of these also the ones before
+    `from_hour`, since the organization's first merge.
+
     `outage_since_micros` is set while access is refused; nothing is tried then but a probe at
     `next_probe_micros` (the machine's time). It was paused, or deleted, at `paused_micros` and
     `deleted_micros` (the service's time).
@@ -161,6 +169,8 @@ class Destination(msgspec.Struct, frozen=True):
     next_probe_micros: int | None = None
     paused_micros: int | None = None
     deleted_micros: int | None = None
+    encryption: Encryption | None = None
+    kms_key_arn: str | None = None
 
     @property
     def data_types(self) -> tuple[DataType, ...]:

@@ -28,6 +28,8 @@ _PROBED = (
     "secret_encrypted",
     "role_arn",
     "external_id",
+    "encryption",
+    "kms_key_arn",
 )
 
 

@@ -20,6 +20,7 @@ from tailrace.state.delivery import (
     Capabilities,
     Destination,
     DestinationState,
+    Encryption,
 )
 from tailrace.state.destination_book import set_values
 from tailrace.state.drafts import attach, follow, require_open
@@ -56,6 +57,8 @@ class NewDestination(msgspec.Struct, frozen=True, kw_only=True):
     include_merged_ids: bool = False
     manifest: bool = True
     marker: bool = True
+    encryption: Encryption | None = None
+    kms_key_arn: str | None = None
 
 
 class Destinations(Naming, Switching, Editing, Trying):

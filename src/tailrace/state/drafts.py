@@ -21,6 +21,8 @@ from tailrace.state.projects import organization_of_project, projects_within
 from tailrace.state.tables import destination, draft
 
 AccessKind = Literal["operator", "role", "key"]
+# That of `Destination`; empty: the bucket's default.
+EncryptionKind = Literal["", "AES256", "aws:kms"]
 
 # A project with more unfinished set-ups has none that anybody goes on with.
 DRAFTS_MAX = 50
@@ -45,6 +47,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     access_key_id: str = ""
     role_arn: str = ""
     external_id: str = ""
+    encryption: EncryptionKind = ""
+    kms_key_arn: str = ""
 
 
 class Draft(msgspec.Struct, frozen=True):

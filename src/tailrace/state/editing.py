@@ -48,6 +48,8 @@ NAME = ("name",)
 PLACE = ("bucket", "prefix", "endpoint_url")
 # With whose rights, and through which region.
 ACCESS = ("region", "access_key_id", "secret_encrypted", "role_arn", "external_id")
+# How the store encrypts what is put.
+ENCRYPTION = ("encryption", "kms_key_arn")
 # What is put.
 CONTENT = ("include_events", "include_merged_ids", "manifest", "marker")
 
@@ -138,10 +140,10 @@ class Editing(DestinationBook):
     ) -> tuple[BegunHour, ...]:
         """Make a destination what is `wanted`, where it still is what was `seen`.
 
-        `capabilities` are those that the probes of another place or access found, which must all
-        have passed; None while it is being set up. Delivered hours stay where they are; what is
-        owed goes to the new place, each hour whole: those with files at the old one are returned.
-        A set-up on the pages that leads to it shows what was changed.
+        `capabilities` are those that the probes of another place, access or encryption found, which
+        must all have passed; None while it is being set up. Delivered hours stay where they are;
+        what is owed goes to the new place, each hour whole: those with files at the old one are
+        returned. A set-up on the pages that leads to it shows what was changed.
 
         Raise `BadRequest` for a deleted or meanwhile changed destination, a name that it can't
         have, a bucket of another organization (D45), no data type, and for a new place while manual
@@ -289,7 +291,7 @@ def changed(seen: Destination, wanted: Destination) -> dict[str, object]:
     """Return the fields in which two states of a destination differ, with the wanted values."""
     return {
         name: getattr(wanted, name)
-        for name in (*NAME, *PLACE, *ACCESS, *CONTENT)
+        for name in (*NAME, *PLACE, *ACCESS, *ENCRYPTION, *CONTENT)
         if getattr(seen, name) != getattr(wanted, name)
     }
 

@@ -116,6 +116,8 @@ def destination_of(row: Row[Any]) -> Destination:
         next_probe_micros=row.next_probe_micros,
         paused_micros=row.paused_micros,
         deleted_micros=row.deleted_micros,
+        encryption=row.encryption,
+        kms_key_arn=row.kms_key_arn,
     )
 
 

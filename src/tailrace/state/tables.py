@@ -237,6 +237,9 @@ destination = sa.Table(
     sa.Column("deleted_micros", sa.BigInteger),
     # The machine's time until which no run is taken and those in work let go, for an edit.
     sa.Column("held_until_micros", sa.BigInteger),
+    # `x-amz-server-side-encryption` of each object; without: none, the bucket's default applies.
+    sa.Column("encryption", sa.Text),
+    sa.Column("kms_key_arn", sa.Text),
     sa.Index("destination_by_bucket", "bucket"),
     sa.Index("destination_by_project", "project"),
 )

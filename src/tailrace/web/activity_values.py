@@ -57,6 +57,8 @@ _FIELDS = {
     "secret_encrypted": "secret access key",
     "role_arn": "role",
     "external_id": "external ID",
+    "encryption": "encryption",
+    "kms_key_arn": "KMS key",
     "include_events": "events",
     "include_merged_ids": "merged IDs",
     "manifest": "manifest",

@@ -9,7 +9,15 @@ from tailrace.accounts.roles import allowed
 from tailrace.app.describing import Described, describe
 from tailrace.app.policy import place_of
 from tailrace.errors import BadRequest
-from tailrace.export.policy import GRANTS, as_cli_lines, as_json, bucket_policy
+from tailrace.export.key_policy import key_lines
+from tailrace.export.policy import (
+    GRANTS,
+    KEY_GRANTS,
+    as_cli_lines,
+    as_json,
+    bucket_policy,
+    key_statement,
+)
 from tailrace.notify.amounts import counted, moment
 from tailrace.notify.recipients import of_destination
 from tailrace.state.audit import entries
@@ -28,11 +36,16 @@ from tailrace.web.rendering import page
 
 
 class PolicyView(msgspec.Struct, frozen=True):
-    """The bucket policy as JSON and as lines; `why_not` says why there is none to show."""
+    """The bucket policy as JSON and as lines; `why_not` says why there is none to show.
+
+    `key` and `key_cli` are what the policy of a KMS key needs; empty without one.
+    """
 
     text: str
     cli: str
     why_not: str
+    key: str = ""
+    key_cli: str = ""
 
 
 def _configuration(visit: Visit) -> Response:
@@ -53,6 +66,7 @@ def _configuration(visit: Visit) -> Response:
         about=_about(found),
         policy=policy_view(visit, destination),
         grants=GRANTS,
+        key_grants=KEY_GRANTS if destination.kms_key_arn else (),
         mails=mail_words(visit, destination),
         edit=f"{around.path}/edit" if may_manage else "",
     )
@@ -68,7 +82,13 @@ def policy_view(visit: Visit, destination: Destination) -> PolicyView:
         else:
             why_not = "Whom the policy lets in is not known: whoever runs tailrace has not said."
         return PolicyView("", "", why_not)
-    return PolicyView(as_json(bucket_policy(at)), as_cli_lines(at), "")
+    return PolicyView(
+        text=as_json(bucket_policy(at)),
+        cli=as_cli_lines(at),
+        why_not="",
+        key=as_json(key_statement(at)) if at.kms_key else "",
+        key_cli=key_lines(at) if at.kms_key else "",
+    )
 
 
 def mail_words(visit: Visit, destination: Destination) -> str:

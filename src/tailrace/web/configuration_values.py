@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tailrace.export.encryption import encryption_words
 from tailrace.notify.amounts import moment
 from tailrace.state.audit import AuditEntry
 from tailrace.state.delivery import Capabilities, DataType, Destination
@@ -46,6 +47,7 @@ def place_facts(destination: Destination, earlier: Sequence[Place]) -> Facts:
         ("Region", destination.region or "none given"),
         ("Prefix", destination.prefix or "none"),
         ("Store", destination.endpoint_url or "Amazon S3"),
+        ("Encryption", encryption_words(destination.encryption, destination.kms_key_arn)),
         ("Writes", _capabilities(destination.capabilities)),
     ]
     rows += [

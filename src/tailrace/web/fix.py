@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from tailrace.errors import BadRequest
-from tailrace.export.answers import REGION, TABLE
+from tailrace.export.answers import KMS_DENIED, REGION, TABLE
 from tailrace.export.bucket_names import check_region
 from tailrace.export.policy import Place, as_json, bucket_policy, is_amazon
 from tailrace.export.verify import Verification
@@ -36,8 +36,9 @@ class ToSend(msgspec.Struct, frozen=True):
 class Fix(msgspec.Struct, frozen=True):
     """What is wrong and how it is mended.
 
-    `policy` is the whole policy where a part of it is missing and whom it lets in is known; else
-    `to_add` are statements. `region` is where the bucket lies, if that is all that is wrong.
+    `policy` is the whole policy where a part of it is missing and whom it lets in is known, and
+    `to_add` are statements of the rest, such as for a key. `region` is where the bucket lies, if
+    that is all that is wrong.
     """
 
     title: str
@@ -71,7 +72,7 @@ def fix(
         steps=_steps(destination, cause, missing, lies_in),
         missing=missing,
         policy=_policy(place, missing) if place is not None and of_bucket else (),
-        to_add=() if place is not None and of_bucket else added,
+        to_add=tuple(one for one in added if one.of_key) if place and of_bucket else added,
         letter=to_send(mending_letter(cause, added, destination.bucket)),
         region=lies_in,
     )
@@ -109,17 +110,24 @@ def _steps(
         )
     if TABLE.get(cause.code) is REGION or cause.code == "WrongRegion":
         return ("Check again here: the region in which the bucket lies is then offered.",)
-    if len(missing) > 1:
-        listed = ", ".join(missing)
-        what = f"Add {listed} to the policy of the bucket, without a Deny against them."
-    else:
-        what = cause.fix
-    steps = [what]
-    if missing and is_amazon(destination.endpoint_url):
+    of_key = tuple(one for one in missing if one.startswith("kms:"))
+    of_bucket = tuple(one for one in missing if one not in of_key)
+    in_console = is_amazon(destination.endpoint_url)
+    steps: list[str] = []
+    if in_console and of_bucket:
         where = f"the bucket {destination.bucket}, Permissions, Bucket policy, Edit"
-        steps.insert(0, f"Open the console of S3: {where}.")
-    steps.append("Check again here; what waits goes out at once.")
-    return tuple(steps)
+        steps.append(f"Open the console of S3: {where}.")
+    if len(missing) > 1 and of_bucket:
+        listed = ", ".join(of_bucket)
+        steps.append(f"Add {listed} to the policy of the bucket, without a Deny against them.")
+    if in_console and of_key:
+        key = destination.kms_key_arn or "the key of the bucket's encryption"
+        steps.append(f"Open the console of KMS: {key}, Key policy, Edit.")
+    if len(missing) > 1 and of_key:
+        steps.append(KMS_DENIED.fix)
+    if len(missing) < 2:
+        steps.append(cause.fix)
+    return (*steps, "Check again here; what waits goes out at once.")
 
 
 def _policy(place: Place, missing: Collection[str]) -> Pieces:
