@@ -62,8 +62,7 @@ def test_the_exporter_mails_of_an_outage(tmp_path: Path) -> None:
     assert code == 0
     (got,) = server.received
     assert got.recipients == ("ann@acme.example",)
-    assert got.message["Subject"] == f"Access to acme is refused (destination {added.id}): " + (
-        "NoSuchBucket"
-    )
+    which = f"Amazon S3, destination {added.id}"
+    assert got.message["Subject"] == f"Access to acme is refused ({which}): NoSuchBucket"
     assert "Create it again." in got.part("plain")
     assert "Create it again." in got.part("html")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import format_datetime
+from typing import Any
 
 import msgspec
 
@@ -15,8 +16,21 @@ from tailrace.state.mails import Mail
 
 SENDER_NAME = "tailrace"
 
+
+class _Wire(EmailPolicy):
+    """Mail as it is sent; a header's first line has text of it also where the rest is long."""
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Fold a header; a subject a little too long for one line stays on one.
+
+        The standard library puts all of it onto the second, and programs show the blank before it.
+        """
+        folded = super().fold_binary(name, value)
+        return folded.replace(f"{name}:{self.linesep} ".encode(), f"{name}: ".encode(), 1)
+
+
 # Seven bits are what every server takes.
-_POLICY = SMTP.clone(cte_type="7bit")
+_POLICY = _Wire(linesep="\r\n", cte_type="7bit")
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,9 @@ class _Chosen(msgspec.Struct, frozen=True):
     name: str = ""
 
 
+_chosen_decoder = msgspec.json.Decoder(_Chosen)
+
+
 class Naming(DestinationBook):
     """Tell which names a project's destinations may have."""
 
@@ -74,7 +77,7 @@ def free_name(connection: Connection, project: int) -> str:
     begun = sa.select(draft.c.choices).where(draft.c.project == project)
     taken = {row.name.casefold() for row in connection.execute(_living(project))}
     taken |= {
-        msgspec.json.decode(choices, type=_Chosen).name.casefold()
+        _chosen_decoder.decode(choices).name.casefold()
         for choices in connection.execute(begun).scalars()
     }
     numbered = (f"{DEFAULT_NAME} {number}" for number in itertools.count(2))
