@@ -72,6 +72,32 @@ def test_what_is_owed_goes_to_the_new_place_once_access_to_it_works(
     assert all(key.startswith("moved/") for key in added)
 
 
+def test_another_encryption_is_checked_at_the_store_and_holds_from_the_next_hour_on(
+    browser: Chromium, shop: Shop
+) -> None:
+    first = Hour.parse("2026-11-23T06")
+    shop.connect()
+    shop.seal_hour(first)
+    shop.deliver()
+    before = shop.objects().keys()
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(f"/p/{shop.project}/destinations/1/edit")
+        key = tab.page.get_by_label("KMS key", exact=True)
+        tab.page.get_by_label("Encryption").select_option("SSE-KMS, with a KMS key")
+        key.fill("acme-exports")
+        tab.page.get_by_role("button", name="Check access and save").click()
+        tab.page.wait_for_url("**/configuration")
+        assert "SSE-KMS with acme-exports" in tab.page.inner_text("main")
+        assert tab.problems == []
+    shop.seal_hour(first.plus(1))
+    shop.deliver()
+    owner = shop.server.client(shop.server.owner)
+    for name in shop.objects():
+        found = owner.head_object(Bucket=shop.bucket, Key=name).get("SSEKMSKeyId")
+        assert found == (None if name in before else "acme-exports"), name
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_one_that_was_never_verified_is_led_to_the_checks_that_switch_it_on(
     browser: Chromium, shop: Shop, scheme: str

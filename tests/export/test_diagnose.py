@@ -281,6 +281,7 @@ def test_a_refused_put_without_words_may_be_a_demand_for_encryption(acme: Destin
         ("NotImplemented", 501, "Server side encryption specified but KMS is not configured"),
         ("InvalidArgument", 400, "Server Side Encryption with KMS managed key requires a key"),
         ("InvalidEncryptionAlgorithmError", 400, "The encryption request is not valid."),
+        ("InvalidRequest", 400, ""),
     ],
 )
 def test_a_store_that_can_not_encrypt_so_is_told_from_a_wrong_request(
@@ -289,7 +290,8 @@ def test_a_store_that_can_not_encrypt_so_is_told_from_a_wrong_request(
     asking = msgspec.structs.replace(acme, encryption="aws:kms", kms_key_arn="acme")
     cause = diagnose(answer(code, status, message=message), asking, "exports/x")
     assert (cause.kind, cause.permission) == ("access", None)
-    assert f"does not encrypt with SSE-KMS with acme: {message.rstrip('.')}." in cause.sentence
+    said = f": {message.rstrip('.')}" if message else ""
+    assert f"does not encrypt with SSE-KMS with acme{said}." in cause.sentence
     if code != "InvalidEncryptionAlgorithmError":
         # A request that asks for none is refused for something else.
         assert "does not encrypt" not in diagnose(answer(code, status, message=message), acme).title

@@ -130,7 +130,9 @@ def unwrapped(error: Exception) -> Exception:
 
 def _of_answer(error: ClientError, destination: Destination, key: str | None) -> Cause:
     code, status, call = code_of(error), status_of(error), error.operation_name
-    message = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
+    # An empty one is read as None.
+    said = error.response.get("Error", {}).get("Message") or ""
+    message = " ".join(str(said).split()).rstrip(".")
     meta: Any = error.response.get("ResponseMetadata", {})
     code = _BODILESS.get(code, code)
     if code in {"404", "NotFound"} and key is None:
@@ -221,9 +223,14 @@ def _row(code: str, status: int, call: str, message: str, destination: Destinati
 def _is_of_encryption(
     code: str, status: int, call: str, message: str, destination: Destination
 ) -> bool:
-    """Say whether a store that was asked to encrypt says that it can't, in its own words."""
+    """Say whether a store that was asked to encrypt says that it can't, in its own words.
+
+    Ceph's gateway has none for it.
+    """
     if destination.encryption is None or call not in _ENCRYPTING or code.startswith("KMS."):
         return False
+    if code == "InvalidRequest" and not message:
+        return True
     return status in {400, 501} and _OF_ENCRYPTION.search(message) is not None
 
 
