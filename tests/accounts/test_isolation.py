@@ -37,6 +37,8 @@ from tailrace.accounts.portfolios import (
 from tailrace.accounts.project_keys import add_key, api_keys, renew_secret_key, revoke_key
 from tailrace.accounts.projects import add_organization, add_project, find_project, projects
 from tailrace.accounts.renaming import rename_project
+from tailrace.accounts.sessions import end_sessions
+from tailrace.accounts.sign_in_links import links_that_hold, make_link
 from tailrace.clock import SteppedClock
 from tailrace.errors import BadRequest
 from tailrace.ids import SystemIds
@@ -96,20 +98,27 @@ PEOPLE: dict[str, Callable[[Engine, SteppedClock, str], Any]] = {
         engine, ACME, email, "viewer", clock=clock
     ),
     "remove_person": lambda engine, clock, email: remove_person(engine, ACME, email, clock=clock),
+    "make_link": lambda engine, clock, email: make_link(
+        engine, ACME, email, ids=IDS, clock=clock, machine=clock, by="admin@acme.example"
+    ),
 }
 
 # What has a test of its own, below.
-OTHERS = ("options_of", "people", "portfolios", "projects", "revoke_key")
+OTHERS = ("links_that_hold", "options_of", "people", "portfolios", "projects", "revoke_key")
 
 # What needs none, and why.
 LEFT_OUT = {
     "account_with_password": "it signs in, before anybody is known",
     "add_organization": "the operator's command",
-    "add_person": "it makes a member; that it has an account elsewhere is not told on pages",
+    "add_person": "it makes a member; what an account elsewhere is like is not told on pages",
     "add_project": "it is given the asker's own organization",
+    "change_password": "only the account's owner may be let do it",
     "chosen_organization": "the operator's commands ask which one is meant",
+    "find_link": "who has the token may",
     "hash_of": "it reads what it is given",
     "insert_key": "it works inside others' transactions",
+    "join_path": "it asks for nothing",
+    "make_operators_link": "the operator's command",
     "new_key": "it asks for nothing",
     "organizations": "the operator's command",
     "organizations_of": "what the asker is, in all of their own organizations",
@@ -117,7 +126,8 @@ LEFT_OUT = {
     "rename_organization": "it is given the asker's own organization",
     "require_organization": "it works inside others' transactions",
     "secret_key_is": "the collector asks; who knows the secret may",
-    "set_password": "only the operator and the account's owner may be let do it",
+    "set_password": "only the operator may be let do it",
+    "use_link": "who has the token may",
 }
 
 # Modules in which nothing is asked for an organization, and why.
@@ -131,7 +141,7 @@ WITHOUT = {
     "passwords": "rules of a password",
     "recipients": "it works inside others' transactions",
     "roles": "rules of a role",
-    "sessions": "a token is its browser's own",
+    "sessions": "a token is its browser's own; ending a member's has a test of its own, below",
     "trail": "it works inside others' transactions",
 }
 
@@ -208,6 +218,30 @@ def test_a_person_of_another_organization_is_one_that_there_is_not(
     assert entries(engine) == before
     assert find_person(engine, RIVAL, "dana@rival.example").role == "admin"
     PEOPLE[what](engine, clock, "dana@acme.example")
+
+
+@pytest.mark.parametrize("email", ["dana@rival.example", "nobody@rival.example"])
+def test_sessions_of_another_organizations_people_are_not_ended(
+    engine: Engine, clock: SteppedClock, email: str
+) -> None:
+    before = entries(engine)
+    with pytest.raises(BadRequest, match=rf"There is no person '{email}' in organization {ACME}"):
+        end_sessions(engine, ACME, email, clock=clock, by="admin@acme.example")
+    assert entries(engine) == before
+
+
+def test_links_of_another_organization_are_not_told(engine: Engine, clock: SteppedClock) -> None:
+    make_link(
+        engine,
+        RIVAL,
+        "dana@rival.example",
+        ids=IDS,
+        clock=clock,
+        machine=clock,
+        by="admin@rival.example",
+    )
+    assert list(links_that_hold(engine, RIVAL, machine=clock)) == ["dana@rival.example"]
+    assert links_that_hold(engine, ACME, machine=clock) == {}
 
 
 def test_options_of_another_organization_are_those_of_a_project_that_there_is_not(

@@ -13,7 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from tailrace.accounts.addresses import checked_address
-from tailrace.accounts.membership import Account, account_of, insert_account, insert_member, members
+from tailrace.accounts.membership import (
+    Account,
+    account_of,
+    give_password,
+    insert_account,
+    insert_member,
+    members,
+)
 from tailrace.accounts.names import checked_name
 from tailrace.accounts.passwords import Passwords, checked_password
 from tailrace.accounts.renaming import rename
@@ -130,12 +137,7 @@ def _admin(trail: Trail, found: FirstRun, email: str, password_hash: str) -> Acc
     if there is None:
         insert_account(trail, email, password_hash)
     else:
-        connection.execute(
-            person.update()
-            .where(person.c.id == there.person)
-            .values(password_hash=password_hash, password_set_micros=trail.at_micros)
-        )
-        trail.note("password set", f"person {there.person}", {"email": there.email})
+        give_password(trail, there, password_hash, None)
     account = account_of(connection, email)
     if account is None:
         raise BadRequest(f"There is no person {email!r}.")

@@ -14,11 +14,14 @@ from tailrace.accounts.membership import (
     Account,
     Person,
     account_of,
+    give_password,
     insert_account,
     insert_member,
     member,
     members,
     memberships,
+    require_account,
+    require_member,
 )
 from tailrace.accounts.names import checked_name
 from tailrace.accounts.passwords import Passwords, checked_password
@@ -29,7 +32,7 @@ from tailrace.clock import Clock
 from tailrace.errors import BadRequest
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import one_change_at_a_time, reading, writing
-from tailrace.state.tables import membership, person
+from tailrace.state.tables import membership, person, sign_in_link
 
 
 class NewPerson(msgspec.Struct, frozen=True):
@@ -86,7 +89,7 @@ def add_person(
         if account is None:
             account = insert_account(trail, email, password_hash)
         insert_member(trail, organization_id, account, new.role, name)
-        return _member(connection, organization_id, email)
+        return require_member(connection, organization_id, email)
 
 
 def people(engine: Engine, organization_id: int) -> list[Person]:
@@ -99,7 +102,7 @@ def people(engine: Engine, organization_id: int) -> list[Person]:
 def find_person(engine: Engine, organization_id: int, email: str) -> Person:
     """Return a person of an organization; raise `BadRequest` if it has none of this address."""
     with reading(engine) as connection:
-        return _member(connection, organization_id, email)
+        return require_member(connection, organization_id, email)
 
 
 def organizations_of(engine: Engine, person_id: int) -> list[Person]:
@@ -120,10 +123,11 @@ def change_role(
     """Give a person another role; raise `BadRequest` for an organization's only admin."""
     with writing(engine) as connection:
         one_change_at_a_time(connection)
-        found = _member(connection, organization_id, email)
+        found = require_member(connection, organization_id, email)
         if role == found.role:
             return found
         _require_other_admin(connection, found, f"make {found.email} {role}")
+        _forget_links(connection, found)
         connection.execute(
             membership.update()
             .where(membership.c.organization == organization_id, membership.c.person == found.id)
@@ -131,7 +135,7 @@ def change_role(
         )
         detail = {"organization": organization_id, "email": found.email, "role": role}
         Trail(connection, clock.now_micros(), by).note("changed", f"person {found.id}", detail)
-        return _member(connection, organization_id, email)
+        return require_member(connection, organization_id, email)
 
 
 def remove_person(
@@ -144,8 +148,9 @@ def remove_person(
     """
     with writing(engine) as connection:
         one_change_at_a_time(connection)
-        found = _member(connection, organization_id, email)
+        found = require_member(connection, organization_id, email)
         _require_other_admin(connection, found, f"remove {found.email}")
+        _forget_links(connection, found)
         connection.execute(
             membership.delete().where(
                 membership.c.organization == organization_id, membership.c.person == found.id
@@ -167,25 +172,35 @@ def set_password(
     clock: Clock,
     by: str = SERVICE,
 ) -> None:
-    """Give an account another password; only its owner and the operator may be let do this.
+    """Give an account another password; only the operator may be let do this.
 
-    Raise `BadRequest` for an address without an account and for a password that breaks a rule.
+    Sign-in links of the account are void then. Raise `BadRequest` for an address without an account
+    and for a password that breaks a rule.
     """
     password_hash = passwords.hash(checked_password(password, email))
     with writing(engine) as connection:
-        account = account_of(connection, email)
-        if account is None:
-            raise BadRequest(
-                f'There is no person {email[:80]!r}. Add them with "tailrace person add".'
-            )
-        at_micros = clock.now_micros()
-        connection.execute(
-            person.update()
-            .where(person.c.id == account.person)
-            .values(password_hash=password_hash, password_set_micros=at_micros)
-        )
-        trail = Trail(connection, at_micros, by)
-        trail.note("password set", f"person {account.person}", {"email": account.email})
+        account = require_account(connection, email)
+        give_password(Trail(connection, clock.now_micros(), by), account, password_hash, None)
+
+
+def change_password(
+    engine: Engine,
+    email: str,
+    password: str,
+    *,
+    passwords: Passwords,
+    clock: Clock,
+    by: str,
+) -> None:
+    """Do the same for the account's owner, who has given the password before.
+
+    It may be an admin who knew that one, so nobody new is trusted with the account.
+    """
+    password_hash = passwords.hash(checked_password(password, email))
+    with writing(engine) as connection:
+        account = require_account(connection, email)
+        trail = Trail(connection, clock.now_micros(), by)
+        give_password(trail, account, password_hash, account.password_organization)
 
 
 def account_with_password(
@@ -213,14 +228,14 @@ def account_with_password(
     return account
 
 
-def _member(connection: Connection, organization_id: int, email: str) -> Person:
-    found = member(connection, organization_id, email)
-    if found is None:
-        raise BadRequest(
-            f"There is no person {email[:80]!r} in organization {organization_id}. List them with "
-            '"tailrace person list".'
+def _forget_links(connection: Connection, made_by: Person) -> None:
+    # Whoever is no admin any more may still have the links that they were shown.
+    connection.execute(
+        sign_in_link.delete().where(
+            sign_in_link.c.organization == made_by.organization,
+            sign_in_link.c.made_by == made_by.email,
         )
-    return found
+    )
 
 
 def _require_other_admin(connection: Connection, found: Person, what: str) -> None:

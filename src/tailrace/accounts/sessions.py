@@ -2,7 +2,7 @@
 
 A session's token is in its browser's cookie, and here only as a hash. What a person may do is read
 anew at each look-up, so that whoever is removed or given another role loses it at once. All times
-here are the machine's (microseconds).
+of sessions are the machine's (microseconds).
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from tailrace.accounts.membership import Account, Person, memberships
+from tailrace.accounts.membership import Account, Person, memberships, require_own
+from tailrace.accounts.trail import Trail
 from tailrace.clock import MICROS, Clock
 from tailrace.errors import BadRequest
 from tailrace.ids import Ids
-from tailrace.state.database import reading, writing
+from tailrace.state.database import one_change_at_a_time, reading, writing
 from tailrace.state.tables import person, session
 
 # Who looks in on Mondays only stays signed in; a browser that was left behind does not for long.
@@ -122,10 +123,59 @@ def sign_out(engine: Engine, token: str) -> None:
         connection.execute(session.delete().where(session.c.token_sha256 == _hash(token)))
 
 
-def sign_out_everywhere(engine: Engine, person_id: int) -> None:
-    """End every session of a person."""
+def sign_out_everywhere(engine: Engine, person_id: int, *, clock: Clock, by: str) -> None:
+    """End every session of a person, who asks for it. `clock`, the service's, is the trail's."""
     with writing(engine) as connection:
         connection.execute(session.delete().where(session.c.person == person_id))
+        _note_end(Trail(connection, clock.now_micros(), by), person_id, {"email": by})
+
+
+def sign_out_elsewhere(
+    engine: Engine, token: str, person_id: int, *, clock: Clock, by: str
+) -> None:
+    """End every session of a person, who asks for it, but that of this token; `clock` as above."""
+    with writing(engine) as connection:
+        connection.execute(
+            session.delete().where(
+                session.c.person == person_id, session.c.token_sha256 != _hash(token)
+            )
+        )
+        _note_end(Trail(connection, clock.now_micros(), by), person_id, {"email": by})
+
+
+def end_sessions(
+    engine: Engine, organization_id: int, email: str, *, clock: Clock, by: str
+) -> None:
+    """End every session of somebody else who is in this organization alone; `clock` as above.
+
+    Raise `BadRequest` for anybody else: those are also sessions of another organization.
+    """
+    with writing(engine) as connection:
+        one_change_at_a_time(connection)
+        found = require_own(connection, organization_id, email, by=by)
+        connection.execute(session.delete().where(session.c.person == found.id))
+        detail = {"organization": organization_id, "email": found.email}
+        _note_end(Trail(connection, clock.now_micros(), by), found.id, detail)
+
+
+def sessions_of(engine: Engine, person_id: int, *, clock: Clock) -> int:
+    """Return in how many browsers a person is signed in; `clock` is the machine's."""
+    with reading(engine) as connection:
+        found: int = connection.execute(
+            sa.select(sa.func.count())
+            .select_from(session)
+            .join(person, person.c.id == session.c.person)
+            .where(
+                session.c.person == person_id,
+                sa.not_(_over(clock.now_micros())),
+                session.c.password_set_micros.is_not_distinct_from(person.c.password_set_micros),
+            )
+        ).scalar_one()
+        return found
+
+
+def _note_end(trail: Trail, person_id: int, detail: dict[str, object]) -> None:
+    trail.note("sessions ended", f"person {person_id}", detail)
 
 
 def _note_use(engine: Engine, token: str, now: int) -> None:

@@ -16,6 +16,9 @@ from tailrace.state.mail_tables import room_sample as room_sample
 from tailrace.state.mail_tables import warning as warning
 from tailrace.state.metadata import RowNumber
 from tailrace.state.metadata import metadata as metadata
+from tailrace.state.sign_in_tables import first_run_token as first_run_token
+from tailrace.state.sign_in_tables import session as session
+from tailrace.state.sign_in_tables import sign_in_link as sign_in_link
 
 # Numbers that only grow and are never used twice, also after a row is gone. Rows, made by the
 # first revision: organization, project, destination, accounts_version; and manual_export, person,
@@ -102,6 +105,9 @@ person = sa.Table(
     sa.Column("password_hash", sa.Text),
     sa.Column("password_set_micros", sa.BigInteger),
     sa.Column("created_micros", sa.BigInteger, nullable=False),
+    # By whose link it was chosen: that one's admins may know it. Null where the operator's command
+    # set it.
+    sa.Column("password_organization", sa.BigInteger),
     sa.UniqueConstraint("email_folded", name="person_of_email"),
 )
 
@@ -122,32 +128,6 @@ membership = sa.Table(
     sa.Column("role", sa.Text, nullable=False),
     sa.Column("created_micros", sa.BigInteger, nullable=False),
     sa.Index("membership_by_person", "person"),
-)
-
-# Who is signed in on the pages. Its times are the machine's, since cookies follow that clock.
-session = sa.Table(
-    "session",
-    metadata,
-    # The token itself is in the browser's cookie alone.
-    sa.Column("token_sha256", sa.Text, primary_key=True),
-    sa.Column(
-        "person", sa.BigInteger, sa.ForeignKey("person.id", ondelete="CASCADE"), nullable=False
-    ),
-    # Which of their organizations was shown last.
-    sa.Column("organization", sa.BigInteger),
-    # The account's when it was signed in: with another password the session is no longer one.
-    sa.Column("password_set_micros", sa.BigInteger),
-    sa.Column("created_micros", sa.BigInteger, nullable=False),
-    sa.Column("used_micros", sa.BigInteger, nullable=False),
-    sa.Index("session_by_person", "person"),
-)
-
-# Lets whoever reads the terminal make the first admin; empty once there is one.
-first_run_token = sa.Table(
-    "first_run_token",
-    metadata,
-    sa.Column("token_sha256", sa.Text, primary_key=True),
-    sa.Column("created_micros", sa.BigInteger, nullable=False),
 )
 
 # How a project's lines are made; without a row as by default.

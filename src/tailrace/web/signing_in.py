@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tailrace.accounts.addresses import folded
 from tailrace.accounts.first_run import is_pending
+from tailrace.accounts.membership import Account
 from tailrace.accounts.people import account_with_password
 from tailrace.accounts.sessions import sign_in, sign_out, sign_out_everywhere
 from tailrace.web.cookies import SESSION, address_of, end_session, read_cookie, set_session
@@ -51,7 +52,7 @@ def _try(visit: Visit, email: str, target: str) -> Response:
     account_name = folded(email)
     seconds = site.attempts.wait_seconds(address_of(visit.request), account_name)
     if seconds:
-        said = f"That was tried too often. Wait {_in_words(seconds)}, then try again."
+        said = too_often(seconds)
         refused = _show(visit, target, status=429, email=email, error=said)
         refused.headers["Retry-After"] = str(seconds)
         return refused
@@ -61,7 +62,12 @@ def _try(visit: Visit, email: str, target: str) -> Response:
     if account is None:
         return _show(visit, target, status=422, email=email, error=_WRONG)
     site.attempts.succeeded(account_name)
-    earlier = read_cookie(visit.request, SESSION)
+    return signed_in(visit, account, target)
+
+
+def signed_in(visit: Visit, account: Account, target: str) -> Response:
+    """Begin a session in the place of the browser's earlier one, and lead to a page."""
+    site, earlier = visit.site, read_cookie(visit.request, SESSION)
     if earlier:
         sign_out(site.engine, earlier)
     token = sign_in(site.engine, account, ids=site.ids, clock=site.machine_clock)
@@ -71,10 +77,11 @@ def _try(visit: Visit, email: str, target: str) -> Response:
 
 
 def _sign_out(visit: Visit) -> Response:
+    site, by = visit.site, visit.by
     if visit.field("everywhere"):
-        sign_out_everywhere(visit.site.engine, visit.by.session.person)
+        sign_out_everywhere(site.engine, by.session.person, clock=site.clock, by=by.name)
     else:
-        sign_out(visit.site.engine, read_cookie(visit.request, SESSION))
+        sign_out(site.engine, read_cookie(visit.request, SESSION))
     response = RedirectResponse("/signin", 303)
     end_session(response, visit.request)
     return response
@@ -95,9 +102,11 @@ def _show(
     )
 
 
-def _in_words(seconds: int) -> str:
+def too_often(seconds: int) -> str:
+    """Return what is said to whoever has to wait."""
     minutes = -(-seconds // 60)
-    return f"{seconds} seconds" if seconds < 60 else f"{minutes} minute{'s'[: minutes > 1]}"
+    words = f"{seconds} seconds" if seconds < 60 else f"{minutes} minute{'s'[: minutes > 1]}"
+    return f"That was tried too often. Wait {words}, then try again."
 
 
 PAGES = (
