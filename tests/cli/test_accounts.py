@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,10 @@ from sqlalchemy.engine import Engine
 
 from tailrace.accounts.passwords import Passwords
 from tailrace.accounts.people import account_with_password
+from tailrace.accounts.sign_in_links import find_link
+from tailrace.clock import SystemClock
 from tailrace.demo.surroundings import clean
+from tailrace.errors import NotAllowed
 from tailrace.ids import SystemIds
 from tailrace.state.audit import entries
 from tailrace.state.database import open_database
@@ -107,6 +111,26 @@ def test_a_password_is_read_from_a_pipe_and_printed_nowhere(data: Path, engine: 
     assert signs_in(engine, "bo@acme.example", "another long one")
     code, said = said_on_stdin(data, "", "person", "password", "bo@acme.example", LONG)
     assert code == WRONG_USE
+
+
+def test_an_invited_person_gets_a_link_that_is_printed_once(
+    run: Run, data: Path, engine: Engine
+) -> None:
+    invited = run("person", "invite", "Ann@acme.example", "--json").json()
+    assert invited["email"] == "ann@acme.example"
+    first = invited["link"].removeprefix("/join/")
+    public = {"TAILRACE_PUBLIC_URL": "https://tailrace.example/"}
+    shown = run("person", "invite", "ann@acme.example", **public).out
+    (second,) = re.findall(r"link +https://tailrace\.example/join/([0-9a-f]{64})\n", shown)
+    assert "valid until  20" in shown
+    machine = SystemClock()
+    with pytest.raises(NotAllowed):
+        find_link(engine, first, machine=machine)
+    assert find_link(engine, second, machine=machine).organizations == ("Acme",)
+    assert second not in str(entries(engine))
+    unknown = run("person", "invite", "nobody@acme.example")
+    assert unknown.code == WRONG_USE
+    assert "tailrace person add" in unknown.err
 
 
 def test_a_password_is_asked_for_twice_on_a_terminal_and_not_echoed(

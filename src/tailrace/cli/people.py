@@ -1,7 +1,8 @@
-"""`person add`, `list`, `set`, `remove` and `password`: who belongs to an organization."""
+"""`person add`, `list`, `set`, `remove`, `invite` and `password`: who is in an organization."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from tailrace.cli.output import (
 from tailrace.cli.times import time_text
 from tailrace.errors import BadRequest
 from tailrace.ids import SystemIds
+from tailrace.settings import load
 
 if TYPE_CHECKING:
     from tailrace.accounts.membership import Person
@@ -44,12 +46,21 @@ class _Shown(msgspec.Struct, frozen=True):
     since: str
 
 
+class _Invited(msgspec.Struct, frozen=True):
+    """A sign-in link as scripts read it; only a path where `public_url` is not set."""
+
+    email: str
+    link: str
+    valid_until: str
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     person_app.command("add")(_add)
     person_app.command("list")(_list)
     person_app.command("set")(_set)
     person_app.command("remove")(_remove)
+    person_app.command("invite")(_invite)
     person_app.command("password")(_password)
     app.add_typer(person_app, name="person")
 
@@ -156,6 +167,33 @@ def _remove(
         print_json(_shown(removed))
     else:
         print_lines([f"{removed.email} is no longer in organization {number}."])
+
+
+def _invite(
+    email: EmailArgument, data: DataOption = DATA_DEFAULT, json: JsonOption = False
+) -> None:
+    """Print a link by which a person chooses a password, once and within 7 days."""
+    from tailrace.accounts.sign_in_links import join_path, make_operators_link
+    from tailrace.clock import SystemClock
+
+    public_url = load(data.resolve(), os.environ).settings.public_url.rstrip("/")
+    with open_accounts(data) as (engine, clock):
+        made = make_operators_link(
+            engine,
+            email,
+            ids=SystemIds(),
+            clock=clock,
+            machine=SystemClock(),
+            by=COMMAND_LINE,
+        )
+    link, until = public_url + join_path(made.token), time_text(made.ends_micros)
+    if json:
+        print_json(_Invited(email=made.email, link=link, valid_until=until))
+        return
+    lines = [f"person       {made.email}", f"link         {link}", f"valid until  {until}"]
+    if not public_url:
+        lines.append("Put the address of the pages before it; set public_url to have it here.")
+    print_lines(lines)
 
 
 def _password(email: EmailArgument, data: DataOption = DATA_DEFAULT) -> None:
