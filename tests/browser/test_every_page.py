@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 
 from tailrace.accounts.first_run import first_run_path, new_token
+from tailrace.accounts.sign_in_links import make_operators_link
 from tailrace.web.application import pages
-from tests.browser.conftest import PHONE, WIDE, Chromium, Served, Tab
+from tests.browser.conftest import EMAIL, PHONE, WIDE, Chromium, Served, Tab
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +33,7 @@ SIGNED_IN = {
     "/p/{p:int}/catalog/amazon-s3/new": "choose-data",
 }
 SIGNED_OUT = {
+    "/join/{token}": "join",
     "/signin": "signin",
     "/dev/parts": "parts",
     "/nowhere": "not-found",
@@ -67,6 +69,18 @@ OTHERS = {"/", "/first-run", "/settings/mail/{n:int}"} | {
         "destinations/{d:int}/failures/{n}/live",
     )
 }
+
+
+def _path(served: Served, path: str) -> str:
+    """Return an address of a page; a link that holds where it needs a token."""
+    path = path.replace("{p:int}", str(served.project))
+    if "{token}" not in path:
+        return path
+    site = served.site
+    made = make_operators_link(
+        site.engine, EMAIL, ids=site.ids, clock=site.clock, machine=site.machine_clock
+    )
+    return path.replace("{token}", made.token)
 
 
 def _look(tab: Tab, name: str, *, phone: bool) -> None:
@@ -107,7 +121,7 @@ def test_every_page_looks_as_it_should(
                 tab.sign_in()
             for path, name in places.items():
                 tab.page.set_viewport_size({"width": size[0], "height": size[1]})
-                tab.go(path.replace("{p:int}", str(served.project)), STATUS.get(path, 200))
+                tab.go(_path(served, path), STATUS.get(path, 200))
                 _look(tab, f"{name}-{kind}", phone=kind == "phone")
 
 
@@ -130,11 +144,11 @@ def test_every_page_can_be_used_by_everybody(
         assert tab.page.evaluate("document.activeElement.name") == "password"
         served.add_admin()
         for path in SIGNED_OUT:
-            tab.go(path, STATUS.get(path, 200))
+            tab.go(_path(served, path), STATUS.get(path, 200))
             _read(tab, path)
         tab.sign_in()
         for path in SIGNED_IN:
-            tab.go(path.replace("{p:int}", str(served.project)))
+            tab.go(_path(served, path))
             _read(tab, path)
         tab.page.get_by_text("Account of").locator("..").click()
         tab.picture(f"menu-{scheme}")

@@ -27,6 +27,7 @@ NAMES = {
     "action": "pause",
     "key": "1",
     "person": "1",
+    "token": "0" * 64,
 }
 
 # These need nobody to be signed in, and for each there is a reason.
@@ -37,6 +38,9 @@ OPEN = {
     # A token from the terminal is asked for.
     ("GET", "/first-run"),
     ("POST", "/first-run"),
+    # A token of a link that an admin or the operator handed over is asked for.
+    ("GET", "/join/{token}"),
+    ("POST", "/join/{token}"),
     # There only where the settings say so.
     ("GET", "/dev/parts"),
 }
@@ -78,7 +82,8 @@ def everybody(place: Place) -> dict[str, Visitor]:
 def test_every_page_lets_in_exactly_whom_it_is_for(
     place: Place, everybody: dict[str, Visitor]
 ) -> None:
-    for page in pages(place.site):
+    # Forms last: one of them ends all sessions but its own.
+    for page in sorted(pages(place.site), key=lambda one: one.method):
         shown = f"{page.method} {page.path}"
         if page.needs == "anybody":
             assert (page.method, page.path) in OPEN, f"{shown} is open to anybody"

@@ -21,7 +21,7 @@ def settings_tabs(visit: Visit) -> list[tuple[str, str, bool]]:
     there = {getattr(route, "path", "") for route in visit.request.app.routes}
     role, path = visit.by.member.role, visit.request.url.path
     return [
-        (name, href, path == href)
+        (name, href, path == href or path.startswith(f"{href}/"))
         for name, href, action in TABS
         if href in there and allowed(role, action)
     ]

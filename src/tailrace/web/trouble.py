@@ -70,9 +70,9 @@ def trouble_of(request: Request, error: Exception) -> Trouble:
         case DBAPIError() | NoFreeConnection():
             return _busy(request, error, _BUSY)
         case NeedsOperator():
-            log.error("page_needs_operator", path=request.url.path, reason=str(error))
+            log.error("page_needs_operator", path=_logged(request), reason=str(error))
             return Trouble(500, "Whoever runs tailrace has to look at this", _OPERATOR)
-    log.error("page_failed", path=request.url.path, exc_info=error)
+    log.error("page_failed", path=_logged(request), exc_info=error)
     return Trouble(500, "This page could not be made", _DEFECT)
 
 
@@ -98,8 +98,14 @@ def signed_out_page(site: Site, request: Request) -> Response:
     )
 
 
+def _logged(request: Request) -> str:
+    """Return the path without the token that may be in it: logs are read by many."""
+    token = str(request.path_params.get("token", ""))
+    return request.url.path.replace(token, "TOKEN") if token else request.url.path
+
+
 def _busy(request: Request, error: Exception, sentence: str) -> Trouble:
-    log.warning("page_unavailable", path=request.url.path, reason=type(error).__name__)
+    log.warning("page_unavailable", path=_logged(request), reason=type(error).__name__)
     return Trouble(503, "tailrace is busy", sentence)
 
 
