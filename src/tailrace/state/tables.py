@@ -16,6 +16,9 @@ from tailrace.state.mail_tables import room_sample as room_sample
 from tailrace.state.mail_tables import warning as warning
 from tailrace.state.metadata import RowNumber
 from tailrace.state.metadata import metadata as metadata
+from tailrace.state.sign_in_tables import first_run_token as first_run_token
+from tailrace.state.sign_in_tables import session as session
+from tailrace.state.sign_in_tables import sign_in_link as sign_in_link
 
 # Numbers that only grow and are never used twice, also after a row is gone. Rows, made by the
 # first revision: organization, project, destination, accounts_version; and manual_export, person,
@@ -125,53 +128,6 @@ membership = sa.Table(
     sa.Column("role", sa.Text, nullable=False),
     sa.Column("created_micros", sa.BigInteger, nullable=False),
     sa.Index("membership_by_person", "person"),
-)
-
-# Who is signed in on the pages. Its times are the machine's, since cookies follow that clock.
-session = sa.Table(
-    "session",
-    metadata,
-    # The token itself is in the browser's cookie alone.
-    sa.Column("token_sha256", sa.Text, primary_key=True),
-    sa.Column(
-        "person", sa.BigInteger, sa.ForeignKey("person.id", ondelete="CASCADE"), nullable=False
-    ),
-    # Which of their organizations was shown last.
-    sa.Column("organization", sa.BigInteger),
-    # The account's when it was signed in: with another password the session is no longer one.
-    sa.Column("password_set_micros", sa.BigInteger),
-    sa.Column("created_micros", sa.BigInteger, nullable=False),
-    sa.Column("used_micros", sa.BigInteger, nullable=False),
-    sa.Index("session_by_person", "person"),
-)
-
-# Lets a person choose a password, once; a newer one of theirs takes the place of an older one.
-sign_in_link = sa.Table(
-    "sign_in_link",
-    metadata,
-    sa.Column(
-        "person",
-        sa.BigInteger,
-        sa.ForeignKey("person.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
-    # The token itself is in the link alone.
-    sa.Column("token_sha256", sa.Text, nullable=False),
-    # Whose admin made it; null for the operator.
-    sa.Column("organization", sa.BigInteger),
-    sa.Column("made_by", sa.Text, nullable=False),
-    # The machine's time, since the link is about people and not about hours.
-    sa.Column("ends_micros", sa.BigInteger, nullable=False),
-    sa.UniqueConstraint("token_sha256", name="sign_in_link_of_token"),
-)
-
-# Lets whoever reads the terminal make the first admin; empty once there is one.
-first_run_token = sa.Table(
-    "first_run_token",
-    metadata,
-    sa.Column("token_sha256", sa.Text, primary_key=True),
-    sa.Column("created_micros", sa.BigInteger, nullable=False),
 )
 
 # How a project's lines are made; without a row as by default.
