@@ -213,6 +213,60 @@ def test_back_and_forward_lead_to_what_was_there(browser: Chromium, shop: Shop) 
         assert tab.page.url.endswith(_path(shop))
 
 
+# What a browser tells of a dialog that it has closed comes later, and may come very late.
+_CLOSED_LATE = """
+const box = document.querySelector("dialog[data-page]");
+window.addEventListener("close", (event) => {
+  if (event.late) return;
+  event.stopImmediatePropagation();
+  window.tellClosed = () => box.dispatchEvent(Object.assign(new Event("close"), { late: true }));
+}, true);
+"""
+
+
+def test_forward_right_after_back_opens_it_again(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _open(tab, "Manage")
+        tab.page.evaluate(_CLOSED_LATE)
+        tab.page.go_back()
+        tab.page.locator("dialog[open]").wait_for(state="detached")
+        held: list[Any] = []
+        tab.page.route(re.compile("/manage$"), lambda route: held.append(route))
+        tab.page.go_forward()
+        while not held:
+            tab.page.evaluate("1")
+        tab.page.evaluate("tellClosed()")
+        held[0].continue_()
+        tab.page.locator("dialog[open] h1").wait_for()
+        assert tab.page.url.endswith("/manage")
+        assert tab.problems == []
+
+
+def test_back_while_it_opens_leaves_it_closed(browser: Chromium, shop: Shop) -> None:
+    with browser.tab(shop) as tab:
+        tab.sign_in()
+        tab.go(_path(shop))
+        _open(tab, "Manage")
+        tab.page.go_back()
+        tab.page.locator("dialog[open]").wait_for(state="detached")
+        held: list[Any] = []
+        tab.page.route(re.compile("/manage$"), lambda route: held.append(route))
+        tab.page.go_forward()
+        while not held:
+            tab.page.evaluate("1")
+        tab.page.go_back()
+        tab.page.wait_for_url(re.compile(f"{_path(shop)}$"))
+        with tab.page.expect_response(re.compile("/manage$")):
+            held[0].continue_()
+        # What is asked for now comes later than that answer.
+        tab.page.evaluate("fetch(location.href).then((answer) => answer.text())")
+        assert tab.page.locator("dialog[open]").count() == 0
+        assert tab.page.url.endswith(_path(shop))
+        assert tab.problems == []
+
+
 def test_a_page_that_is_open_when_its_session_ends_stays_and_says_so(
     browser: Chromium, shop: Shop
 ) -> None:
@@ -228,6 +282,13 @@ def test_a_page_that_is_open_when_its_session_ends_stays_and_says_so(
 
 def _hour(tab: Tab, hour: Hour) -> Any:
     return tab.page.locator(f"[data-grid] [id='h{hour}']")
+
+
+def _marked(tab: Tab) -> list[str]:
+    ids: list[str] = tab.page.locator("[data-grid] [aria-current]").evaluate_all(
+        "(cells) => cells.map((one) => one.id)"
+    )
+    return ids
 
 
 def _title(tab: Tab, hours: str) -> None:
@@ -246,6 +307,7 @@ def test_an_hour_opens_beside_the_grid_which_stays_in_use(
         _hour(tab, HOUR).click()
         _title(tab, "06:00 to 07:00")
         assert tab.page.url.endswith(f"/hours/{HOUR}")
+        assert _marked(tab) == [f"h{HOUR}"]
         tab.picture(f"hour-beside-{scheme}")
         assert tab.violations() == []
         assert tab.overflow() == 0
@@ -254,6 +316,12 @@ def test_an_hour_opens_beside_the_grid_which_stays_in_use(
         tab.page.keyboard.press("Enter")
         _title(tab, "07:00 to 08:00")
         assert tab.page.url.endswith(f"/hours/{HOUR.next()}")
+        # It stays marked when the grid is drawn anew.
+        shop.seal_hour(HOUR.next().next())
+        shop.deliver()
+        tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.page.locator(f"[data-grid] [id='h{HOUR.next().next()}'].exported").wait_for()
+        assert _marked(tab) == [f"h{HOUR.next()}"]
         tab.page.locator("dialog[open]").get_by_role("link", name="The hour before").click()
         _title(tab, "06:00 to 07:00")
         # One step back leads to the grid, and to the hour that was chosen there.
@@ -261,6 +329,7 @@ def test_an_hour_opens_beside_the_grid_which_stays_in_use(
         tab.page.locator("dialog[open]").wait_for(state="detached")
         tab.page.wait_for_url(re.compile(f"{_path(shop)}$"))
         assert tab.page.evaluate("document.activeElement.id") == f"h{HOUR.next()}"
+        assert _marked(tab) == []
         _hour(tab, HOUR).click()
         _title(tab, "06:00 to 07:00")
         tab.page.locator("dialog[open]").get_by_role("link", name="Export again").click()

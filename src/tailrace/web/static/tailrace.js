@@ -38,7 +38,7 @@
   // A page that is a dialog: its own address, its content over this page; Back and Escape close it.
   // One that belongs beside the page leaves that in use: each hour that is chosen there comes into it.
   const box = document.querySelector("dialog[data-page]"), under = location.pathname, wide = matchMedia("(min-width: 1200px)");
-  let opener = null, turn = 0, sending = false;
+  let opener = null, turn = 0, sending = false, ledBack = false;
   async function open(address, options) {
     // Twice pressed is once meant.
     if (sending) return;
@@ -68,6 +68,7 @@
     prepare(box);
     const beside = content.dataset.dialog === "beside";
     if (!options) history[history.state === "dialog" ? "replaceState" : "pushState"]("dialog", "", address);
+    mark();
     if (box.open && box.matches(".beside") !== beside) box.close();
     box.classList.toggle("beside", beside);
     if (!box.open) box[beside ? "show" : "showModal"]();
@@ -98,8 +99,10 @@
       if (event.key === "Escape" && box.matches(".beside")) box.close();
     });
     box.addEventListener("close", () => {
-      // It was closed only to be opened in another way.
-      if (box.open) return;
+      // History has closed it, and may have gone on since; or it only opens in another way.
+      const led = ledBack;
+      ledBack = false;
+      if (led || box.open) return;
       turn += 1;
       sending = false;
       if (history.state === "dialog") history.back();
@@ -108,14 +111,23 @@
   addEventListener("popstate", () => {
     // A dialog that was reloaded is a page; going back from it needs the one that it was over.
     if (!box) { if (location.pathname !== under) location.reload(); return; }
+    turn += 1;
+    sending = false;
     if (history.state === "dialog") { open(location.href); return; }
+    ledBack = box.open;
     box.close();
+    mark();
     // Going back would leave the focus nowhere.
     opener?.focus();
   });
 
   // The grid of hours is one tab stop; arrows move in it, and what a cell says stands below.
   let gridAt = "";
+  function mark() {
+    for (const one of all("[data-grid] a.hour"))
+      if (location.pathname !== under && one.pathname === location.pathname) one.ariaCurrent = "true";
+      else one.ariaCurrent = null;
+  }
   function rove(root) {
     for (const grid of all("[data-grid]", root)) {
       const links = all("a.hour", grid);
@@ -200,7 +212,7 @@
     const response = event.detail?.ctx?.response;
     if (response && (response.status >= 500 || [401, 403, 404].includes(response.status))) event.preventDefault();
   });
-  document.addEventListener("htmx:after:swap", () => { prepare(document); rove(document); });
+  document.addEventListener("htmx:after:swap", () => { prepare(document); rove(document); mark(); });
 
   prepare(document);
   rove(document);
