@@ -20,7 +20,8 @@ from tailrace.web.application import pages
 from tailrace.web.page import Page, Visit
 from tailrace.web.rendering import TEMPLATES
 from tailrace.web.static_files import FOLDER, StaticFiles, missing_libraries
-from tests.web.conftest import Place
+from tests.web.conftest import ADDRESS, Place
+from tests.web.reading import Read
 
 SOURCES = sorted(TEMPLATES.rglob("*.html"))
 CSS_BYTES_MAX = 6 * 1024
@@ -131,8 +132,33 @@ def test_the_theme_is_kept_by_the_browser(place: Place) -> None:
     assert visitor.get("/signin").all("html")[0]["data-theme"] == "system"
     assert visitor.post("/theme", {"theme": "dark", "back": "/signin"}).location == "/signin"
     assert visitor.get("/signin").all("html")[0]["data-theme"] == "dark"
-    assert visitor.post("/theme", {"theme": "dark", "back": "//evil.example"}).location == "/"
+    for elsewhere in ("//evil.example", "https://evil.example/", "http://[", "/\\evil.example"):
+        assert visitor.post("/theme", {"theme": "dark", "back": elsewhere}).location == "/"
     visitor.post("/theme", {"theme": "pink"}, status=400)
+
+
+def test_another_theme_leads_back_to_a_page(place: Place) -> None:
+    def back(read: Read) -> str:
+        return read.field("back")
+
+    visitor = place.visitor()
+    assert back(visitor.get("/signin")) == "/signin"
+    assert back(visitor.get("/signin?to=%2Fevents")) == "/signin?to=%2Fevents"
+    # A form's own address may have no page.
+    for referer, expected in (
+        (f"{ADDRESS}/signin?to=%2Fevents", "/signin?to=%2Fevents"),
+        (f"{ADDRESS}//evil.example/", "/"),
+        ("https://evil.example/signin", "/"),
+        ("http://[", "/"),
+        ("", "/"),
+    ):
+        answered = visitor.post(
+            "/signin",
+            {"email": "dana@acme.example", "password": "wrong"},
+            status=422,
+            headers={"Referer": referer} if referer else {},
+        )
+        assert back(answered) == expected
 
 
 def test_the_parts_page_is_there_only_where_it_is_asked_for(place: Place) -> None:

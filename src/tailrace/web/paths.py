@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
+
 _CHARACTERS_MAX = 2000
 
 
 def own_path(text: str) -> str:
     """Return a path of this site as it is, and `/` for anything that may lead elsewhere."""
-    parts = urlsplit(text) if _is_plain(text) else None
-    if parts is None or parts.scheme or parts.netloc or not text.startswith("/"):
+    return text if _is_plain(text) else "/"
+
+
+def page_path(request: Request) -> str:
+    """Return where the page that answers a request can be fetched; `/` where that isn't known.
+
+    What answers a form is where the form stood: its own address need not have a page.
+    """
+    if request.method in ("GET", "HEAD"):
+        return _with_query(request.url.path, request.url.query)
+    try:
+        stood = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        # Whatever sends this is no browser.
         return "/"
-    return text
+    if stood.netloc != request.headers.get("host"):
+        return "/"
+    return _with_query(stood.path, stood.query)
+
+
+def _with_query(path: str, query: str) -> str:
+    return own_path(f"{path}?{query}" if query else path)
 
 
 def _is_plain(text: str) -> bool:
@@ -22,5 +42,6 @@ def _is_plain(text: str) -> bool:
         and text.isascii()
         and text.isprintable()
         and "\\" not in text
+        and text.startswith("/")
         and not text.startswith("//")
     )

@@ -20,6 +20,7 @@ from tailrace.web.cookies import set_form, theme_of
 from tailrace.web.forms import form_token, new_form_cookie, tied_to
 from tailrace.web.navigation import Navigation, navigation
 from tailrace.web.page import Visit, Visitor
+from tailrace.web.paths import page_path
 from tailrace.web.site import Site
 from tailrace.web.static_files import StaticFiles
 
@@ -27,12 +28,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Shell(msgspec.Struct, frozen=True):
-    """What is around a page's own content. `now` is the service's time, for counting down."""
+    """What is around a page's own content.
+
+    `now` is the service's time, for counting down; `back` is where another theme leads to.
+    """
 
     title: str
     now: str
     theme: str
-    path: str
+    back: str
     navigation: Navigation | None
     libraries: tuple[str, ...]
 
@@ -92,7 +96,7 @@ def rendered(
         title=title,
         now=f"{to_datetime(site.clock.now_micros()):%Y-%m-%dT%H:%M:%SZ}",
         theme=theme_of(request),
-        path=request.url.path,
+        back=page_path(request),
         navigation=None if visitor is None else navigation(site, request, visitor),
         libraries=site.static.libraries,
     )
