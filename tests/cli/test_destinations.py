@@ -159,6 +159,18 @@ def test_an_encryption_is_said_with_its_key_and_shown(run: Run, book: Book) -> N
     assert run("destination", "edit", "1", "--encryption", "default").code == WRONG_USE
 
 
+def test_a_region_is_not_taken_where_the_key_that_encrypts_lies_in_another(
+    run: Run, book: Book
+) -> None:
+    key = "arn:aws:kms:us-east-1:111122223333:key/1234"
+    amazon = {"endpoint_url": None, "encryption": "aws:kms", "kms_key_arn": key}
+    number = str(book.add_destination(region="us-east-1", **amazon))
+    done = run("verify", number, "--region", "eu-west-1")
+    assert done.code == WRONG_USE
+    assert "it lies in us-east-1 and the bucket in eu-west-1" in done.err
+    assert book.destinations.get(1).region == "us-east-1"
+
+
 def test_switches_are_changed_and_the_others_stay(run: Run, book: Book) -> None:
     number = str(book.add_destination())
     done = run("destination", "edit", number, "--no-manifest", "--json").json()

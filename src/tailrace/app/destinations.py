@@ -115,8 +115,12 @@ def verify_destination(
     """Probe a destination; activate it if every probe passes and it was being set up.
 
     `region`, if given, becomes the destination's if the bucket is met there. `told` hears of each
-    step as it happens.
+    step as it happens. Raise `BadRequest` where its key for encryption lies in another region.
     """
+    if region is not None:
+        check_encryption(
+            destination.encryption, destination.kms_key_arn, region, destination.endpoint_url
+        )
     clients = open_clients(folder, settings)
     return verify_and_activate(destination.id, destinations, clients, region=region, told=told)
 
