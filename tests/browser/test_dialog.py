@@ -224,21 +224,27 @@ window.addEventListener("close", (event) => {
 """
 
 
+def _back_and_forward(tab: Tab, pattern: str) -> Any:
+    """Go back and forward to a dialog; return the request for it, which waits."""
+    tab.page.go_back()
+    tab.page.locator("dialog[open]").wait_for(state="detached")
+    held: list[Any] = []
+    tab.page.route(re.compile(pattern), lambda route: held.append(route))
+    tab.page.go_forward()
+    while not held:
+        tab.page.evaluate("1")
+    return held[0]
+
+
 def test_forward_right_after_back_opens_it_again(browser: Chromium, shop: Shop) -> None:
     with browser.tab(shop) as tab:
         tab.sign_in()
         tab.go(_path(shop))
         _open(tab, "Manage")
         tab.page.evaluate(_CLOSED_LATE)
-        tab.page.go_back()
-        tab.page.locator("dialog[open]").wait_for(state="detached")
-        held: list[Any] = []
-        tab.page.route(re.compile("/manage$"), lambda route: held.append(route))
-        tab.page.go_forward()
-        while not held:
-            tab.page.evaluate("1")
+        request = _back_and_forward(tab, "/manage$")
         tab.page.evaluate("tellClosed()")
-        held[0].continue_()
+        request.continue_()
         tab.page.locator("dialog[open] h1").wait_for()
         assert tab.page.url.endswith("/manage")
         assert tab.problems == []
@@ -249,17 +255,11 @@ def test_back_while_it_opens_leaves_it_closed(browser: Chromium, shop: Shop) -> 
         tab.sign_in()
         tab.go(_path(shop))
         _open(tab, "Manage")
-        tab.page.go_back()
-        tab.page.locator("dialog[open]").wait_for(state="detached")
-        held: list[Any] = []
-        tab.page.route(re.compile("/manage$"), lambda route: held.append(route))
-        tab.page.go_forward()
-        while not held:
-            tab.page.evaluate("1")
+        request = _back_and_forward(tab, "/manage$")
         tab.page.go_back()
         tab.page.wait_for_url(re.compile(f"{_path(shop)}$"))
         with tab.page.expect_response(re.compile("/manage$")):
-            held[0].continue_()
+            request.continue_()
         # What is asked for now comes later than that answer.
         tab.page.evaluate("fetch(location.href).then((answer) => answer.text())")
         assert tab.page.locator("dialog[open]").count() == 0
