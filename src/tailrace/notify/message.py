@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tailrace.clock import to_datetime
+from tailrace.errors import MailServerTrouble
 from tailrace.ids import Ids
 from tailrace.state.mails import Mail
 
@@ -45,10 +47,30 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str | None = None
 
 
+def can_name(address: str) -> bool:
+    """Tell whether a message can name an address. What an earlier release took may be none."""
+    try:
+        Address(addr_spec=address)
+    except (ValueError, MessageError, IndexError):
+        # Each is what the library's parser raises for some text that is no address.
+        return False
+    return address.isascii()
+
+
+def unnamed(address: str) -> MailServerTrouble:
+    """Return the error of an address that no message can name."""
+    return MailServerTrouble(
+        f"Cannot write a mail to {address}: no mail can name this address. Remove the person, and "
+        "add them with another one.",
+        step="recipient",
+        for_good=True,
+    )
+
+
 def outgoing(mail: Mail) -> Outgoing:
-    """Return a kept mail as it goes out."""
+    """Return a kept mail as it goes out, to all of its addresses that a message can name."""
     return Outgoing(
-        to=tuple(one.address for one in mail.recipients),
+        to=tuple(one.address for one in mail.recipients if can_name(one.address)),
         subject=mail.subject,
         text=mail.text,
         html=mail.html,
@@ -68,8 +90,12 @@ def message_of(out: Outgoing, sender: str) -> EmailMessage:
 
     Its ID never changes, so that mail programs show once what had to be sent twice. Mails of one
     outage answer its first one, and so stand together. `Auto-Submitted` (RFC 3834) keeps
-    out-of-office programs from answering.
+    out-of-office programs from answering. Raise `MailServerTrouble` for an address that no message
+    can name.
     """
+    for address in out.to:
+        if not can_name(address):
+            raise unnamed(address)
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(SENDER_NAME, addr_spec=sender)
     message["To"] = tuple(Address(addr_spec=address) for address in out.to)
