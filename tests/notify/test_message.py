@@ -26,6 +26,15 @@ local_parts = st.one_of(
 )
 
 
+# What people name things; single blanks between words, as in every subject that is made.
+words = st.one_of(
+    st.sampled_from(["acme", "(Amazon", "S3,", "3):", "Zürich", "日本語", "é", "=?utf-8?q?x?="]),
+    st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=70),
+    st.text("xü", min_size=55, max_size=150),
+)
+subjects = st.lists(words, min_size=1, max_size=12).map(" ".join)
+
+
 def wire(*to: str, subject: str = "Access is refused") -> bytes:
     out = Outgoing(
         to=to,
@@ -70,3 +79,26 @@ def test_an_address_that_no_message_can_name_is_told_as_that(address: str) -> No
         wire("ann@example.com", address)
     assert raised.value.step == "recipient"
     assert raised.value.for_good
+
+
+@settings(deadline=None)
+@given(subjects)
+@example("Access to Überwachung der Anlagen in Köln ist verweigert (Zürich, destination 3)")
+@example("Access to acme-events-of-all-the-shops-in-europe is refused (destination 3)")
+@example("=?utf-8?q?x?= is refused")
+@example("x" * 150)
+def test_a_subject_comes_out_as_it_was_given(subject: str) -> None:
+    data = wire("ann@example.com", subject=subject)
+    assert str(parsed(data)["Subject"]) == subject
+    assert data == wire("ann@example.com", subject=subject)
+    header = data[data.index(b"Subject:") : data.index(b"Date:")]
+    assert header.isascii()
+    assert max(len(line) for line in header.split(b"\r\n")) <= 76
+    # Programs that show the blank at a fold show none before the first word.
+    assert header.split(b"\r\n")[0] != b"Subject:"
+
+
+def test_a_subject_of_ascii_is_readable_in_the_mails_source() -> None:
+    subject = "Access to acme-events is refused (Amazon S3, destination 3): s3:PutObject is missing"
+    folded = subject.replace("): ", "):\r\n ").encode()
+    assert b"Subject: " + folded + b"\r\n" in wire("ann@example.com", subject=subject)

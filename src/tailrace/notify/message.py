@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
@@ -19,16 +20,43 @@ from tailrace.state.mails import Mail
 SENDER_NAME = "tailrace"
 
 
+# RFC 2047: a line with encoded words is no longer.
+_LINE_WIDTH = 76
+
+# A longer word of a subject is encoded: it may have no room beside the header's name.
+_WORD_CHARACTERS_MAX = 60
+
+
 class _Wire(EmailPolicy):
     """Mail as it is sent; a header's first line has text of it also where the rest is long."""
 
-    def fold_binary(self, name: str, value: Any) -> bytes:
-        """Fold a header; a subject a little too long for one line stays on one.
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        """Keep a subject as it was given: a name in it may look like an encoded word."""
+        parsed = super().header_store_parse(name, value)
+        return (name, value) if name == "Subject" else parsed
 
-        The standard library puts all of it onto the second, and programs show the blank before it.
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Fold a header, with text of it on its first line.
+
+        The standard library may put all of it onto the second, and programs show the blank before
+        it. Between a subject's encoded words it loses or doubles blanks.
         """
+        if name == "Subject":
+            return f"{name}: {_subject(value, self.linesep)}{self.linesep}".encode()
         folded = super().fold_binary(name, value)
         return folded.replace(f"{name}:{self.linesep} ".encode(), f"{name}: ".encode(), 1)
+
+
+def _subject(text: str, linesep: str) -> str:
+    words = text.split()
+    is_plain = (
+        text.isascii()
+        and "=?" not in text
+        and len(max(words, key=len, default="")) <= _WORD_CHARACTERS_MAX
+    )
+    charset = "us-ascii" if is_plain else "utf-8"
+    header = Header(text, charset, maxlinelen=_LINE_WIDTH, header_name="Subject")
+    return header.encode(splitchars=" ", linesep=linesep)
 
 
 # Seven bits are what every server takes.
