@@ -23,13 +23,13 @@ from tailrace.accounts.membership import (
     require_account,
     require_member,
 )
-from tailrace.accounts.names import checked_name
 from tailrace.accounts.passwords import Passwords, checked_password
 from tailrace.accounts.projects import require_organization
 from tailrace.accounts.roles import Role
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest
+from tailrace.names import checked_name
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import one_change_at_a_time, reading, writing
 from tailrace.state.tables import membership, person, sign_in_link
