@@ -173,3 +173,14 @@ def test_the_operators_link_opens_the_same_page(place: Place, dana: Visitor) -> 
     )
     join(place.visitor(), f"/join/{made.token}")
     dana.get(PEOPLE, 303)
+
+
+def test_an_admin_is_told_who_can_replace_the_operators_link(place: Place, dana: Visitor) -> None:
+    invite(dana)
+    made = make_operators_link(
+        place.engine, KIM, ids=place.site.ids, clock=place.site.clock, machine=place.machine_clock
+    )
+    shown = dana.post(f"{PEOPLE}/link", {"email": KIM}, status=422)
+    assert f"Cannot make a sign-in link for {KIM}: one that whoever runs tailrace" in shown.text
+    join(place.visitor(), f"/join/{made.token}")
+    link_in(dana.post(f"{PEOPLE}/link", {"email": KIM}, status=200))
