@@ -61,6 +61,7 @@ def test_a_list_in_the_environment_is_split_at_commas(tmp_path: Path) -> None:
         ("[smtp]\nsender = 'nobody'\n", "smtp.sender"),
         ('[smtp]\nsender = "a@acme.example\\nBcc: b@acme.example"\n', "smtp.sender"),
         ("[smtp]\nsender = 'ä@acme.example'\n", "smtp.sender"),
+        ("[smtp]\nsender = '=?x?q?a?=@acme.example'\n", "smtp.sender"),
         ("[smtp]\noperator = ['ops@acme.example', '@']\n", "smtp.operator"),
         ("[smtp]\nhost = 'mail.example:587'\n", "smtp.host"),
         ("[smtp]\nusername = 'ann'\n", "smtp.password_file"),

@@ -10,7 +10,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.headerregistry import Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -341,7 +341,7 @@ def _convert(field: _Field, value: Any, where: str, *, strict: bool) -> Any:
 def _check_address(address: str, where: str) -> None:
     try:
         parsed = Address(addr_spec=address)
-    except (ValueError, HeaderParseError, IndexError):
+    except (ValueError, MessageError, IndexError):
         parsed = None
     if parsed is None or not parsed.domain or not address.isascii():
         raise BadSetting(

@@ -14,6 +14,7 @@ from tailrace.errors import BadRequest
         "root@localhost",
         "x" * 64 + "@example.com",
         "a@xn--bcher-kva.example",
+        "=a?=b@example.com",
     ],
 )
 def test_an_address_is_taken_as_it_is_written(address: str) -> None:
@@ -41,6 +42,8 @@ def test_an_address_is_taken_as_it_is_written(address: str) -> None:
         "ann@example..com",
         "ann@bücher.example",
         "änn@example.com",
+        "=?utf-8?q?x?=@example.com",
+        "ann=?x@example.com",
         "x" * 65 + "@example.com",
         "a@" + "x" * 64 + ".com",
         "a@" + ".".join(["x" * 60] * 5),

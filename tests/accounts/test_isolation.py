@@ -137,7 +137,6 @@ WITHOUT = {
     "keys": "the collector reads all keys",
     "mappings": "the collector asks with the organization of a key",
     "membership": "it works inside others' transactions",
-    "names": "rules of a name",
     "passwords": "rules of a password",
     "recipients": "it works inside others' transactions",
     "roles": "rules of a role",

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Engine
 
-from tailrace.accounts.names import NAME_CHARACTERS_MAX
 from tailrace.accounts.project_keys import add_key, revoke_key, secret_key_is
 from tailrace.accounts.projects import (
     Organization,
@@ -20,6 +19,7 @@ from tailrace.accounts.projects import (
 from tailrace.clock import SteppedClock
 from tailrace.errors import BadRequest
 from tailrace.ids import SystemIds
+from tailrace.names import NAME_CHARACTERS_MAX
 from tailrace.state.audit import entries
 
 IDS = SystemIds()
@@ -93,7 +93,9 @@ def test_what_does_not_exist_is_refused(engine: Engine, clock: SteppedClock) -> 
     assert entries(engine) == []
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\nb", "\x00", "x" * (NAME_CHARACTERS_MAX + 1)])
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a\nb", "\x00", "\u3164", "x" * (NAME_CHARACTERS_MAX + 1)]
+)
 def test_a_name_that_can_not_be_shown_is_refused(
     engine: Engine, clock: SteppedClock, name: str
 ) -> None:

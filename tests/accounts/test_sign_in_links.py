@@ -271,8 +271,10 @@ def test_a_password_that_another_organizations_admin_may_know_opens_no_other_one
     staff.add(staff.acme, victim)
     staff.use(staff.link(staff.acme, victim))
     # Changing it by oneself makes nobody trusted: Ann may have done that too.
+    account = account_with_password(staff.engine, victim, NEW, passwords=staff.passwords)
+    assert account is not None
     change_password(
-        staff.engine, victim, OLD, passwords=staff.passwords, clock=staff.clock, by=victim
+        staff.engine, account, OLD, passwords=staff.passwords, clock=staff.clock, by=victim
     )
     before = entries(staff.engine)
     with pytest.raises(BadRequest, match=r"may know.*tailrace person invite vic@rival\.example"):
@@ -307,6 +309,43 @@ def test_the_operators_link_is_for_anybody_and_names_all_of_their_organizations(
     assert staff.signs_in(BO, NEW)
     with pytest.raises(BadRequest, match="no person 'nobody@"):
         staff.operators_link("nobody@acme.example")
+
+
+def _use(staff: Staff, token: str) -> None:
+    staff.use(token)
+
+
+def _let_run_out(staff: Staff, token: str) -> None:
+    staff.machine.advance(LIFETIME_MICROS)
+
+
+@pytest.mark.parametrize("end", [_use, _let_run_out])
+def test_an_admin_can_not_void_a_link_of_the_operators_while_it_holds(
+    staff: Staff, end: Callable[[Staff, str], None]
+) -> None:
+    token = staff.operators_link(BO)
+    staff.machine.advance(LIFETIME_MICROS - 1)
+    before = entries(staff.engine)
+    with pytest.raises(BadRequest, match=r"whoever runs tailrace .*person invite bo@acme"):
+        staff.link(staff.acme, BO)
+    assert entries(staff.engine) == before
+    assert staff.holds(token)
+    # Others are not concerned.
+    staff.add(staff.acme, "cy@acme.example")
+    assert staff.holds(staff.link(staff.acme, "cy@acme.example"))
+
+    end(staff, token)
+    assert not staff.holds(token)
+    assert staff.holds(staff.link(staff.acme, BO))
+
+
+def test_the_operator_replaces_any_link(staff: Staff) -> None:
+    of_admin = staff.link(staff.acme, BO)
+    first = staff.operators_link(BO)
+    assert not staff.holds(of_admin)
+    second = staff.operators_link(BO)
+    assert not staff.holds(first)
+    assert staff.holds(second)
 
 
 def test_the_trail_says_who_made_and_who_used_a_link_and_never_the_token(staff: Staff) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 
 import pytest
+import sqlalchemy as sa
 
 from tailrace.notify.outage_mails import make_outage_mails
 from tailrace.notify.sending import send_due
 from tailrace.settings import SmtpSettings
+from tailrace.state.database import writing
+from tailrace.state.mail_tables import mail_recipient
 from tailrace.state.mails import Mail, Recipient
+from tailrace.state.tables import person
 from tests.notify.conftest import MailServer, Office
 
 MINUTE = 60
@@ -157,6 +161,57 @@ def test_a_refused_address_is_not_tried_again_and_keeps_no_other_waiting(
         ("ann@acme.example",),
     ]
     assert office.mails.counts().not_sent == 1
+
+
+def _spoil(office: Office, address: str, becomes: str) -> None:
+    """Put an address into the tables as an earlier release took it."""
+    for column in (person.c.email, mail_recipient.c.address):
+        with writing(office.engine) as connection:
+            connection.execute(
+                sa.update(column.table).where(column == address).values({column.name: becomes})
+            )
+
+
+@pytest.mark.parametrize("becomes", ["=?utf-8?q?x?=@acme.example", "=?x?q?a?=@acme.example"])
+def test_an_address_that_no_mail_can_name_costs_only_itself(
+    office: Office, mail_server: MailServer, made: Mail, becomes: str
+) -> None:
+    _spoil(office, "bob@acme.example", becomes)
+    other = office.active(bucket="other")
+    office.refuse(other)
+    make_outage_mails(office.mailing)
+
+    assert [send(office) for _ in range(2)] == [4, 0]
+    for got in mail_server.received:
+        assert sorted(got.recipients) == ["ann@acme.example", "cleo@acme.example"]
+        assert str(got.message["To"]) == "ann@acme.example, cleo@acme.example"
+    for mail in office.mails.newest():
+        outcomes = {one.address: (one.state, one.error) for one in mail.recipients}
+        assert outcomes == {
+            "ann@acme.example": ("sent", None),
+            becomes: (
+                "refused",
+                f"Cannot write a mail to {becomes}: no mail can name this address. Remove the "
+                "person, and add them with another one.",
+            ),
+            "cleo@acme.example": ("sent", None),
+        }
+
+
+def test_a_mail_to_nobody_whom_it_can_name_keeps_no_other_waiting(
+    office: Office, mail_server: MailServer, made: Mail
+) -> None:
+    names = ("ann", "bob", "cleo")
+    for name in names:
+        _spoil(office, f"{name}@acme.example", f"=?utf-8?q?{name}?=@acme.example")
+    office.add_person("eve@acme.example", "admin")
+    office.refuse(office.active(bucket="other"))
+    make_outage_mails(office.mailing)
+
+    assert send(office) == 1
+    (got,) = mail_server.received
+    assert got.recipients == ("eve@acme.example",)
+    assert {one.state for one in office.mails.get(made.id).recipients} == {"refused"}
 
 
 def test_a_message_that_is_refused_for_good_keeps_no_other_mail_waiting(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from tailrace.errors import BadRequest
 from tailrace.state.audit import entries
+from tailrace.state.database import writing
 from tailrace.state.delivery import Destination
 from tailrace.state.destinations import NewDestination
 from tailrace.state.drafts import Choices, Drafts
 from tailrace.state.naming import NAME_CHARACTERS_MAX
+from tailrace.state.tables import destination
 from tests.state.conftest import Books
 
 
@@ -49,7 +52,9 @@ def test_a_name_is_kept_without_blanks_around_it(books: Books) -> None:
     assert _add(books, longest).name == longest
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 61, "a\nb", "a\tb", "a\x7fb", "a\u202eb", "\0"])
+@pytest.mark.parametrize(
+    "name", ["", "   ", "x" * 61, "a\nb", "a\tb", "a\x7fb", "a\u202eb", "\0", "\u2800"]
+)
 def test_what_can_not_be_shown_is_refused_with_the_rule(books: Books, name: str) -> None:
     seen = _add(books, "Lake")
     for existing in (None, seen):
@@ -69,6 +74,32 @@ def test_no_two_of_a_project_have_the_same_name_capitals_or_not(books: Books) ->
     assert _rename(books, lake, "STRASSE").name == "STRASSE"
     another = books.add_project(books.organization)
     assert _add(books, "Strasse", another).name == "Strasse"
+
+
+def test_how_a_letter_is_typed_makes_no_other_name(books: Books) -> None:
+    composed, typed = "Zürich", "Zu\u0308rich"
+    lake = _add(books, typed)
+    assert lake.name == composed
+    other = _add(books, "Other")
+    for existing, name in (
+        (None, typed),
+        (None, "ZU\u0308RICH"),
+        (other, composed),
+        (other, typed),
+    ):
+        with pytest.raises(BadRequest, match=f"destination {lake.id} of the same project"):
+            _give(books, existing, name)
+    assert _rename(books, other, "O\u0308ther").name == "Öther"
+
+
+def test_a_name_of_an_earlier_release_is_taken_however_it_was_typed(books: Books) -> None:
+    lake = _add(books, "Lake")
+    with writing(books.engine) as connection:
+        connection.execute(sa.update(destination).values(name="Zu\u0308rich"))
+    with pytest.raises(BadRequest, match=f"destination {lake.id} of the same project"):
+        _add(books, "zürich")
+    # Given anew by its own form, it is the composed one.
+    assert _rename(books, books.destinations.get(lake.id), " Zu\u0308rich").name == "Zürich"
 
 
 def test_a_deleted_destination_frees_its_name_and_keeps_it(books: Books) -> None:

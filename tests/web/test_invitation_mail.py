@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tailrace.settings import Settings
+from tailrace.state.database import writing
 from tailrace.state.mails import Mails
+from tailrace.state.tables import person
 from tailrace.web.attempts import ALLOWED
 from tests.notify.conftest import MailServer, running
 from tests.web.conftest import Place, Visitor
@@ -64,6 +66,22 @@ def test_a_mail_that_the_server_does_not_take_is_said_and_the_link_holds(
     assert "It was not mailed." in shown.text
     assert "550 no such mailbox" in shown.text
     assert "Copy it and hand it over" in shown.text
+    join(place.visitor(), path_in(shown))
+
+
+def test_an_address_that_no_mail_can_name_is_said_and_the_link_holds(
+    place: Place, mail_server: MailServer, dana: Visitor
+) -> None:
+    invite(dana)
+    # As an earlier release took it.
+    stored = "=?utf-8?q?kim?=@acme.example"
+    with writing(place.engine) as connection:
+        values = {"email": stored, "email_folded": stored}
+        connection.execute(person.update().where(person.c.email == KIM).values(values))
+    shown = dana.post(f"{PEOPLE}/link", {"email": stored}, status=200)
+    assert f"It was not mailed. Cannot write a mail to {stored}: no mail can name" in shown.text
+    assert "Copy it and hand it over" in shown.text
+    assert len(mail_server.received) == 1
     join(place.visitor(), path_in(shown))
 
 

@@ -120,6 +120,35 @@ def test_no_answer_lets_the_token_out(place: Place, dana: Visitor) -> None:
     assert answer.status_code == 303
 
 
+def test_no_error_lets_the_token_out_either(
+    place: Place, dana: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = path_in(invite(dana))
+    client = place.visitor().client
+
+    def be_busy(*_: object, **__: object) -> None:
+        raise Transient("later")
+
+    answers = [
+        client.post(path, data={"form_token": "00"}),
+        client.put(path),
+        client.get(path + "/", follow_redirects=False),
+        client.get(path + "/more"),
+        client.get(path.replace("join", "%6aoin")),
+    ]
+    with monkeypatch.context() as broken:
+        broken.setattr(joining, "find_link", be_busy)
+        answers.append(client.get(path))
+    # A redirect's is what holds for the page that it leads to.
+    form = place.visitor()
+    fields = {"password": NEW, "again": NEW, "form_token": form.get(path).field("form_token")}
+    answers.append(form.client.post(path, data=fields, follow_redirects=False))
+    assert [one.status_code for one in answers] == [403, 405, 307, 404, 200, 503, 303]
+    assert {one.headers["referrer-policy"] for one in answers} == {"strict-origin"}
+    assert {one.headers["cache-control"] for one in answers} == {"no-store"}
+    assert client.get("/joining").headers["referrer-policy"] == "same-origin"
+
+
 def test_a_form_of_another_site_uses_no_link(place: Place, dana: Visitor) -> None:
     path = path_in(invite(dana))
     fields = {"password": NEW, "again": NEW}
@@ -173,3 +202,14 @@ def test_the_operators_link_opens_the_same_page(place: Place, dana: Visitor) -> 
     )
     join(place.visitor(), f"/join/{made.token}")
     dana.get(PEOPLE, 303)
+
+
+def test_an_admin_is_told_who_can_replace_the_operators_link(place: Place, dana: Visitor) -> None:
+    invite(dana)
+    made = make_operators_link(
+        place.engine, KIM, ids=place.site.ids, clock=place.site.clock, machine=place.machine_clock
+    )
+    shown = dana.post(f"{PEOPLE}/link", {"email": KIM}, status=422)
+    assert f"Cannot make a sign-in link for {KIM}: one that whoever runs tailrace" in shown.text
+    join(place.visitor(), f"/join/{made.token}")
+    link_in(dana.post(f"{PEOPLE}/link", {"email": KIM}, status=200))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from tailrace.hours import Hour
 from tailrace.settings import ExportSettings, Settings
+from tailrace.state.database import writing
+from tailrace.state.tables import destination
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import Exporting
 from tests.web.test_overview import dana as dana
@@ -94,6 +97,19 @@ def test_a_destination_is_deleted_by_its_name_alone(
     assert done.location == f"/p/{place.project}/destinations"
     assert exporting.destinations.get(1).state == "deleted"
     dana.get(f"{path}/manage", 404)
+
+
+@pytest.mark.parametrize(
+    ("kept", "typed"), [("Zürich", "Zu\u0308rich"), ("Zu\u0308rich", "Zürich")]
+)
+def test_how_a_letter_of_the_name_is_typed_keeps_nobody_from_deleting(
+    place: Place, dana: Visitor, exporting: Exporting, path: str, kept: str, typed: str
+) -> None:
+    with writing(place.engine) as connection:
+        connection.execute(sa.update(destination).values(name=kept))
+    dana.post(f"{path}/manage/delete", {"confirm": "Zurich"}, status=422)
+    dana.post(f"{path}/manage/delete", {"confirm": f" {typed} "})
+    assert exporting.destinations.get(1).state == "deleted"
 
 
 def test_members_do_not_manage(place: Place, dana: Visitor, path: str) -> None:

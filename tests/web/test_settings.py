@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tailrace.accounts.options import ProjectOptions, options_of
-from tailrace.accounts.people import people
+from tailrace.accounts.people import people, set_password
 from tailrace.accounts.portfolios import portfolios
 from tailrace.accounts.project_keys import api_keys, secret_key_is
 from tailrace.accounts.projects import find_project, projects
@@ -160,6 +160,33 @@ def test_a_password_that_can_not_be_taken_is_said(
 ) -> None:
     assert said in dana.post("/settings/people/password", fields, status=422).text
     place.visitor().sign_in("dana@acme.example")
+
+
+def test_a_password_that_the_operator_sets_meanwhile_is_not_overwritten(
+    place: Place, dana: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords, new, operators = place.site.passwords, "another long password", "the operator's one"
+    hashed = passwords.hash
+
+    with monkeypatch.context() as patched:
+
+        def hash_slowly(password: str) -> str:
+            patched.undo()
+            place.machine_clock.advance(1)
+            set_password(
+                place.engine,
+                "dana@acme.example",
+                operators,
+                passwords=passwords,
+                clock=place.site.clock,
+            )
+            return hashed(password)
+
+        patched.setattr(passwords, "hash", hash_slowly)
+        fields = {"current": PASSWORD, "new": new, "again": new}
+        shown = dana.post("/settings/people/password", fields, status=422)
+    assert "Your password was changed meanwhile; sign in again." in shown.text
+    place.visitor().sign_in("dana@acme.example", operators)
 
 
 def test_guessing_a_password_here_is_limited_as_at_the_sign_in(dana: Visitor) -> None:

@@ -24,6 +24,8 @@ def checked_address(text: str) -> str:
         or len(address) > ADDRESS_CHARACTERS_MAX
         or len(local) > _LOCAL_CHARACTERS_MAX
         or not _LOCAL.fullmatch(local)
+        # Headers of mails take it for the beginning of an encoded word (RFC 2047).
+        or "=?" in local
         or not all(_LABEL.fullmatch(label) for label in domain.split("."))
     ):
         raise BadRequest(

@@ -21,13 +21,13 @@ from tailrace.accounts.membership import (
     insert_member,
     members,
 )
-from tailrace.accounts.names import checked_name
 from tailrace.accounts.passwords import Passwords, checked_password
 from tailrace.accounts.renaming import rename
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest, NotAllowed
 from tailrace.ids import Ids
+from tailrace.names import checked_name
 from tailrace.state.database import one_change_at_a_time, reading, writing
 from tailrace.state.tables import (
     first_run_token,

@@ -23,13 +23,13 @@ from tailrace.accounts.membership import (
     require_account,
     require_member,
 )
-from tailrace.accounts.names import checked_name
 from tailrace.accounts.passwords import Passwords, checked_password
 from tailrace.accounts.projects import require_organization
 from tailrace.accounts.roles import Role
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest
+from tailrace.names import checked_name
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import one_change_at_a_time, reading, writing
 from tailrace.state.tables import membership, person, sign_in_link
@@ -179,28 +179,37 @@ def set_password(
     """
     password_hash = passwords.hash(checked_password(password, email))
     with writing(engine) as connection:
+        one_change_at_a_time(connection)
         account = require_account(connection, email)
         give_password(Trail(connection, clock.now_micros(), by), account, password_hash, None)
 
 
 def change_password(
     engine: Engine,
-    email: str,
+    account: Account,
     password: str,
     *,
     passwords: Passwords,
     clock: Clock,
     by: str,
 ) -> None:
-    """Do the same for the account's owner, who has given the password before.
+    """Do the same for the account's owner, whose present password `account_with_password` took.
 
-    It may be an admin who knew that one, so nobody new is trusted with the account.
+    It may be an admin who knew that one, so nobody new is trusted with the account. Raise
+    `BadRequest` also if the account got another password since, or is another one by now.
     """
-    password_hash = passwords.hash(checked_password(password, email))
+    password_hash = passwords.hash(checked_password(password, account.email))
     with writing(engine) as connection:
-        account = require_account(connection, email)
+        one_change_at_a_time(connection)
+        # Anew: hashing takes its time. Not by the hash, which a sign-in may have made anew.
+        found = account_of(connection, account.email)
+        if found is None or (found.person, found.password_set_micros) != (
+            account.person,
+            account.password_set_micros,
+        ):
+            raise BadRequest("Your password was changed meanwhile; sign in again.")
         trail = Trail(connection, clock.now_micros(), by)
-        give_password(trail, account, password_hash, account.password_organization)
+        give_password(trail, found, password_hash, found.password_organization)
 
 
 def account_with_password(

@@ -13,10 +13,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from tailrace.accounts.names import checked_name
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest
+from tailrace.names import checked_name
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import next_number, reading, writing
 from tailrace.state.projects import organization_of_project, projects_of_portfolio

@@ -14,11 +14,11 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from tailrace.accounts.names import checked_name
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest
 from tailrace.ids import Ids
+from tailrace.names import checked_name
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import next_number, one_change_at_a_time, reading, writing
 from tailrace.state.projects import organization_of_project, projects_within

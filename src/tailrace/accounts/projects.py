@@ -12,12 +12,12 @@ from sqlalchemy.engine import Connection, Engine
 
 from tailrace.accounts.addresses import checked_address
 from tailrace.accounts.membership import account_of, insert_account, insert_member
-from tailrace.accounts.names import checked_name
 from tailrace.accounts.project_keys import hash_of, insert_key, new_key
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest, NeedsOperator
 from tailrace.ids import Ids
+from tailrace.names import checked_name
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import next_number, reading, writing
 from tailrace.state.projects import organization_of_project

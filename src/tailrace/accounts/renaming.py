@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from tailrace.accounts.names import checked_name
 from tailrace.accounts.projects import require_organization
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
+from tailrace.names import checked_name
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import writing
 from tailrace.state.projects import organization_of_project

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from tailrace.accounts.membership import (
     Account,
+    Person,
     give_password,
     memberships,
     require_account,
@@ -23,7 +24,7 @@ from tailrace.accounts.membership import (
 from tailrace.accounts.passwords import Passwords, checked_password
 from tailrace.accounts.trail import Trail
 from tailrace.clock import MICROS, Clock
-from tailrace.errors import NotAllowed
+from tailrace.errors import BadRequest, NotAllowed
 from tailrace.ids import Ids
 from tailrace.state.audit import SERVICE
 from tailrace.state.database import one_change_at_a_time, reading, writing
@@ -70,11 +71,14 @@ def make_link(
 ) -> Link:
     """Make a link for somebody else who is in this organization alone; an earlier one is void.
 
-    Their password and sessions stay until it is used. Raise `BadRequest` for anybody else.
+    Their password and sessions stay until it is used. Raise `BadRequest` for anybody else, and
+    while a link holds that the operator made for them.
     """
     with writing(engine) as connection:
         one_change_at_a_time(connection)
-        email = require_own(connection, organization_id, email, by=by).email
+        found = require_own(connection, organization_id, email, by=by)
+        _refuse_operators(connection, found, machine)
+        email = found.email
         trail = Trail(connection, clock.now_micros(), by)
         return _make(trail, email, organization_id, ids, machine)
 
@@ -84,7 +88,7 @@ def make_operators_link(
 ) -> Link:
     """Make a link for anybody; only the operator may be let do this, and nobody else be shown it.
 
-    Raise `BadRequest` for an address without an account.
+    Every earlier one of theirs is void. Raise `BadRequest` for an address without an account.
     """
     with writing(engine) as connection:
         one_change_at_a_time(connection)
@@ -139,6 +143,21 @@ def use_link(
         trail = Trail(connection, clock.now_micros(), account.email)
         trail.note("sign-in link used", f"person {account.person}", {"email": account.email})
         return give_password(trail, account, password_hash, made_for)
+
+
+def _refuse_operators(connection: Connection, found: Person, machine: Clock) -> None:
+    """Raise `BadRequest` if a link of the operator's holds, which is not an admin's to void."""
+    statement = sa.select(sign_in_link.c.person).where(
+        sign_in_link.c.person == found.id,
+        sign_in_link.c.organization.is_(None),
+        sign_in_link.c.ends_micros > machine.now_micros(),
+    )
+    if connection.execute(statement).one_or_none() is not None:
+        raise BadRequest(
+            f"Cannot make a sign-in link for {found.email}: one that whoever runs tailrace made "
+            "for them still works, and another would void it. Let them use that one, or ask "
+            f'whoever runs tailrace for a new one: "tailrace person invite {found.email}".'
+        )
 
 
 def _make(trail: Trail, email: str, organization_id: int | None, ids: Ids, machine: Clock) -> Link:

@@ -10,7 +10,7 @@ import structlog
 
 from tailrace.clock import MICROS, Clock
 from tailrace.errors import MailServerTrouble
-from tailrace.notify.message import message_of, outgoing
+from tailrace.notify.message import can_name, message_of, outgoing, unnamed
 from tailrace.notify.smtp import Refused, Session, open_session
 from tailrace.settings import SmtpSettings
 from tailrace.state.mails import Mail, Mails, Outcome
@@ -57,7 +57,9 @@ def _send_all(
 ) -> int:
     sent = troubles = 0
     for position, one in enumerate(waiting):
-        addresses = _addresses(one, machine.now_micros())
+        addresses = _refuse_unnamed(mails, one, _addresses(one, machine.now_micros()))
+        if not addresses:
+            continue
         try:
             refused = session.send(message_of(outgoing(one), settings.sender), addresses)
         except MailServerTrouble as trouble:
@@ -78,6 +80,15 @@ def _send_all(
         sent += len(addresses) - len(refused)
         log.info("mail_sent", mail=one.id, kind=one.kind, refused=len(refused))
     return sent
+
+
+def _refuse_unnamed(mails: Mails, one: Mail, addresses: list[str]) -> list[str]:
+    """Refuse for good the addresses that no message can name; return the others."""
+    for address in addresses:
+        if not can_name(address):
+            log.error("mail_refused", mail=one.id, address=address, answer="no mail can name it")
+            _refuse(mails, one, [address], str(unnamed(address)))
+    return [address for address in addresses if can_name(address)]
 
 
 def _can_go_on(session: Session) -> bool:

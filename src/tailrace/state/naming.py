@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tailrace import names
 from tailrace.errors import BadRequest
 from tailrace.state.database import reading
 from tailrace.state.destination_book import DestinationBook
@@ -57,32 +58,27 @@ def checked_name(connection: Connection, project: int, name: str, *, but: int | 
 
     Raise `BadRequest` for one that can't be shown, and for one that another destination has.
     """
-    trimmed = name.strip()
-    if not trimmed or len(trimmed) > NAME_CHARACTERS_MAX or not trimmed.isprintable():
-        raise BadRequest(
-            f"Cannot name the destination {name[: NAME_CHARACTERS_MAX + 1]!r}: a name has 1 to "
-            f"{NAME_CHARACTERS_MAX} characters, none of them a control character. Choose another."
-        )
+    kept = names.checked_name(name, "destination", characters_max=NAME_CHARACTERS_MAX)
     for row in connection.execute(_living(project)):
-        if row.id != but and row.name.casefold() == trimmed.casefold():
+        if row.id != but and names.folded_name(row.name) == names.folded_name(kept):
             raise BadRequest(
-                f"Cannot name the destination {trimmed!r}: destination {row.id} of the same "
+                f"Cannot name the destination {kept!r}: destination {row.id} of the same "
                 f"project is named {row.name!r}, and capitals make no other name. Choose another."
             )
-    return trimmed
+    return kept
 
 
 def free_name(connection: Connection, project: int) -> str:
     """Return `DEFAULT_NAME`, with a number if a destination or a set-up of the project has it."""
     begun = sa.select(draft.c.choices).where(draft.c.project == project)
-    taken = {row.name.casefold() for row in connection.execute(_living(project))}
+    taken = {names.folded_name(row.name) for row in connection.execute(_living(project))}
     taken |= {
-        _chosen_decoder.decode(choices).name.casefold()
+        names.folded_name(_chosen_decoder.decode(choices).name)
         for choices in connection.execute(begun).scalars()
     }
     numbered = (f"{DEFAULT_NAME} {number}" for number in itertools.count(2))
-    names = itertools.chain((DEFAULT_NAME,), numbered)
-    return next(name for name in names if name.casefold() not in taken)
+    offered = itertools.chain((DEFAULT_NAME,), numbered)
+    return next(name for name in offered if names.folded_name(name) not in taken)
 
 
 def _living(project: int) -> sa.Select[tuple[int, str]]:

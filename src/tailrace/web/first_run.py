@@ -6,10 +6,10 @@ from starlette.responses import RedirectResponse, Response
 
 from tailrace.accounts.addresses import checked_address
 from tailrace.accounts.first_run import FirstAdmin, FirstRun, finish_first_run, first_run
-from tailrace.accounts.names import checked_name
 from tailrace.accounts.passwords import PASSWORD_CHARACTERS_MIN, checked_password
 from tailrace.accounts.sessions import sign_in
 from tailrace.errors import BadRequest
+from tailrace.names import checked_name
 from tailrace.web.arrivals import Arrivals, arrivals
 from tailrace.web.cookies import set_session
 from tailrace.web.navigation import home

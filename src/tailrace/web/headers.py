@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tailrace.accounts.sign_in_links import join_path
+
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; "
     "base-uri 'none'; form-action 'self'"
@@ -20,9 +22,14 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+# Below this path a browser tells the next page, and whatever is between, where it comes from: the
+# host, never the path with the token. "no-referrer" would have it send forms as if from elsewhere.
+_OF_TOKENS = join_path("")
+HEADERS_OF_TOKENS = {**HEADERS, "Referrer-Policy": "strict-origin"}
+
 
 class SecureHeaders:
-    """Add the headers; pages, unlike static files, are kept by nobody."""
+    """Add the headers to every answer, errors too; pages are kept by nobody, static files are."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -32,11 +39,12 @@ class SecureHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        added = HEADERS_OF_TOKENS if scope["path"].startswith(_OF_TOKENS) else HEADERS
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in added.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)

@@ -16,10 +16,6 @@ from tailrace.web.problems import Problems
 from tailrace.web.rendering import page
 from tailrace.web.signing_in import signed_in, too_often
 
-# A browser tells the next page, and whatever is between, where it comes from: the host, never the
-# path with the token. "no-referrer" would have it send forms as if from another site.
-_HEADERS = {"Referrer-Policy": "strict-origin", "Cache-Control": "no-store"}
-
 
 def _form(visit: Visit) -> Response:
     try:
@@ -71,7 +67,7 @@ def _show(
     error: str = "",
 ) -> Response:
     signed_in_as = "" if visit.visitor is None else visit.visitor.member.email
-    response = page(
+    return page(
         visit,
         "join.html",
         title="Choose your password",
@@ -84,12 +80,10 @@ def _show(
         problems=problems or Problems(),
         error=error,
     )
-    response.headers.update(_HEADERS)
-    return response
 
 
 def _void(visit: Visit, error: NotAllowed) -> Response:
-    response = page(
+    return page(
         visit,
         "trouble.html",
         title="Ask for a new link",
@@ -98,8 +92,6 @@ def _void(visit: Visit, error: NotAllowed) -> Response:
         link="/signin",
         link_text="Sign in",
     )
-    response.headers.update(_HEADERS)
-    return response
 
 
 def _token(visit: Visit) -> str:

@@ -11,6 +11,7 @@ from tailrace.app.destinations import open_clients, open_secrets
 from tailrace.app.editing import DeletionPlan, Edit, Editor
 from tailrace.app.switching import ALL, MissedRange, missed, pause, resume
 from tailrace.errors import BadRequest
+from tailrace.names import is_name
 from tailrace.notify.amounts import counted
 from tailrace.state.delivery import Destination
 from tailrace.web.configuration import mail_words, policy_view
@@ -116,7 +117,7 @@ def _resume(visit: Visit) -> Response:
 
 def _delete(visit: Visit) -> Response:
     destination, problems = destination_of(visit), Problems()
-    if visit.field("confirm").strip() != destination.name:
+    if not is_name(visit.field("confirm"), destination.name):
         said = BadRequest(f"Type the destination's name, {destination.name}, to delete it.")
         problems.add("confirm", said)
         return _show(visit, destination, problems)

@@ -145,21 +145,24 @@ def _remove(visit: Visit) -> Response:
 def _password(visit: Visit) -> Response:
     """Change one's own password; sessions that were opened with the old one end with it."""
     site, email, problems = visit.site, visit.by.member.email, Problems()
+    account = None
     # Guessing it here is as limited as at the sign-in.
     wait = site.attempts.wait_seconds(address_of(visit.request), folded(email))
     if wait:
         problems.add("current", BadRequest(f"That was tried too often. Wait {wait} seconds."))
-    elif not account_with_password(
-        site.engine, email, visit.field("current"), passwords=site.passwords
-    ):
-        problems.add("current", BadRequest("This is not your present password."))
+    else:
+        account = account_with_password(
+            site.engine, email, visit.field("current"), passwords=site.passwords
+        )
+        if account is None:
+            problems.add("current", BadRequest("This is not your present password."))
     if visit.field("new") != visit.field("again"):
         problems.add("again", BadRequest("The two passwords differ. Type it again."))
-    if not problems:
+    if account is not None and not problems:
         try:
             change_password(
                 site.engine,
-                email,
+                account,
                 visit.field("new"),
                 passwords=site.passwords,
                 clock=site.clock,
