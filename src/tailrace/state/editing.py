@@ -30,6 +30,7 @@ from tailrace.state.destination_book import (
     refuse_changed,
     set_values,
 )
+from tailrace.state.destination_fields import CHANGEABLE, PLACE
 from tailrace.state.drafts import follow
 from tailrace.state.naming import checked_name
 from tailrace.state.outages import clear_outage, send_troubled_again
@@ -41,17 +42,6 @@ from tailrace.state.tables import (
     earlier_place,
     manual_export,
 )
-
-# What people call it.
-NAME = ("name",)
-# Where objects go. An hour's objects all go to one place.
-PLACE = ("bucket", "prefix", "endpoint_url")
-# With whose rights, and through which region.
-ACCESS = ("region", "access_key_id", "secret_encrypted", "role_arn", "external_id")
-# How the store encrypts what is put.
-ENCRYPTION = ("encryption", "kms_key_arn")
-# What is put.
-CONTENT = ("include_events", "include_merged_ids", "manifest", "marker")
 
 _NOTHING = "it would receive nothing. Include events or merged-ids."
 
@@ -291,7 +281,7 @@ def changed(seen: Destination, wanted: Destination) -> dict[str, object]:
     """Return the fields in which two states of a destination differ, with the wanted values."""
     return {
         name: getattr(wanted, name)
-        for name in (*NAME, *PLACE, *ACCESS, *ENCRYPTION, *CONTENT)
+        for name in CHANGEABLE
         if getattr(seen, name) != getattr(wanted, name)
     }
 

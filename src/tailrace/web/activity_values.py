@@ -47,7 +47,7 @@ _WORDS: dict[tuple[ActivityKind, str], str] = {
     ("access", REFUSED): "Access was refused",
     ("access", BACK): "Access is back",
 }
-_FIELDS = {
+FIELDS = {
     "name": "name",
     "bucket": "bucket",
     "region": "region",
@@ -164,17 +164,17 @@ def _resumed(one: Happening) -> str:
 
 def _edited(one: Happening) -> str:
     return ", ".join(
-        _setting(name, one.detail) for name in one.detail.get("fields", ()) if name in _FIELDS
+        _setting(name, one.detail) for name in one.detail.get("fields", ()) if name in FIELDS
     )
 
 
 def _setting(name: str, detail: Detail) -> str:
     if name not in detail:
-        return f"new {_FIELDS[name]}"
+        return f"new {FIELDS[name]}"
     value = _told(name, detail[name])
     if isinstance(value, bool):
-        return f"{_FIELDS[name]} {'on' if value else 'off'}"
-    return f"{_FIELDS[name]} {value}" if value else f"no {_FIELDS[name]}"
+        return f"{FIELDS[name]} {'on' if value else 'off'}"
+    return f"{FIELDS[name]} {value}" if value else f"no {FIELDS[name]}"
 
 
 def _interval(one: Happening) -> str:
