@@ -5,6 +5,7 @@ The runs that follow from a change are made in its transaction.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,9 +69,13 @@ def find_living(
     return found
 
 
-def refuse_changed(now: Destination, seen: Destination) -> None:
-    """Raise `BadRequest` unless a destination is still what was seen and probed of it."""
-    if any(getattr(now, name) != getattr(seen, name) for name in ("state", *PROBED)):
+def refuse_changed(now: Destination, seen: Destination, setting: Collection[str] = ()) -> None:
+    """Raise `BadRequest` unless a destination is still what was seen and probed of it.
+
+    The fields that are about to be set are compared too: nobody else's choice is overwritten.
+    """
+    compared = ("state", *PROBED, *setting)
+    if any(getattr(now, name) != getattr(seen, name) for name in compared):
         raise BadRequest(
             f"Cannot change destination {now.id}: someone else has changed it meanwhile. "
             f'Look at it with "tailrace destination show {now.id}", and try again.'

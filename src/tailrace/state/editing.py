@@ -135,17 +135,18 @@ class Editing(DestinationBook):
         what is owed goes to the new place, each hour whole: those with files at the old one are
         returned. A set-up on the pages that leads to it shows what was changed.
 
-        Raise `BadRequest` for a deleted or meanwhile changed destination, a name that it can't
-        have, a bucket of another organization (D45), no data type, and for a new place while manual
-        exports are under way;
-        `Transient` while runs are in work or have uploads that are not among those `aborted`.
+        Raise `BadRequest` for a deleted destination, one of which what was probed or is set here
+        was changed meanwhile, a name that it can't have, a bucket of another organization (D45), no
+        data type, and for a new place while manual exports are under way; `Transient` while runs
+        are in work or have uploads that are not among those `aborted`.
         """
         changes = changed(seen, wanted)
-        if not wanted.include_events and not wanted.include_merged_ids:
-            raise BadRequest(f"Cannot change destination {seen.id}: {_NOTHING}")
+        _refuse_nothing(wanted)
         with self._change() as connection:
             before = self._find_living(connection, seen.id, "change")
-            refuse_changed(before, seen)
+            refuse_changed(before, seen, changes)
+            # Somebody else may have switched off the one data type that is left here.
+            _refuse_nothing(msgspec.structs.replace(before, **changes))
             begun: tuple[BegunHour, ...] = ()
             if "name" in changes:
                 changes["name"] = checked_name(
@@ -284,6 +285,11 @@ def changed(seen: Destination, wanted: Destination) -> dict[str, object]:
         for name in CHANGEABLE
         if getattr(seen, name) != getattr(wanted, name)
     }
+
+
+def _refuse_nothing(wanted: Destination) -> None:
+    if not wanted.include_events and not wanted.include_merged_ids:
+        raise BadRequest(f"Cannot change destination {wanted.id}: {_NOTHING}")
 
 
 def _refuse_manual_exports(connection: Connection, destination_id: int) -> None:
