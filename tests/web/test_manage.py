@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tailrace.app.editing import DeletionPlan
 from tailrace.hours import Hour
 from tailrace.settings import ExportSettings, Settings
+from tailrace.web.manage import ending
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import Exporting
+from tests.web.hours import destination
 from tests.web.test_overview import dana as dana
 from tests.web.test_overview import exporting as exporting
 from tests.web.test_overview import now as now
@@ -78,6 +81,21 @@ def test_what_is_not_off_can_not_be_switched_on(
 ) -> None:
     shown = dana.post(f"{path}/manage/resume", status=400)
     assert "Cannot resume destination 1: it is active, not paused." in shown.text
+
+
+def test_what_a_deletion_gives_up_is_counted_in_words() -> None:
+    both = destination(include_merged_ids=True)
+    assert ending(DeletionPlan(both, 2, 2, (1, 2))).gives_up == (
+        "2 runs that wait are not exported any more",
+        "2 runs that were missed are not exported any more",
+        "2 manual exports that go on are not exported any more",
+    )
+    assert ending(DeletionPlan(destination(), 1, 1, (1,))).gives_up == (
+        "1 run that waits is not exported any more",
+        "1 hour that was missed is not exported any more",
+        "1 manual export that goes on is not exported any more",
+    )
+    assert ending(DeletionPlan(destination(), 0, 0, ())).gives_up == ()
 
 
 def test_a_destination_is_deleted_by_its_name_alone(

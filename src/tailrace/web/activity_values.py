@@ -156,9 +156,10 @@ def _first(one: Happening) -> str:
 
 def _resumed(one: Happening) -> str:
     owed, left_out = one.detail.get("newly_owed", 0), one.detail.get("left_out", 0)
-    words = [f"{counted(owed, 'hour')} that {'was' if owed == 1 else 'were'} missed go out"]
+    # An hour of events and the same hour of merged IDs are two runs.
+    words = [f"{counted(owed, 'missed run')} {'goes' if owed == 1 else 'go'} out"]
     if left_out:
-        words.append(f"{counted(left_out, 'hour')} left out")
+        words.append(f"{counted(left_out, 'run')} left out")
     return ", ".join(words) if owed or left_out else "nothing was missed"
 
 
