@@ -2,6 +2,7 @@
 
     TailraceError
     ├── BadRequest        the caller's request or command is wrong: correct it
+    │   ├── ChangedMeanwhile  somebody else changed what a form was shown of: look at it again
     │   └── NotAllowed    the person's role does not include it: ask an admin
     ├── Transient         try the same again later
     │   ├── ClockStepped  the log does not take time from a clock that jumped
@@ -33,6 +34,10 @@ class TailraceError(Exception):
 
 class BadRequest(TailraceError):
     """What the caller sent can't be accepted, now or later."""
+
+
+class ChangedMeanwhile(BadRequest):
+    """Somebody else changed what the caller has seen; nothing was taken."""
 
 
 class NotAllowed(BadRequest):

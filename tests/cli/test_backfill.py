@@ -41,10 +41,10 @@ class Book:
         self.destinations = Destinations(self.engine, self.clock)
         self.project, self.organization = made["project_id"], made["org_id"]
 
-    def add_destination(self, endpoint_url: str = NOWHERE) -> int:
+    def add_destination(self, endpoint_url: str = NOWHERE, **more: Any) -> int:
         """Add an active destination, without an address at one where nothing answers."""
         added = self.destinations.add(
-            NewDestination(project=self.project, bucket="acme", endpoint_url=endpoint_url)
+            NewDestination(project=self.project, bucket="acme", endpoint_url=endpoint_url, **more)
         )
         can = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
         self.destinations.activate(added.id, can)
@@ -52,7 +52,11 @@ class Book:
 
     def seal(self, *hours: Hour) -> None:
         """Seal hours with a file of two lines each."""
-        self.ledger.add_hours([self._hour(hour) for hour in hours])
+        self.ledger.add_hours([self._hour(hour, self.project) for hour in hours])
+
+    def seal_merged_ids(self, *hours: Hour) -> None:
+        """Seal hours of the organization's merged IDs."""
+        self.ledger.add_hours([self._hour(hour, -self.organization) for hour in hours])
 
     def deliver(self) -> None:
         """Deliver one run of a manual export, as a worker would."""
@@ -71,13 +75,13 @@ class Book:
         assert held is not None
         self.ledger.failed(held, cause)
 
-    def _hour(self, hour: Hour) -> SealedHour:
-        name = file_name(self.project, hour, 1)
-        file = SealedFile(self.project, hour, 1, name, 100, "ab" * 32, 7, 2, 300)
+    def _hour(self, hour: Hour, scope: int) -> SealedHour:
+        name = file_name(scope, hour, 1)
+        file = SealedFile(scope, hour, 1, name, 100, "ab" * 32, 7, 2, 300)
         record = manifest.record_bytes(
             manifest.SealRecord(
                 format=manifest.RECORD_FORMAT,
-                scope=self.project,
+                scope=scope,
                 organization=self.organization,
                 hour=str(hour),
                 files=(manifest.RecordFile(name, 2, 100, 300, "ab" * 32, "00000007"),),
@@ -96,7 +100,7 @@ class Book:
             )
         )
         digest = hashlib.sha256(record).hexdigest()
-        return SealedHour(self.project, self.organization, hour, record, digest, (file,))
+        return SealedHour(scope, self.organization, hour, record, digest, (file,))
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ def test_a_manual_export_is_started_watched_paused_and_cancelled(run: Run, book:
     assert run("runs", "--manual").out == text
 
     assert (
-        run("backfill", "pause", "1").out == "Manual export 1 is paused: 1 of 3, 2 pending hours.\n"
+        run("backfill", "pause", "1").out == "Manual export 1 is paused: 1 of 3 hours, 2 pending.\n"
     )
     assert run("backfill", "resume", "1", "--json").json()["status"] == "running"
     assert run("backfill", "cancel", "1", "--json").json()["runs"] == {"cancelled": 2, "success": 1}
@@ -193,6 +197,27 @@ def test_a_range_without_data_says_where_data_are_and_gives_a_text_to_copy(
     shown = run(*asked, "--include", "merged-ids,events", "--json").json()["no_data"]
     assert shown["dates"]["merged-ids"] == []
     assert "dates with merged-ids: none" in shown["support_text"]
+
+
+def test_an_hour_of_both_data_types_is_two_runs_and_of_one_an_hour(run: Run, book: Book) -> None:
+    destination = str(book.add_destination(include_merged_ids=True))
+    book.seal(OLD)
+    book.seal_merged_ids(OLD)
+    day = ("--from", "2026-01-02", "--to", "2026-01-02")
+
+    started = run("backfill", destination, *day)
+
+    assert started.out.splitlines()[0] == "Manual export 1 is running: 2 runs are exported."
+    book.deliver()
+    done = run("backfill", "pause", "1").out
+    assert done == "Manual export 1 is paused: 1 of 2 runs, 1 pending.\n"
+    heading, row = run("backfill", "list").out.splitlines()[:2]
+    assert "runs a minute" in heading
+    assert "hours" not in heading
+    assert "1 of 2, 1 pending" in row
+    run("backfill", destination, *day, "--include", "events")
+    shown = run("backfill", "pause", "2").out
+    assert shown == "Manual export 2 is paused: 0 of 1 hour, 1 pending.\n"
 
 
 def test_hours_that_are_not_sealed_yet_are_named(run: Run, book: Book) -> None:

@@ -52,6 +52,13 @@ class Book:
             )
             self.ledger.add_hours([sealed])
 
+    def seal_merged_ids(self, hour: Hour) -> None:
+        """Seal an hour of the organization's merged IDs."""
+        scope, name = -self.organization, f"-{hour}"
+        file = SealedFile(scope, hour, 1, name, 100, "ab" * 32, 7, 2, 300)
+        sealed = SealedHour(scope, self.organization, hour, name.encode(), name, (file,))
+        self.ledger.add_hours([sealed])
+
     def deliver(self) -> None:
         """Deliver one run, as a worker would."""
         held = self.ledger.claim(now_micros=0, lease_micros=MICROS, destination_limit=9)
@@ -308,6 +315,21 @@ def test_an_edit_that_can_not_be_is_refused_by_field(
     done = run("destination", "edit", number, *words)
     assert (done.code, named in done.err) == (WRONG_USE, True), done.err
     assert book.destinations.get(1) == before
+
+
+def test_an_hour_of_both_data_types_is_missed_and_owed_as_two_runs(run: Run, book: Book) -> None:
+    number = str(book.add_destination(include_merged_ids=True))
+    book.seal(book.today)
+    book.seal_merged_ids(book.today)
+    assert "2 runs are owed and will wait." in run("pause", number).out
+    book.seal(book.today.next())
+    book.seal_merged_ids(book.today.next())
+    listed = run("resume", number, "--plan").out.splitlines()
+    assert listed[-1] == "2 missed runs. Besides, 2 runs are owed from before."
+    asked = run("destination", "delete", number)
+    assert "owes 2 runs, missed 2 while paused" in asked.err
+    done = run("destination", "delete", number, "--yes").out
+    assert "Destination 1 is deleted. 2 owed runs will not go out." in done
 
 
 def test_a_destination_is_deleted_only_when_that_is_said_and_its_runs_stay(

@@ -14,10 +14,12 @@ from tailrace.export.backfill import Plan, plan
 from tailrace.export.deliver import Layout
 from tailrace.export.objects import store_of
 from tailrace.export.ranges import HourRange, parse_range
-from tailrace.export.tally import NAMED_MAX, Amount
+from tailrace.export.tally import NAMED_MAX, Amount, Tally
 from tailrace.hours import Hour
 from tailrace.seal import manifest, names
-from tailrace.state.delivery import Destination
+from tailrace.state.delivery import DataType, Destination
+from tailrace.state.manual_reports import KnownFile, KnownHour
+from tailrace.state.sealed import SealedFile
 from tests.export.test_editing import editor_of
 from tests.export.test_manual_exports import OLD, deliver_all, keys_of, seal, start, states
 
@@ -171,6 +173,19 @@ def test_hours_that_the_archive_has_dropped_are_named_unless_the_bucket_holds_th
     assert (found.dropped_hours, found.dropped) == (len(gone), tuple(gone))
     assert found.to_write == NOTHING
     assert found.conflicts.objects == (0 if overwrite else 1)
+
+
+def test_an_hour_of_which_both_data_types_were_dropped_is_one_hour(world: Any, bucket: str) -> None:
+    added = world.add_destination(bucket, manifest=False, marker=False)
+    store = store_of(world.clients.of(added), added)
+    tally = Tally(added, store, LAYOUT, overwrite=False)
+    types: tuple[DataType, ...] = ("events", "merged-ids")
+    for data_type in types:
+        scope = added.scope_of(data_type)
+        file = SealedFile(scope, OLD, 1, "name", 100, "ab" * 32, 7, 2, 300)
+        hour = KnownHour(scope, OLD, b"", "ab" * 32, (KnownFile(file, dropped=True),), False)
+        tally.add(data_type, [hour], [])
+    assert (tally.dropped_hours, tally.dropped) == (1, [OLD])
 
 
 def test_manifests_and_markers_that_are_switched_off_are_not_asked_for(

@@ -11,7 +11,7 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 
 from tailrace.errors import Corrupt, NeedsOperator
-from tailrace.export.answers import ACTIONS, TABLE, Row
+from tailrace.export.answers import ACTIONS, TABLE, TEMPORARY, Row
 from tailrace.export.bucket import Contended
 from tailrace.export.diagnose import diagnose
 from tailrace.export.objects import ObjectConflict
@@ -295,6 +295,20 @@ def test_a_store_that_can_not_encrypt_so_is_told_from_a_wrong_request(
     if code != "InvalidEncryptionAlgorithmError":
         # A request that asks for none is refused for something else.
         assert "does not encrypt" not in diagnose(answer(code, status, message=message), acme).title
+
+
+@pytest.mark.parametrize("call", ["PutObject", "CreateMultipartUpload"])
+@pytest.mark.parametrize("code", sorted(code for code, row in TABLE.items() if row is TEMPORARY))
+def test_a_key_service_that_is_asked_too_often_is_no_refusal(
+    acme: Destination, code: str, call: str
+) -> None:
+    asking = msgspec.structs.replace(acme, encryption="aws:kms", kms_key_arn="acme")
+    said = (
+        "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
+    )
+    cause = diagnose(answer(code, 400, call, said), asking, "exports/x")
+    assert (cause.kind, cause.permission) == ("temporary", None)
+    assert "the store is busy or out of order" in cause.sentence
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
-from tailrace.errors import BadRequest
+from tailrace.errors import BadRequest, ChangedMeanwhile
 from tailrace.state.destinations import NewDestination
 from tailrace.state.drafts import DRAFTS_MAX, Choices, Drafts
 from tests.state.conftest import Books
@@ -20,11 +23,16 @@ def _new(books: Books) -> NewDestination:
     return NewDestination(project=books.project, bucket="acme")
 
 
+def to(choices: Choices) -> Callable[[Choices], Choices]:
+    """Return what chooses without looking at what was chosen before."""
+    return lambda _: choices
+
+
 def test_a_draft_reads_back_as_it_was_kept(books: Books, drafts: Drafts) -> None:
     choices = Choices(bucket="acme", access="key", access_key_id="AKID", prefix="ü/")
     begun = drafts.begin(books.project, Choices())
     books.clock.advance(1_000_000)
-    kept = drafts.change(books.project, begun.id, choices, b"token")
+    kept = drafts.change(books.project, begun.id, to(choices), b"token")
     assert drafts.get(books.project, begun.id) == kept
     assert (kept.choices, kept.secret_encrypted) == (choices, b"token")
     assert (kept.secret_set_micros, kept.secret_set_by) == (
@@ -37,10 +45,10 @@ def test_a_draft_reads_back_as_it_was_kept(books: Books, drafts: Drafts) -> None
 def test_a_secret_stays_with_its_key_and_goes_with_it(books: Books, drafts: Drafts) -> None:
     first = Choices(access="key", access_key_id="AKID")
     number = drafts.begin(books.project, Choices()).id
-    drafts.change(books.project, number, first, b"token")
+    drafts.change(books.project, number, to(first), b"token")
     moved = Choices(access="key", access_key_id="AKID", bucket="acme")
-    assert drafts.change(books.project, number, moved).secret_encrypted == b"token"
-    other = drafts.change(books.project, number, Choices(access="key", access_key_id="AK2"))
+    assert drafts.change(books.project, number, to(moved)).secret_encrypted == b"token"
+    other = drafts.change(books.project, number, to(Choices(access="key", access_key_id="AK2")))
     assert (other.secret_encrypted, other.secret_set_by) == (None, None)
 
 
@@ -48,7 +56,7 @@ def test_a_draft_becomes_one_destination_in_the_transaction_that_adds_it(
     books: Books, drafts: Drafts
 ) -> None:
     number = drafts.begin(books.project, Choices()).id
-    drafts.change(books.project, number, Choices(access="key", access_key_id="A"), b"token")
+    drafts.change(books.project, number, to(Choices(access="key", access_key_id="A")), b"token")
     made = books.destinations.add(_new(books), draft=number)
     found = drafts.get(books.project, number)
     assert (found.destination_id, found.secret_encrypted) == (made.id, None)
@@ -84,7 +92,7 @@ def test_drafts_of_other_projects_are_out_of_reach(books: Books, drafts: Drafts)
     number = drafts.begin(books.project, Choices()).id
     for reach in (
         lambda: drafts.get(other, number),
-        lambda: drafts.change(other, number, Choices()),
+        lambda: drafts.change(other, number, to(Choices())),
         lambda: drafts.forget_secret(other, number),
         lambda: drafts.discard(other, number),
     ):
@@ -144,7 +152,7 @@ def test_with_another_access_go_the_secret_and_whom_the_policy_lets_in(
     number = drafts.begin(books.project, Choices()).id
     seen = books.destinations.add(_new(books), draft=number)
     typed = Choices(bucket="acme", access="key", access_key_id="OLD", principal="arn:old")
-    drafts.change(books.project, number, typed, b"old")
+    drafts.change(books.project, number, to(typed), b"old")
 
     keyed = msgspec.structs.replace(seen, access_key_id="NEW", secret_encrypted=b"new")
     books.destinations.edit(seen, keyed, None, now_micros=0)
@@ -170,3 +178,75 @@ def test_a_change_that_a_draft_has_already_leaves_it_as_it_is(books: Books, draf
     before = drafts.get(books.project, number)
     assert before.choices == typed
     assert before.changed_by == "dana@acme.example"
+
+
+def test_every_choice_and_another_secret_make_another_version(books: Books, drafts: Drafts) -> None:
+    plain = drafts.begin(books.project, Choices())
+    other: dict[str, object] = {
+        "include_events": False,
+        "include_merged_ids": True,
+        "access": "role",
+        "encryption": "AES256",
+    }
+    seen = {plain.version}
+    for name in Choices.__struct_fields__:
+        choices = msgspec.structs.replace(Choices(), **{name: other.get(name, "x")})
+        seen.add(drafts.change(books.project, plain.id, to(choices)).version)
+    key = Choices(access="key", access_key_id="AK")
+    seen.add(drafts.change(books.project, plain.id, to(key)).version)
+    for secret in (b"one", b"two"):
+        books.clock.advance(1)
+        seen.add(drafts.change(books.project, plain.id, to(key), secret).version)
+    assert len(seen) == len(Choices.__struct_fields__) + 4
+    assert drafts.change(books.project, plain.id, to(Choices())).version == plain.version
+
+
+def test_what_was_seen_is_compared_in_the_transaction_that_changes_it(
+    books: Books, drafts: Drafts
+) -> None:
+    begun = drafts.begin(books.project, Choices())
+    theirs = drafts.change(books.project, begun.id, to(Choices(bucket="theirs")))
+    mine = to(Choices(bucket="mine"))
+    with pytest.raises(ChangedMeanwhile, match="Somebody changed this set-up meanwhile"):
+        drafts.change(books.project, begun.id, mine, seen=begun.version)
+    with pytest.raises(ChangedMeanwhile):
+        drafts.change(books.project, begun.id, to(theirs.choices), b"token", seen=begun.version)
+    assert drafts.get(books.project, begun.id) == theirs
+    # Who wants what is there already puts nothing back.
+    drafts.change(books.project, begun.id, to(theirs.choices), seen=begun.version)
+    now = drafts.change(books.project, begun.id, mine, seen=theirs.version)
+    assert now.choices.bucket == "mine"
+
+
+def test_two_who_change_a_draft_at_the_same_time_lose_nothing(books: Books, drafts: Drafts) -> None:
+    number = drafts.begin(books.project, Choices()).id
+    waits, goes_on = threading.Event(), threading.Event()
+
+    def slowly(before: Choices) -> Choices:
+        waits.set()
+        assert goes_on.wait(10)
+        return msgspec.structs.replace(before, name="Lake")
+
+    def named(before: Choices) -> Choices:
+        return msgspec.structs.replace(before, bucket="acme")
+
+    one = threading.Thread(target=lambda: drafts.change(books.project, number, slowly))
+    other = threading.Thread(target=lambda: drafts.change(books.project, number, named))
+    one.start()
+    assert waits.wait(10)
+    other.start()
+    goes_on.set()
+    one.join()
+    other.join()
+    kept = drafts.get(books.project, number).choices
+    assert (kept.name, kept.bucket) == ("Lake", "acme")
+
+
+def test_a_draft_that_was_changed_since_it_was_seen_becomes_no_destination(
+    books: Books, drafts: Drafts
+) -> None:
+    begun = drafts.begin(books.project, Choices())
+    drafts.change(books.project, begun.id, to(Choices(name="Theirs")))
+    with pytest.raises(BadRequest, match="Someone else has just saved"):
+        books.destinations.add(_new(books), draft=begun.id, draft_seen=begun.version)
+    assert books.destinations.list() == []

@@ -68,7 +68,11 @@ class Exporting:
 
     def seal(self, *hours: Hour, lines: int = 58_302) -> None:
         """Seal hours of the project, with one file each, or none for no lines."""
-        self.ledger.add_hours([self._hour(hour, lines) for hour in hours])
+        self.ledger.add_hours([self._hour(hour, lines, self.project) for hour in hours])
+
+    def seal_merged_ids(self, *hours: Hour, lines: int = 7) -> None:
+        """Seal hours of the organization's merged IDs, with one file each."""
+        self.ledger.add_hours([self._hour(hour, lines, -self.organization) for hour in hours])
 
     def deliver(self, *, refused: int = 0) -> list[Hour]:
         """Bring all that is owed; return the hours, once for each destination.
@@ -96,14 +100,14 @@ class Exporting:
         assert held is not None
         assert self.ledger.failed(held, REFUSED, next_probe_micros=2**60)
 
-    def _hour(self, hour: Hour, lines: int) -> SealedHour:
-        name = file_name(self.project, hour, 1)
-        there = (SealedFile(self.project, hour, 1, name, 1000, "ab" * 32, 7, lines, 30_000),)
+    def _hour(self, hour: Hour, lines: int, scope: int) -> SealedHour:
+        name = file_name(scope, hour, 1)
+        there = (SealedFile(scope, hour, 1, name, 1000, "ab" * 32, 7, lines, 30_000),)
         files = there if lines else ()
         record = manifest.record_bytes(
             manifest.SealRecord(
                 format=manifest.RECORD_FORMAT,
-                scope=self.project,
+                scope=scope,
                 organization=self.organization,
                 hour=str(hour),
                 files=tuple(
@@ -125,4 +129,4 @@ class Exporting:
             )
         )
         digest = hashlib.sha256(record).hexdigest()
-        return SealedHour(self.project, self.organization, hour, record, digest, files)
+        return SealedHour(scope, self.organization, hour, record, digest, files)

@@ -69,7 +69,7 @@ def lived_in(place: Place, exporting: Exporting, now: Hour) -> None:
             {"detail": {"newly_owed": 1, "left_out": 2}},
             (
                 "Switched automatic exports on",
-                "1 hour that was missed go out, 2 hours left out",
+                "1 missed run goes out, 2 runs left out",
                 "",
             ),
         ),

@@ -195,6 +195,22 @@ def test_what_somebody_else_changed_meanwhile_is_not_changed_back(
     assert (after.bucket, after.region, after.marker) == ("moved", "eu-central-1", False)
 
 
+def test_an_encryption_that_somebody_else_chose_meanwhile_is_not_changed_back(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable()
+    shown = dana.get(page(place))
+    seen = now(exporting)
+    wanted = msgspec.structs.replace(seen, encryption="AES256")
+    exporting.destinations.edit(seen, wanted, None, now_micros=0)
+
+    late = TYPED | {"name": "Lake", "version": shown.field("version")}
+    answer = dana.post(page(place), late, status=422)
+    assert "Somebody changed this destination meanwhile" in answer.text
+    assert [one["value"] for one in answer.all("option") if "selected" in one] == ["AES256"]
+    assert now(exporting).encryption == "AES256"
+
+
 @pytest.mark.parametrize("endpoint", ["http://[::1", "http://[", "//", "http://a:b"])
 def test_what_is_half_typed_is_no_trouble(
     place: Place, dana: Visitor, exporting: Exporting, endpoint: str

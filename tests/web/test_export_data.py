@@ -191,6 +191,45 @@ def test_the_list_is_filtered_and_costs_nothing_while_it_is_as_it_was(
     assert f"{now.date} 14:00" in changed.text
 
 
+@pytest.mark.parametrize(
+    ("merged", "progress", "pace"),
+    [(False, "2 of 3 hours", "1 hour a minute"), (True, "2 of 6 runs", "1 run a minute")],
+    ids=["events", "both"],
+)
+def test_what_is_counted_is_what_is_said(
+    place: Place,
+    dana: Visitor,
+    exporting: Exporting,
+    now: Hour,
+    *,
+    merged: bool,
+    progress: str,
+    pace: str,
+) -> None:
+    to = exporting.add_unreachable("both", include_merged_ids=True)
+    hours = [now.plus(-30 + number) for number in range(3)]
+    exporting.seal(*hours)
+    exporting.seal_merged_ids(*hours)
+    exports = ManualExports(place.engine, place.site.clock, by="dana@acme.example")
+    exports.start(
+        NewManualExport(
+            destination_id=to.id,
+            from_hour=hours[0],
+            until_hour=hours[-1].next(),
+            include_events=True,
+            include_merged_ids=merged,
+        )
+    )
+    for number in range(2):
+        held = _claim(exporting)
+        for file, _ in exporting.ledger.files(held):
+            exporting.ledger.file_delivered(held, file.number, file.name, "put", 7)
+        exporting.ledger.succeeded(held, now.start_micros + number * 60_000_000)
+    shown = table(dana.get(f"/p/{place.project}/destinations/{to.id}/manual-exports"))
+    assert progress in shown
+    assert pace in shown
+
+
 def test_older_ones_are_a_page_away_and_none_is_left_out(
     place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
 ) -> None:

@@ -21,6 +21,7 @@ from tailrace.state.delivery import Capabilities, Cause, Destination
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.ledger import Ledger
 from tailrace.state.mails import NewMail, keep_mail
+from tailrace.state.manual_exports import ManualExports, NewManualExport
 from tailrace.state.sealed import SealedFile, SealedHour
 from tailrace.state.troubles import troubles
 from tests.export.conftest import clean_environment as clean_environment
@@ -30,6 +31,7 @@ from tests.web.conftest import Place, Visitor
 ARN = "arn:aws:iam::111122223333:role/tailrace"
 PREFIX = "raw/"
 MINUTE = 60 * MICROS
+TRIED = "Being tried now"
 ABLE = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
 REFUSED = Cause(
     kind="access",
@@ -327,6 +329,88 @@ def test_what_is_switched_off_is_not_offered_to_be_tried(exports: Exports) -> No
     assert not exports.dana.get(path).all("button", form="retry")
     exports.dana.post(f"{path}/retry")
     assert "Will retry at" in exports.dana.get(path).text
+
+
+class TestTriedNow:
+    """*Being tried now* is said only of what is tried, or is next."""
+
+    @pytest.fixture
+    def destination(self, exports: Exports) -> Destination:
+        return exports.add()
+
+    @pytest.fixture
+    def path(self, exports: Exports, destination: Destination) -> str:
+        """Return the page of a cause that two hours met, and that was told to be tried now."""
+        exports.seal(exports.hour, exports.hour.plus(-1))
+        for _ in range(2):
+            exports.ledger.retry(exports.held(), BUSY, exports.clock.now_micros() + 5 * MINUTE)
+        path = exports.path(destination, failure_name(BUSY))
+        exports.dana.post(f"{path}/retry")
+        assert TRIED in exports.dana.get(path).text
+        return path
+
+    def test_not_of_a_destination_that_was_paused_since(
+        self, exports: Exports, destination: Destination, path: str
+    ) -> None:
+        exports.destinations.pause(destination.id)
+        page = exports.dana.get(path)
+        assert TRIED not in page.text
+        assert "It is being tried now" not in page.text
+        assert "Waits" in page.text
+        assert "Will retry at" not in page.text
+
+    def test_of_a_run_that_was_in_work_when_it_was_paused(
+        self, exports: Exports, destination: Destination, path: str
+    ) -> None:
+        held = exports.held()
+        exports.destinations.pause(destination.id)
+        assert TRIED in exports.dana.get(path).text
+        # Its holder died, and nobody takes it over.
+        exports.ledger.release_leases()
+        assert held.attempts == 2
+        assert exports.ledger.claim(now_micros=0, lease_micros=1, destination_limit=9) is None
+        assert TRIED not in exports.dana.get(path).text
+
+    def test_not_once_access_is_refused(
+        self, exports: Exports, destination: Destination, path: str
+    ) -> None:
+        exports.seal(exports.hour.plus(1))
+        exports.refuse()
+        assert exports.ledger.claim(now_micros=0, lease_micros=1, destination_limit=9) is None
+        page = exports.dana.get(path)
+        assert TRIED not in page.text
+        assert "Waits" in page.text
+        (outage,) = troubles(exports.place.engine, destination.id).outages
+        assert TRIED not in exports.dana.get(exports.path(destination, str(outage.id))).text
+
+    def test_not_of_a_manual_export_that_was_paused_since(
+        self, exports: Exports, destination: Destination
+    ) -> None:
+        book = ManualExports(exports.place.engine, exports.clock, by="dana@acme.example")
+        first = exports.hour.plus(-48)
+        exports.seal(first)
+        asked = NewManualExport(
+            destination_id=destination.id,
+            from_hour=first,
+            until_hour=first.next(),
+            include_events=True,
+            include_merged_ids=False,
+        )
+        export = book.start(asked)
+        # A destination whose automatic exports are off is exported to by hand all the same.
+        exports.destinations.pause(destination.id)
+        limits: dict[str, Any] = {"destination_limit": 9, "manual_limit": 9}
+        held = exports.ledger.claim_manual(now_micros=0, lease_micros=MINUTE, **limits)
+        assert held is not None
+        exports.ledger.retry(held, BUSY, exports.clock.now_micros() + 5 * MINUTE)
+        path = exports.path(destination, failure_name(BUSY))
+        exports.dana.post(f"{path}/retry")
+        assert TRIED in exports.dana.get(path).text
+        book.pause(export.id)
+        assert exports.ledger.claim_manual(now_micros=0, lease_micros=1, **limits) is None
+        assert TRIED not in exports.dana.get(path).text
+        book.resume(export.id)
+        assert TRIED in exports.dana.get(path).text
 
 
 def test_who_only_looks_has_nothing_tried(exports: Exports) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from tailrace.app.editing import DeletionPlan
 from tailrace.hours import Hour
 from tailrace.settings import ExportSettings, Settings
+from tailrace.state import tables
 from tailrace.state.database import writing
-from tailrace.state.tables import destination
+from tailrace.web.manage import ending
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import Exporting
+from tests.web.hours import destination
 from tests.web.test_overview import dana as dana
 from tests.web.test_overview import exporting as exporting
 from tests.web.test_overview import now as now
@@ -83,6 +86,21 @@ def test_what_is_not_off_can_not_be_switched_on(
     assert "Cannot resume destination 1: it is active, not paused." in shown.text
 
 
+def test_what_a_deletion_gives_up_is_counted_in_words() -> None:
+    both = destination(include_merged_ids=True)
+    assert ending(DeletionPlan(both, 2, 2, (1, 2))).gives_up == (
+        "2 runs that wait are not exported any more",
+        "2 runs that were missed are not exported any more",
+        "2 manual exports that go on are not exported any more",
+    )
+    assert ending(DeletionPlan(destination(), 1, 1, (1,))).gives_up == (
+        "1 run that waits is not exported any more",
+        "1 hour that was missed is not exported any more",
+        "1 manual export that goes on is not exported any more",
+    )
+    assert ending(DeletionPlan(destination(), 0, 0, ())).gives_up == ()
+
+
 def test_a_destination_is_deleted_by_its_name_alone(
     place: Place, dana: Visitor, exporting: Exporting, now: Hour, path: str
 ) -> None:
@@ -106,7 +124,7 @@ def test_how_a_letter_of_the_name_is_typed_keeps_nobody_from_deleting(
     place: Place, dana: Visitor, exporting: Exporting, path: str, kept: str, typed: str
 ) -> None:
     with writing(place.engine) as connection:
-        connection.execute(sa.update(destination).values(name=kept))
+        connection.execute(sa.update(tables.destination).values(name=kept))
     dana.post(f"{path}/manage/delete", {"confirm": "Zurich"}, status=422)
     dana.post(f"{path}/manage/delete", {"confirm": f" {typed} "})
     assert exporting.destinations.get(1).state == "deleted"

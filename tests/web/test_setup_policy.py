@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -264,10 +265,10 @@ def test_two_who_save_at_the_same_time_make_one_destination(
     real = Destinations.add
     inner: list[Destination] = []
 
-    def add(self: Destinations, new: NewDestination, *, draft: int | None = None) -> object:
+    def add(self: Destinations, new: NewDestination, **more: Any) -> object:
         if not inner:
-            inner.append(real(self, msgspec.structs.replace(new, bucket="acme-first"), draft=draft))
-        return real(self, new, draft=draft)
+            inner.append(real(self, msgspec.structs.replace(new, bucket="acme-first"), **more))
+        return real(self, new, **more)
 
     monkeypatch.setattr(Destinations, "add", add)
     shown = dana.post(step, {**TYPED, "do": "next"}, status=422)

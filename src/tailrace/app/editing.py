@@ -26,17 +26,9 @@ from tailrace.export.verify import ClientSource, Told, Verification, nobody, ver
 from tailrace.seal.names import check_prefix
 from tailrace.settings import Settings
 from tailrace.state.delivery import Capabilities, Destination, Encryption
+from tailrace.state.destination_fields import ENCRYPTION, NAME, PLACE, PROBED
 from tailrace.state.destinations import Destinations
-from tailrace.state.editing import (
-    ACCESS,
-    ENCRYPTION,
-    NAME,
-    PLACE,
-    BegunHour,
-    Deleted,
-    Upload,
-    changed,
-)
+from tailrace.state.editing import BegunHour, Deleted, Upload, changed
 from tailrace.state.secrets import Secrets
 
 # Runs in work hear of a hold when they renew their lease, and the lease of one whose exporter died
@@ -138,7 +130,7 @@ class Editor:
         if seen.state == "setting_up" and set(fields) - set(NAME):
             return self._edit_unverified(seen, wanted, fields, told)
         found = None
-        if set(fields) & {*PLACE, *ACCESS, *ENCRYPTION}:
+        if set(fields) & set(PROBED):
             self._destinations.refuse_bucket(wanted)
             found = verify(wanted, self._clients, told)
             if not found.passed:

@@ -6,7 +6,7 @@ An outage is one, under its number; what runs meet besides is one for each cause
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -37,9 +37,10 @@ class Failure(msgspec.Struct, frozen=True):
     """One cause and what it keeps back. `name` stands for it in addresses.
 
     Times are the service's, but `next_try_micros`, which is the machine's. `runs` are those that
-    met it, the newest hour first; `outage` is None where access was not given up yet. `under_way`
-    is true while one of them is being tried, or is the next to be. `hours_to_try` is how many
-    hours `try_now` would bring forward.
+    met it, the newest hour first; `outage` is None where access was not given up yet.
+    `next_try_micros` is None where nothing waits for a time. `under_way` is true while one of them
+    is being tried, or is the next to be taken. `hours_to_try` is how many hours `try_now` would
+    bring forward.
     """
 
     name: str
@@ -84,10 +85,17 @@ def failures(
     known = troubles(engine, destination.id)
     met = [run for run in ledger.runs(destination_id=destination.id, states=_MET) if _has_met(run)]
     lasting = next((one for one in known.outages if one.ended_micros is None), None)
-    current = _by_cause(met, without_access=lasting is not None)
-    if lasting is None:
-        halted = _halted(engine, clock, destination, met)
-        current = [_with_hours_to_try(one, halted) for one in current]
+    is_refused = lasting is not None or destination.outage_since_micros is not None
+    halted = set() if is_refused else _halted(engine, clock, destination, met)
+
+    def may_be_taken(run: Run) -> bool:
+        # While access is refused one probe decides for all, whatever they met.
+        return not is_refused and run.manual_export not in halted
+
+    current = [
+        _with_what_goes_on(one, may_be_taken)
+        for one in _by_cause(met, without_access=lasting is not None)
+    ]
     if lasting is not None and destination.outage_since_micros is not None:
         refused = [run for run in met if run.cause is not None and run.cause.kind == "access"]
         cause = destination.outage_cause or lasting.cause
@@ -147,15 +155,17 @@ def _halted(
     return halted
 
 
-def _with_hours_to_try(failure: Failure, halted: set[int]) -> Failure:
-    if failure.cause.kind == "access":
-        return failure
-    hours = {
-        run.hour
-        for run in failure.runs
-        if run.state != "running" and run.due_micros != 0 and run.manual_export not in halted
-    }
-    return msgspec.structs.replace(failure, hours_to_try=len(hours))
+def _with_what_goes_on(failure: Failure, may_be_taken: Callable[[Run], bool]) -> Failure:
+    """Return a failure with what is done about it, and what could be."""
+    own = [run for run in failure.runs if may_be_taken(run)]
+    hours = {run.hour for run in own if run.state != "running" and run.due_micros != 0}
+    in_work = any(run.state == "running" and run.due_micros != 0 for run in failure.runs)
+    return msgspec.structs.replace(
+        failure,
+        # A run in work ends, whatever is switched off meanwhile; one that is due has to be taken.
+        under_way=in_work or any(run.due_micros == 0 for run in own),
+        hours_to_try=0 if failure.cause.kind == "access" else len(hours),
+    )
 
 
 def _has_met(run: Run) -> bool:
@@ -188,8 +198,8 @@ def _of_runs(name: str, runs: list[Run]) -> Failure:
         ended_micros=None,
         outage=None,
         runs=tuple(runs),
-        next_try_micros=min(due, default=None),
-        under_way=in_work or 0 in due,
+        # What is due at once waits for no time.
+        next_try_micros=min(filter(None, due), default=None),
     )
 
 

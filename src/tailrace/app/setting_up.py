@@ -7,13 +7,14 @@ made once all of it can be right, and it exports only after its access was verif
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
 from tailrace.app.destinations import Access, checked_endpoint, keep_access, with_last_slash
 from tailrace.app.policy import principal_typed
 from tailrace.clock import Clock
-from tailrace.errors import BadRequest
+from tailrace.errors import BadRequest, ChangedMeanwhile
 from tailrace.export.bucket_names import (
     check_bucket_name,
     check_external_id,
@@ -82,19 +83,23 @@ class SettingUp:
             return None
         return self._destinations.get(draft.destination_id)
 
-    def choose_data(self, number: int, choices: Choices) -> Draft:
-        """Keep the name and which data is to be exported; raise `BadRequest` as `begin` does."""
-        before = self.get(number)
-        fields = {
-            "name": self._check_name(before, choices.name),
-            "include_events": choices.include_events,
-            "include_merged_ids": choices.include_merged_ids,
-        }
-        chosen = _with_data(msgspec.structs.replace(before.choices, **fields))
-        draft = self._drafts.change(self._project, number, chosen)
-        seen = self.destination_of(draft)
-        if seen is not None:
-            self._write(seen, msgspec.structs.replace(seen, **fields))
+    def choose_data(self, number: int, choices: Choices, *, seen: str = "") -> Draft:
+        """Keep the name and which data is to be exported; what was typed of the bucket stays.
+
+        `seen` is the version of the set-up that was shown; empty for any. Raise `BadRequest` as
+        `begin` does, and `ChangedMeanwhile` where somebody else chose something else.
+        """
+        name = self._check_name(self.get(number), choices.name)
+        chosen = _data(msgspec.structs.replace(_with_data(choices), name=name))
+        draft = self._drafts.change(
+            self._project,
+            number,
+            lambda before: msgspec.structs.replace(before, **chosen),
+            seen=seen,
+        )
+        destination = self.destination_of(draft)
+        if destination is not None:
+            self._write(destination, msgspec.structs.replace(destination, **chosen))
         return draft
 
     def name_of(self, draft: Draft | None) -> str:
@@ -104,20 +109,34 @@ class SettingUp:
         seen = None if draft is None else self.destination_of(draft)
         return self._destinations.free_name(self._project) if seen is None else seen.name
 
-    def keep(self, number: int, choices: Choices, secret: str = "") -> Draft:
-        """Keep what was typed, right or wrong; a `secret` that was typed is kept encrypted."""
-        encrypted = self._secrets.encrypt(secret) if secret and choices.access == "key" else None
-        return self._drafts.change(self._project, number, choices, encrypted)
+    def keep(self, number: int, typed: Choices, secret: str = "", *, seen: str = "") -> Draft:
+        """Keep what was typed of the bucket and of who is let in; the name and the data stay.
+
+        Right or wrong; a `secret` that was typed is kept encrypted. `seen` is as in `choose_data`.
+        """
+        encrypted = self._secrets.encrypt(secret) if secret and typed.access == "key" else None
+        return self._drafts.change(
+            self._project,
+            number,
+            lambda before: msgspec.structs.replace(typed, **_data(before)),
+            encrypted,
+            seen=seen,
+        )
 
     def save(self, draft: Draft) -> Destination:
         """Make or change the destination of a set-up whose every rule is kept.
 
         Raise `BadRequest` for a bucket of another organization (D45), for an endpoint that may not
         be used, for a name that was given away since it was chosen, and where somebody else was
-        quicker.
+        quicker: `draft` has to be what is kept.
         """
         choices = draft.choices
+        # Read before the draft is: a step that is saved after both finds this destination changed.
         seen = self.destination_of(draft)
+        if self.get(draft.id).version != draft.version:
+            raise ChangedMeanwhile(
+                "Someone else has just changed this set-up. Look at what is there, and save again."
+            )
         access = keep_access(self._secrets, _access(choices))
         if choices.access == "key":
             kept = draft.secret_encrypted or (seen and seen.secret_encrypted)
@@ -137,7 +156,7 @@ class SettingUp:
         }
         if seen is None:
             new = NewDestination(project=self._project, **fields)
-            return self._destinations.add(new, draft=draft.id)
+            return self._destinations.add(new, draft=draft.id, draft_seen=draft.version)
         self._write(seen, msgspec.structs.replace(seen, **fields))
         self._drafts.forget_secret(self._project, draft.id)
         return self._destinations.get(seen.id)
@@ -237,6 +256,15 @@ def encryption_typed(choices: Choices) -> dict[str, str | None]:
     return {
         "encryption": choices.encryption or None,
         "kms_key_arn": choices.kms_key_arn if choices.encryption == "aws:kms" else None,
+    }
+
+
+def _data(choices: Choices) -> dict[str, Any]:
+    """Return the fields of the first step."""
+    return {
+        "name": choices.name,
+        "include_events": choices.include_events,
+        "include_merged_ids": choices.include_merged_ids,
     }
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from tailrace.cli.output import print_json, print_lines, print_table
 from tailrace.cli.times import hour_text, time_text
-from tailrace.notify.amounts import counted
+from tailrace.notify.amounts import counted, run_word
 
 if TYPE_CHECKING:
     from tailrace.app.backfill import Planned, Shown, Started
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class _Shown(msgspec.Struct, frozen=True):
-    """A manual export as scripts read it; `to` is the last hour that was asked for."""
+    """A manual export as scripts read it; `to` is the last hour that was asked for.
+
+    `hours` counts its runs: an hour of events and the same hour of merged IDs are two.
+    """
 
     manual_export: int
     status: str
@@ -93,8 +96,8 @@ def print_manual_exports(found: Sequence[Shown], json: bool) -> None:
             "number",
             "destination",
             "data",
-            "hours",
-            "hours a minute",
+            "runs",
+            "runs a minute",
             "minutes left",
         ),
         [
@@ -107,7 +110,7 @@ def print_manual_exports(found: Sequence[Shown], json: bool) -> None:
                 one.manual_export,
                 one.destination_id,
                 ",".join(one.data_types),
-                _progress(one),
+                _progress(one, str(one.hours)),
                 one.runs_per_minute or "-",
                 "-" if one.minutes_left is None else one.minutes_left,
             )
@@ -120,9 +123,9 @@ def print_manual_exports(found: Sequence[Shown], json: bool) -> None:
     print_lines([f"Showing {counted(len(shown), 'row')}"])
 
 
-def _progress(one: _Shown) -> str:
+def _progress(one: _Shown, total: str) -> str:
     others = [f"{count} {state}" for state, count in one.runs.items() if state != "success"]
-    return ", ".join([f"{one.runs.get('success', 0)} of {one.hours}", *others])
+    return ", ".join([f"{one.runs.get('success', 0)} of {total}", *others])
 
 
 def print_manual_export(found: Shown, json: bool) -> None:
@@ -131,9 +134,8 @@ def print_manual_export(found: Shown, json: bool) -> None:
     if json:
         print_json(shown)
         return
-    print_lines(
-        [f"Manual export {shown.manual_export} is {shown.status}: {_progress(shown)} hours."]
-    )
+    progress = _progress(shown, counted(shown.hours, run_word(shown.data_types)))
+    print_lines([f"Manual export {shown.manual_export} is {shown.status}: {progress}."])
     if shown.state == "running":
         _print_outage(shown)
 
@@ -148,7 +150,8 @@ def print_started(started: Started, json: bool) -> None:
     number, state = shown.manual_export, shown.status
     print_lines(
         [
-            f"Manual export {number} is {state}: {counted(shown.hours, 'hour')} "
+            f"Manual export {number} is {state}: "
+            f"{counted(shown.hours, run_word(shown.data_types))} "
             f"{'is' if shown.hours == 1 else 'are'} exported."
         ]
     )

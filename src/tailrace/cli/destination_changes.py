@@ -41,7 +41,7 @@ from tailrace.cli.output import (
 )
 from tailrace.cli.verification import follow, print_trouble
 from tailrace.errors import BadRequest
-from tailrace.notify.amounts import counted
+from tailrace.notify.amounts import counted, run_word
 from tailrace.settings import load
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _delete(
     print_lines(
         [
             *(f"left behind: {left}" for left in done.left_behind),
-            f"Destination {destination} is deleted. {counted(deleted.runs, 'owed hour')} will "
+            f"Destination {destination} is deleted. {counted(deleted.runs, 'owed run')} will "
             f"not go out. Its runs are still shown by: tailrace runs --destination {destination}",
         ]
     )
@@ -184,10 +184,11 @@ def _delete(
 def _ask(plan: DeletionPlan) -> None:
     number = plan.destination.id
     to = plan.destination
+    owed = counted(plan.owed, run_word(to.data_types))
     what = (
         f"Destination {number} ({to.name}, "
         f"{place_text(to.bucket, to.prefix, to.endpoint_url)}) owes "
-        f"{counted(plan.owed, 'hour')}, missed {plan.missed} while paused, and has "
+        f"{owed}, missed {plan.missed} while paused, and has "
         f"{counted(len(plan.manual_exports), 'manual export')} under way."
     )
     if not sys.stdin.isatty():

@@ -25,7 +25,7 @@ from tailrace.cli.output import (
     print_lines,
 )
 from tailrace.cli.verification import follow, print_trouble
-from tailrace.notify.amounts import counted
+from tailrace.notify.amounts import counted, run_word
 from tailrace.settings import load
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _pause(
         return
     print_lines(
         [
-            f"Destination {destination} is paused. {_hours(found.owed)} owed and will wait.",
+            f"Destination {destination} is paused. {_owed(found)} owed and will wait.",
             f"Go on with: tailrace resume {destination}",
         ]
     )
@@ -113,10 +113,11 @@ def _print_plan(found: Missed, json: bool) -> None:
         print_json(_missed(found))
         return
     print_missed(found.ranges)
+    word = run_word(found.destination.data_types)
     print_lines(
         [
-            f"{counted(len(found.hours), 'missed hour')}. "
-            f"Besides, {_hours(found.owed).lower()} owed from before."
+            f"{counted(len(found.hours), f'missed {word}')}. "
+            f"Besides, {_owed(found).lower()} owed from before."
         ]
     )
 
@@ -142,8 +143,9 @@ def _print_resumed(found: Resumed, json: bool) -> None:
         )
         return
     print_missed(found.missed)
-    left_out = f" Left out: {counted(found.left_out, 'missed hour')}." if found.left_out else ""
-    print_lines([f"Destination {number} is active. {_hours(found.owed)} owed.{left_out}"])
+    word = f"missed {run_word(found.destination.data_types)}"
+    left_out = f" Left out: {counted(found.left_out, word)}." if found.left_out else ""
+    print_lines([f"Destination {number} is active. {_owed(found)} owed.{left_out}"])
 
 
 def _missed(found: Missed) -> _Missed:
@@ -155,5 +157,6 @@ def _missed(found: Missed) -> _Missed:
     )
 
 
-def _hours(count: int) -> str:
-    return "1 hour is" if count == 1 else f"{count or 'No'} hours are"
+def _owed(found: Missed | Resumed) -> str:
+    word = run_word(found.destination.data_types)
+    return f"1 {word} is" if found.owed == 1 else f"{found.owed or 'No'} {word}s are"

@@ -227,6 +227,9 @@ def _is_of_encryption(
 
     Ceph's gateway has none for it.
     """
+    if TABLE.get(code) is TEMPORARY:
+        # Throttling names KMS where it was the key's service that was asked too often.
+        return False
     if destination.encryption is None or call not in _ENCRYPTING or code.startswith("KMS."):
         return False
     if code == "InvalidRequest" and not message:

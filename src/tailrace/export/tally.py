@@ -49,8 +49,8 @@ class Tally:
         self.conflict_keys: list[str] = []
         self.unknown = 0
         self.unknown_keys: list[str] = []
-        self.dropped_hours = 0
         self.dropped: list[Hour] = []
+        self._dropped_hours: set[Hour] = set()
         self._destination = destination
         self._store = store
         self._layout = layout
@@ -77,6 +77,11 @@ class Tally:
             self.bytes += sum(known.file.size_bytes for known in hour.files)
             self._add_hour(hour, expected[hour.hour], sizes)
 
+    @property
+    def dropped_hours(self) -> int:
+        """How many hours can't be had whole."""
+        return len(self._dropped_hours)
+
     def amount(self, fate: Fate) -> Amount:
         """Return how many objects that is, with their bytes as they are to be."""
         return Amount(self._objects[fate], self._object_bytes[fate])
@@ -92,8 +97,10 @@ class Tally:
             one.dropped and (fate == "to write" or (fate == "conflict" and self.overwrite))
             for one, fate in zip(expected, fates, strict=True)
         ):
-            self.dropped_hours += 1
-            _name(self.dropped, hour.hour)
+            # The other data type of the hour may be gone as well: it is one hour all the same.
+            if hour.hour not in self._dropped_hours:
+                _name(self.dropped, hour.hour)
+            self._dropped_hours.add(hour.hour)
             fates = ["there" if fate == "there" else None for fate in fates]
         for one, fate in zip(expected, fates, strict=True):
             if fate is not None:

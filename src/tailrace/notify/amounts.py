@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tailrace.clock import MICROS, to_datetime
 
 _MINUTE = 60
@@ -32,6 +34,11 @@ def micros_between(first: int, last: int) -> str:
 def counted(number: int, what: str) -> str:
     """Return a number with its word: `1 hour`, `58,302 events`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def run_word(data_types: Collection[str]) -> str:
+    """Return what runs of these data types are counted as: of one type each is an hour."""
+    return "hour" if len(data_types) == 1 else "run"
 
 
 def size(number: int) -> str:

@@ -5,6 +5,7 @@ The runs that follow from a change are made in its transaction.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,23 +15,9 @@ from tailrace.errors import BadRequest
 from tailrace.state.audited import Audited
 from tailrace.state.delivery import Destination
 from tailrace.state.derive import derive
+from tailrace.state.destination_fields import PROBED
 from tailrace.state.rows import destination_of
 from tailrace.state.tables import destination
-
-# What probes depend on; what they found says nothing once one of these is another.
-_PROBED = (
-    "state",
-    "bucket",
-    "prefix",
-    "endpoint_url",
-    "region",
-    "access_key_id",
-    "secret_encrypted",
-    "role_arn",
-    "external_id",
-    "encryption",
-    "kms_key_arn",
-)
 
 
 class DestinationBook(Audited):
@@ -82,9 +69,13 @@ def find_living(
     return found
 
 
-def refuse_changed(now: Destination, seen: Destination) -> None:
-    """Raise `BadRequest` unless a destination is still what was seen and probed of it."""
-    if any(getattr(now, name) != getattr(seen, name) for name in _PROBED):
+def refuse_changed(now: Destination, seen: Destination, setting: Collection[str] = ()) -> None:
+    """Raise `BadRequest` unless a destination is still what was seen and probed of it.
+
+    The fields that are about to be set are compared too: nobody else's choice is overwritten.
+    """
+    compared = ("state", *PROBED, *setting)
+    if any(getattr(now, name) != getattr(seen, name) for name in compared):
         raise BadRequest(
             f"Cannot change destination {now.id}: someone else has changed it meanwhile. "
             f'Look at it with "tailrace destination show {now.id}", and try again.'

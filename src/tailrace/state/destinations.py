@@ -67,12 +67,15 @@ class Destinations(Naming, Switching, Editing, Trying):
     To `within`, an organization whose person acts, those of others and their projects do not exist.
     """
 
-    def add(self, new: NewDestination, *, draft: int | None = None) -> Destination:
+    def add(
+        self, new: NewDestination, *, draft: int | None = None, draft_seen: str = ""
+    ) -> Destination:
         """Keep a new destination as *setting up*: it exports nothing until it is activated.
 
-        `draft` is the set-up on the pages that becomes it, in the same transaction. Raise
-        `BadRequest` for an unknown or a portfolio project (R8), a name that it can't have, no data
-        type, or a bucket that another organization uses (D45; that organization is not named).
+        `draft` is the set-up on the pages that becomes it, in the same transaction, as long as it
+        is of the version `draft_seen` (empty: of any). Raise `BadRequest` where it is not, for an
+        unknown or a portfolio project (R8), a name that it can't have, no data type, or a bucket
+        that another organization uses (D45; that organization is not named).
         """
         if not new.include_events and not new.include_merged_ids:
             raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")
@@ -80,7 +83,7 @@ class Destinations(Naming, Switching, Editing, Trying):
             organization = organization_of_project(connection, new.project, within=self.within)
             if draft is not None:
                 # Whoever was quicker has given its name away as well, which is not the trouble.
-                require_open(connection, draft, new.project)
+                require_open(connection, draft, new.project, draft_seen)
             name = _name_of(connection, new)
             refuse_shared_bucket(connection, organization, new.bucket, new.endpoint_url)
             number = next_number(connection, "destination")

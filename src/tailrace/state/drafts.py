@@ -6,14 +6,15 @@ bucket is known there is a destination that is being set up, and the draft leads
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from tailrace.errors import BadRequest
+from tailrace.errors import BadRequest, ChangedMeanwhile
 from tailrace.state.audited import Audited
 from tailrace.state.database import next_number, reading
 from tailrace.state.delivery import Destination
@@ -68,7 +69,20 @@ class Draft(msgspec.Struct, frozen=True):
     changed_micros: int
     changed_by: str
 
+    @property
+    def version(self) -> str:
+        """What stands for all that was chosen, and for the secret that was typed, as it is now.
 
+        A form holds it, so that what somebody else chose meanwhile is not put back unseen.
+        """
+        told = (self.choices, self.secret_set_micros)
+        return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+
+
+_CHANGED = (
+    "Somebody changed this set-up meanwhile, so nothing was taken of what you sent. What you typed "
+    "is still here: look at it once more, and send it again."
+)
 _choices_decoder = msgspec.json.Decoder(Choices)
 
 
@@ -138,14 +152,28 @@ class Drafts(Audited):
             return [_draft_of(row) for row in connection.execute(statement)]
 
     def change(
-        self, project: int, number: int, choices: Choices, secret_encrypted: bytes | None = None
+        self,
+        project: int,
+        number: int,
+        choose: Callable[[Choices], Choices],
+        secret_encrypted: bytes | None = None,
+        *,
+        seen: str = "",
     ) -> Draft:
-        """Keep what was chosen, and a secret if one was typed; raise `BadRequest` for no draft.
+        """Keep what `choose` makes of what was chosen before, and a secret if one was typed.
 
-        A secret that was kept before is forgotten with its access key.
+        Nobody else changes the draft between the two. A secret that was kept before is forgotten
+        with its access key. `seen` is the version that was shown to whoever chooses; empty for any.
+
+        Raise `BadRequest` for no draft, and `ChangedMeanwhile` if it is of another version by now
+        and this would change it.
         """
         with self._change() as connection:
             before = self._existing(connection, project, number)
+            choices = choose(before.choices)
+            is_other = secret_encrypted is not None or choices != before.choices
+            if seen and seen != before.version and is_other:
+                raise ChangedMeanwhile(_CHANGED)
             now = self.clock.now_micros()
             values: dict[str, Any] = {
                 "choices": _text(choices),
@@ -198,10 +226,14 @@ def attach(connection: Connection, number: int, project: int, destination_id: in
     _set(connection, number, destination_id=destination_id, secret_encrypted=None)
 
 
-def require_open(connection: Connection, number: int, project: int) -> None:
-    """Raise `BadRequest` if a project's draft is gone, or leads to a destination already."""
+def require_open(connection: Connection, number: int, project: int, seen: str = "") -> None:
+    """Raise `BadRequest` if a project's draft is gone, or leads to a destination already.
+
+    And if it is not of the version that was `seen`; empty for any.
+    """
     found = _find(connection, sa.and_(draft.c.id == number, draft.c.project == project))
-    if found is None or found.destination_id is not None:
+    is_there = found is not None and found.destination_id is None
+    if found is None or not is_there or seen not in ("", found.version):
         raise BadRequest(
             "Someone else has just saved or discarded this set-up. Reload the page, look at what "
             "is there, and save again."

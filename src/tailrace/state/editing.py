@@ -30,6 +30,7 @@ from tailrace.state.destination_book import (
     refuse_changed,
     set_values,
 )
+from tailrace.state.destination_fields import CHANGEABLE, PLACE
 from tailrace.state.drafts import follow
 from tailrace.state.naming import checked_name
 from tailrace.state.outages import clear_outage, send_troubled_again
@@ -41,17 +42,6 @@ from tailrace.state.tables import (
     earlier_place,
     manual_export,
 )
-
-# What people call it.
-NAME = ("name",)
-# Where objects go. An hour's objects all go to one place.
-PLACE = ("bucket", "prefix", "endpoint_url")
-# With whose rights, and through which region.
-ACCESS = ("region", "access_key_id", "secret_encrypted", "role_arn", "external_id")
-# How the store encrypts what is put.
-ENCRYPTION = ("encryption", "kms_key_arn")
-# What is put.
-CONTENT = ("include_events", "include_merged_ids", "manifest", "marker")
 
 _NOTHING = "it would receive nothing. Include events or merged-ids."
 
@@ -145,17 +135,18 @@ class Editing(DestinationBook):
         what is owed goes to the new place, each hour whole: those with files at the old one are
         returned. A set-up on the pages that leads to it shows what was changed.
 
-        Raise `BadRequest` for a deleted or meanwhile changed destination, a name that it can't
-        have, a bucket of another organization (D45), no data type, and for a new place while manual
-        exports are under way;
-        `Transient` while runs are in work or have uploads that are not among those `aborted`.
+        Raise `BadRequest` for a deleted destination, one of which what was probed or is set here
+        was changed meanwhile, a name that it can't have, a bucket of another organization (D45), no
+        data type, and for a new place while manual exports are under way; `Transient` while runs
+        are in work or have uploads that are not among those `aborted`.
         """
         changes = changed(seen, wanted)
-        if not wanted.include_events and not wanted.include_merged_ids:
-            raise BadRequest(f"Cannot change destination {seen.id}: {_NOTHING}")
+        _refuse_nothing(wanted)
         with self._change() as connection:
             before = self._find_living(connection, seen.id, "change")
-            refuse_changed(before, seen)
+            refuse_changed(before, seen, changes)
+            # Somebody else may have switched off the one data type that is left here.
+            _refuse_nothing(msgspec.structs.replace(before, **changes))
             begun: tuple[BegunHour, ...] = ()
             if "name" in changes:
                 changes["name"] = checked_name(
@@ -291,9 +282,14 @@ def changed(seen: Destination, wanted: Destination) -> dict[str, object]:
     """Return the fields in which two states of a destination differ, with the wanted values."""
     return {
         name: getattr(wanted, name)
-        for name in (*NAME, *PLACE, *ACCESS, *ENCRYPTION, *CONTENT)
+        for name in CHANGEABLE
         if getattr(seen, name) != getattr(wanted, name)
     }
+
+
+def _refuse_nothing(wanted: Destination) -> None:
+    if not wanted.include_events and not wanted.include_merged_ids:
+        raise BadRequest(f"Cannot change destination {wanted.id}: {_NOTHING}")
 
 
 def _refuse_manual_exports(connection: Connection, destination_id: int) -> None:

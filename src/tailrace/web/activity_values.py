@@ -47,7 +47,7 @@ _WORDS: dict[tuple[ActivityKind, str], str] = {
     ("access", REFUSED): "Access was refused",
     ("access", BACK): "Access is back",
 }
-_FIELDS = {
+FIELDS = {
     "name": "name",
     "bucket": "bucket",
     "region": "region",
@@ -156,25 +156,26 @@ def _first(one: Happening) -> str:
 
 def _resumed(one: Happening) -> str:
     owed, left_out = one.detail.get("newly_owed", 0), one.detail.get("left_out", 0)
-    words = [f"{counted(owed, 'hour')} that {'was' if owed == 1 else 'were'} missed go out"]
+    # An hour of events and the same hour of merged IDs are two runs.
+    words = [f"{counted(owed, 'missed run')} {'goes' if owed == 1 else 'go'} out"]
     if left_out:
-        words.append(f"{counted(left_out, 'hour')} left out")
+        words.append(f"{counted(left_out, 'run')} left out")
     return ", ".join(words) if owed or left_out else "nothing was missed"
 
 
 def _edited(one: Happening) -> str:
     return ", ".join(
-        _setting(name, one.detail) for name in one.detail.get("fields", ()) if name in _FIELDS
+        _setting(name, one.detail) for name in one.detail.get("fields", ()) if name in FIELDS
     )
 
 
 def _setting(name: str, detail: Detail) -> str:
     if name not in detail:
-        return f"new {_FIELDS[name]}"
+        return f"new {FIELDS[name]}"
     value = _told(name, detail[name])
     if isinstance(value, bool):
-        return f"{_FIELDS[name]} {'on' if value else 'off'}"
-    return f"{_FIELDS[name]} {value}" if value else f"no {_FIELDS[name]}"
+        return f"{FIELDS[name]} {'on' if value else 'off'}"
+    return f"{FIELDS[name]} {value}" if value else f"no {FIELDS[name]}"
 
 
 def _interval(one: Happening) -> str:

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from tailrace.accounts.roles import allowed
 from tailrace.errors import BadRequest
 from tailrace.state.delivery import LIVING_STATES, Destination
+from tailrace.state.destination_fields import CHANGEABLE
 from tailrace.state.destinations import Destinations
-from tailrace.state.editing import ACCESS, CONTENT, NAME, PLACE
 from tailrace.web.page import NotThere, Visit
 
 BASE = "/p/{p:int}/destinations/{d:int}"
@@ -64,7 +64,7 @@ def version_of(destination: Destination) -> str:
 
     A form holds it, so that what somebody else changed meanwhile is not changed back unseen.
     """
-    told = [getattr(destination, name) for name in (*NAME, *PLACE, *ACCESS, *CONTENT)]
+    told = [getattr(destination, name) for name in CHANGEABLE]
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
 
 

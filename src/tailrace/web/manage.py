@@ -12,7 +12,7 @@ from tailrace.app.editing import DeletionPlan, Edit, Editor
 from tailrace.app.switching import ALL, MissedRange, missed, pause, resume
 from tailrace.errors import BadRequest
 from tailrace.names import is_name
-from tailrace.notify.amounts import counted
+from tailrace.notify.amounts import counted, run_word
 from tailrace.state.delivery import Destination
 from tailrace.web.configuration import mail_words, policy_view
 from tailrace.web.destination_frame import (
@@ -127,12 +127,19 @@ def _delete(visit: Visit) -> Response:
 
 def ending(found: DeletionPlan) -> Ending:
     """Return what a deletion gives up, in words."""
+    missed = run_word(found.destination.data_types)
     gives_up = [
-        f"{counted(number, what)} {'is' if number == 1 else 'are'} not exported any more"
-        for number, what in (
-            (found.owed, "run that waits"),
-            (found.missed, "hour that was missed"),
-            (len(found.manual_exports), "manual export that goes on"),
+        f"1 {one} is not exported any more"
+        if number == 1
+        else f"{number:,} {several} are not exported any more"
+        for number, one, several in (
+            (found.owed, "run that waits", "runs that wait"),
+            (found.missed, f"{missed} that was missed", f"{missed}s that were missed"),
+            (
+                len(found.manual_exports),
+                "manual export that goes on",
+                "manual exports that go on",
+            ),
         )
         if number
     ]

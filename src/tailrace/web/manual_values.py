@@ -8,7 +8,7 @@ import msgspec
 
 from tailrace.app.backfill import Shown, Status
 from tailrace.clock import to_datetime
-from tailrace.notify.amounts import counted, duration
+from tailrace.notify.amounts import counted, duration, run_word
 from tailrace.state.delivery import ManualExport
 from tailrace.web.health import Tone
 
@@ -88,7 +88,8 @@ def _progress(one: Shown, done: int, total: int) -> str:
         for state, count in one.progress.runs.items()
         if state in ("failed", "conflict", "retrying", "cancelled")
     ]
-    return ", ".join([f"{done:,} of {counted(total, 'hour')}", *others])
+    counts = counted(total, run_word(one.export.data_types))
+    return ", ".join([f"{done:,} of {counts}", *others])
 
 
 def _pace(one: Shown) -> str:
@@ -98,4 +99,5 @@ def _pace(one: Shown) -> str:
         return ""
     left = one.minutes_left
     rest = "" if left is None else f", {duration(left * 60)} left"
-    return f"{one.progress.runs_per_minute:,.0f} hours a minute{rest}"
+    pace = counted(round(one.progress.runs_per_minute), run_word(one.export.data_types))
+    return f"{pace} a minute{rest}"

@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from tailrace.app.samples import Sample, sample
-from tailrace.errors import BadRequest
+from tailrace.errors import BadRequest, ChangedMeanwhile
 from tailrace.hours import Hour
 from tailrace.notify.amounts import counted, size
 from tailrace.state.drafts import Choices, Draft
@@ -23,6 +23,7 @@ from tailrace.web.setup_steps import (
     step_path,
     steps_of,
 )
+from tailrace.web.stale_form import Stale, stale
 
 
 class DataChoice(msgspec.Struct, frozen=True):
@@ -69,20 +70,36 @@ def _again(visit: Visit) -> Response:
     draft = draft_of(visit)
     chosen = named(visit, draft)
     # Another destination may have been given the name since it was chosen here.
-    return _show(visit, draft, chosen, data_problems(visit, draft, chosen))
+    return _show(visit, draft, chosen, data_problems(visit, draft, chosen), draft.version)
 
 
 def _choose(visit: Visit) -> Response:
-    draft = draft_of(visit)
+    draft, seen = draft_of(visit), visit.field("version")
     chosen = _chosen(visit, draft)
     problems = data_problems(visit, draft, chosen)
     if not problems:
         try:
-            setting_up(visit).choose_data(draft.id, chosen)
+            setting_up(visit).choose_data(draft.id, chosen, seen=seen)
             return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
+        except ChangedMeanwhile as error:
+            return _refused(visit, chosen, str(error))
         except BadRequest as error:
             problems.add("data", error)
-    return _show(visit, draft, chosen, problems)
+    # What was not compared yet is compared once the form is right.
+    return _show(visit, draft, chosen, problems, seen)
+
+
+def _refused(visit: Visit, chosen: Choices, sentence: str) -> Response:
+    """Show what was chosen once more, and what somebody else chose meanwhile."""
+    now = draft_of(visit)
+    kept = named(visit, now)
+    typed = msgspec.structs.replace(
+        kept,
+        name=chosen.name,
+        include_events=chosen.include_events,
+        include_merged_ids=chosen.include_merged_ids,
+    )
+    return _show(visit, now, chosen, Problems(), now.version, stale(sentence, kept, typed))
 
 
 def _chosen(visit: Visit, draft: Draft | None) -> Choices:
@@ -94,7 +111,14 @@ def _chosen(visit: Visit, draft: Draft | None) -> Choices:
     )
 
 
-def _show(visit: Visit, draft: Draft | None, chosen: Choices, problems: Problems) -> Response:
+def _show(
+    visit: Visit,
+    draft: Draft | None,
+    chosen: Choices,
+    problems: Problems,
+    version: str = "",
+    refused: Stale | None = None,
+) -> Response:
     site, project = visit.site, visit.by.in_project
     now = Hour.of_micros(site.clock.now_micros())
     events = sample(site.engine, site.folder, project.id, now)
@@ -103,7 +127,9 @@ def _show(visit: Visit, draft: Draft | None, chosen: Choices, problems: Problems
         visit,
         "setup_data.html",
         title="Choose data",
-        status=422 if problems and visit.form else 200,
+        status=422 if (problems and visit.form) or refused else 200,
+        version=version,
+        stale=refused,
         step_items=steps_of(visit, draft, "data"),
         name=chosen.name,
         name_max=NAME_CHARACTERS_MAX,

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from tailrace.errors import BadRequest
+from tailrace.errors import BadRequest, ChangedMeanwhile
 from tailrace.export.new_bucket import regions
 from tailrace.notify.amounts import moment
 from tailrace.state.delivery import Destination
@@ -27,6 +27,7 @@ from tailrace.web.setup_steps import (
     step_path,
     steps_of,
 )
+from tailrace.web.stale_form import Stale, stale
 
 
 def _form(visit: Visit) -> Response:
@@ -48,7 +49,12 @@ def _preview(visit: Visit) -> Response:
 def _save(visit: Visit) -> Response:
     draft = draft_of(visit)
     set_up, typed = setting_up(visit), typed_choices(visit, draft.choices)
-    draft = set_up.keep(draft.id, typed, visit.field("secret_access_key"))
+    secret = visit.field("secret_access_key")
+    try:
+        draft = set_up.keep(draft.id, typed, secret, seen=visit.field("version"))
+    except ChangedMeanwhile as error:
+        return _refused(visit, str(error), secret)
+    typed = draft.choices
     problems = _problems(visit, draft, typed)
     if visit.field("do") == "generate":
         shown = problems.without("secret_access_key", "access_key_id")
@@ -68,6 +74,13 @@ def _save(visit: Visit) -> Response:
     return RedirectResponse(step_path(visit, draft.id, "verify"), 303)
 
 
+def _refused(visit: Visit, sentence: str, secret: str) -> Response:
+    """Show what was typed once more, and what somebody else chose meanwhile."""
+    now = draft_of(visit)
+    typed = typed_choices(visit, now.choices)
+    return _show(visit, now, typed, Problems(), stale(sentence, now.choices, typed, secret))
+
+
 def _problems(visit: Visit, draft: Draft, typed: Choices) -> Problems:
     problems = Problems()
     for field, rule in setting_up(visit).rules(draft, typed):
@@ -75,12 +88,20 @@ def _problems(visit: Visit, draft: Draft, typed: Choices) -> Problems:
     return problems
 
 
-def _show(visit: Visit, draft: Draft, typed: Choices, problems: Problems) -> Response:
+def _show(
+    visit: Visit,
+    draft: Draft,
+    typed: Choices,
+    problems: Problems,
+    refused: Stale | None = None,
+) -> Response:
     return page(
         visit,
         "setup_policy.html",
         title="Set Up Bucket Policy",
-        status=422 if problems else 200,
+        status=422 if problems or refused else 200,
+        version=draft.version,
+        stale=refused,
         step_items=steps_of(visit, draft, "policy"),
         regions=regions(),
         **_values(visit, draft, typed, problems),

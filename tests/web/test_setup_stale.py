@@ -1,0 +1,229 @@
+"""Two who are at the same set-up: no form puts back what the other one chose meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from tailrace.app.setting_up import SettingUp
+from tailrace.clock import SteppedClock
+from tailrace.settings import ExportSettings, Settings
+from tailrace.state.delivery import Destination
+from tailrace.state.destinations import Destinations
+from tailrace.state.drafts import Choices, Draft, Drafts
+from tailrace.web.stale_form import LABELS, stale
+from tests.web.conftest import Place, Visitor
+from tests.web.test_setup_policy import SECRET, TYPED
+from tests.web.test_setup_policy import dana as dana
+
+CHANGED = "Somebody changed this set-up meanwhile"
+KEY = {"access": "key", "access_key_id": "AKIAIOSFODNN7EXAMPLE", "do": "next"}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(export=ExportSettings(private_endpoints=True))
+
+
+@pytest.fixture
+def ann(place: Place) -> Visitor:
+    place.add("ann@acme.example")
+    return place.visitor("ann@acme.example")
+
+
+@pytest.fixture
+def draft(place: Place) -> Draft:
+    return drafts(place).begin(place.project, Choices(name="Lake"))
+
+
+def drafts(place: Place) -> Drafts:
+    return Drafts(place.engine, place.site.clock, by="dana@acme.example")
+
+
+def choices(place: Place) -> Choices:
+    (draft,) = drafts(place).unfinished(place.project)
+    return draft.choices
+
+
+def destinations(place: Place) -> list[Destination]:
+    return Destinations(place.engine, place.site.clock).list()
+
+
+def step(place: Place, draft: Draft, name: str) -> str:
+    return f"/p/{place.project}/setup/{draft.id}/{name}"
+
+
+@pytest.mark.parametrize("do", ["next", "generate"])
+def test_an_older_form_of_the_bucket_takes_nothing_and_keeps_what_was_typed(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft, do: str
+) -> None:
+    policy = step(place, draft, "policy")
+    shown = dana.get(policy)
+    theirs = {**TYPED, "bucket": "theirs", "encryption": "AES256", "do": "next"}
+    ann.post(policy, theirs | {"version": ann.get(policy).field("version")})
+    before = choices(place)
+
+    late = {**TYPED, "do": do, "version": shown.field("version")}
+    answer = dana.post(policy, late, status=422)
+
+    assert "Nothing was changed" in answer.text
+    assert CHANGED in answer.text
+    assert "Bucket name theirs" in answer.text
+    assert "Encryption SSE-S3, with keys of the store" in answer.text
+    assert answer.field("bucket") == TYPED["bucket"]
+    assert choices(place) == before
+    assert [one.bucket for one in destinations(place)] == ["theirs"]
+    # Pressed again, it is meant.
+    dana.post(policy, late | {"version": answer.field("version")})
+    assert choices(place).bucket == TYPED["bucket"]
+
+
+def test_an_older_form_of_the_data_takes_nothing_and_keeps_what_was_typed(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft
+) -> None:
+    data = step(place, draft, "data")
+    shown = dana.get(data)
+    theirs = {"name": "Pond", "data": "merged-ids", "version": ann.get(data).field("version")}
+    ann.post(data, theirs)
+
+    late = {"name": "Sea", "data": "events", "version": shown.field("version")}
+    answer = dana.post(data, late, status=422)
+
+    assert CHANGED in answer.text
+    assert "Name of the destination Pond" in answer.text
+    assert "Merged Amplitude IDs on" in answer.text
+    assert answer.field("name") == "Sea"
+    assert [one["value"] for one in answer.all("input", name="data") if "checked" in one] == [
+        "events"
+    ]
+    assert choices(place).name == "Pond"
+    dana.post(data, late | {"version": answer.field("version")})
+    assert (choices(place).name, choices(place).include_merged_ids) == ("Sea", False)
+
+
+def test_each_step_sees_what_the_other_one_was_given(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft
+) -> None:
+    data, policy = step(place, draft, "data"), step(place, draft, "policy")
+    of_policy = dana.get(policy).field("version")
+    ann.post(data, {"name": "Pond", "data": "events", "version": ann.get(data).field("version")})
+    answer = dana.post(policy, {**TYPED, "do": "next", "version": of_policy}, status=422)
+    # The form has no field in which the two differ.
+    assert CHANGED in answer.text
+    assert "Name of the destination" not in answer.text
+    of_data = ann.get(data).field("version")
+    dana.post(policy, {**TYPED, "do": "next", "version": answer.field("version")})
+    ann.post(data, {"name": "Sea", "data": "events", "version": of_data}, status=422)
+    assert [one.name for one in destinations(place)] == ["Pond"]
+
+
+def test_a_secret_that_was_replaced_meanwhile_stays(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft
+) -> None:
+    policy = step(place, draft, "policy")
+    dana.post(policy, {**TYPED, **KEY, "secret_access_key": SECRET})
+    shown = dana.get(policy)
+    clock = place.site.clock
+    assert isinstance(clock, SteppedClock)
+    clock.advance(1)
+    ann.post(
+        policy,
+        {**TYPED, **KEY, "secret_access_key": "another", "version": shown.field("version")},
+    )
+    (theirs,) = destinations(place)
+    late = {**TYPED, **KEY, "secret_access_key": SECRET, "version": shown.field("version")}
+    answer = dana.post(policy, late, status=422)
+    assert "Type the secret access key again" in answer.text
+    assert SECRET not in answer.answer.text
+    assert destinations(place) == [theirs]
+
+
+def test_a_form_that_is_wrong_hides_no_change_of_somebody_else(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft
+) -> None:
+    data = step(place, draft, "data")
+    seen = dana.get(data).field("version")
+    ann.post(data, {"name": "Pond", "data": "events", "version": seen})
+    wrong = dana.post(data, {"name": "Sea", "version": seen}, status=422)
+    assert "Choose what to export" in wrong.text
+    again = {"name": "Sea", "data": "events", "version": wrong.field("version")}
+    assert CHANGED in dana.post(data, again, status=422).text
+    assert choices(place).name == "Pond"
+
+
+def test_the_same_form_sent_twice_is_taken_once(place: Place, dana: Visitor, draft: Draft) -> None:
+    policy = step(place, draft, "policy")
+    sent = {**TYPED, "do": "next", "version": dana.get(policy).field("version")}
+    for _ in range(2):
+        assert dana.post(policy, sent).location == step(place, draft, "verify")
+    assert len(destinations(place)) == 1
+
+
+@pytest.mark.parametrize("is_made", [False, True], ids=["draft", "destination"])
+def test_a_name_that_is_chosen_while_the_bucket_is_saved_is_not_lost(
+    place: Place,
+    dana: Visitor,
+    ann: Visitor,
+    draft: Draft,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_made: bool,
+) -> None:
+    data, policy = step(place, draft, "data"), step(place, draft, "policy")
+    if is_made:
+        dana.post(policy, {**TYPED, "do": "next"})
+    between(
+        monkeypatch,
+        SettingUp.keep.__name__,
+        lambda: ann.post(data, {"name": "Pond", "data": "merged-ids"}),
+    )
+    sent = {**TYPED, "bucket": "moved", "do": "next"}
+    answer = dana.post(policy, sent, status=422)
+    assert "Someone else has just" in answer.text
+    assert (choices(place).name, choices(place).bucket) == ("Pond", "moved")
+    # Its version is of before: what they chose is told before anything is taken.
+    again = sent | {"version": answer.field("version"), "prefix": "other"}
+    answer = dana.post(policy, again, status=422)
+    assert CHANGED in answer.text
+    dana.post(policy, again | {"version": answer.field("version")})
+    (made,) = destinations(place)
+    assert (made.name, made.bucket, made.data_types) == ("Pond", "moved", ("merged-ids",))
+
+
+def between(monkeypatch: pytest.MonkeyPatch, name: str, happens: Callable[[], object]) -> None:
+    """Let something happen once, just after a step of a set-up is over."""
+    real = getattr(SettingUp, name)
+    done: list[bool] = []
+
+    def then(self: SettingUp, *args: object, **more: object) -> object:
+        found = real(self, *args, **more)
+        if not done:
+            done.append(True)
+            happens()
+        return found
+
+    monkeypatch.setattr(SettingUp, name, then)
+
+
+def test_every_choice_has_its_words() -> None:
+    assert set(LABELS) == set(Choices.__struct_fields__)
+    kept = Choices(
+        name="Lake",
+        include_events=False,
+        include_merged_ids=True,
+        bucket="acme",
+        access="key",
+        encryption="aws:kms",
+    )
+    typed = msgspec.structs.replace(Choices(), region="us-east-1")
+    assert dict(stale("Changed.", kept, typed).kept) == {
+        "Name of the destination": "Lake",
+        "Events": "off",
+        "Merged Amplitude IDs": "on",
+        "Bucket name": "acme",
+        "Region": "empty",
+        "Encryption": "SSE-KMS, with a KMS key",
+        "Access": "An access key",
+    }
