@@ -63,6 +63,12 @@ def test_without_the_right_token_there_is_no_first_run(place: Place) -> None:
     assert _people(place) == []
 
 
+def test_no_server_is_told_the_token_of_the_page_before(place: Place) -> None:
+    client = place.visitor().client
+    for answer in (client.get("/first-run?token=00"), client.put("/first-run?token=00")):
+        assert answer.headers["referrer-policy"] == "strict-origin"
+
+
 def test_only_hashes_of_a_few_tokens_are_kept(place: Place) -> None:
     tokens = [_token(place) for _ in range(TOKENS_MAX + 2)]
     with reading(place.engine) as connection:

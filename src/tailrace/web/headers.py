@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tailrace.accounts.first_run import first_run_path
 from tailrace.accounts.sign_in_links import join_path
 
 POLICY = (
@@ -22,9 +23,9 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
-# Below this path a browser tells the next page, and whatever is between, where it comes from: the
-# host, never the path with the token. "no-referrer" would have it send forms as if from elsewhere.
-_OF_TOKENS = join_path("")
+# From addresses that begin so, a browser tells the next page and whatever is between only the host,
+# never the token behind it. "no-referrer" would have it send forms as if from elsewhere.
+_OF_TOKENS = (join_path(""), first_run_path("").partition("?")[0])
 HEADERS_OF_TOKENS = {**HEADERS, "Referrer-Policy": "strict-origin"}
 
 
