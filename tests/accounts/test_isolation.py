@@ -141,6 +141,7 @@ WITHOUT = {
     "recipients": "it works inside others' transactions",
     "roles": "rules of a role",
     "sessions": "a token is its browser's own; ending a member's has a test of its own, below",
+    "tokens": "they ask for nothing",
     "trail": "it works inside others' transactions",
 }
 

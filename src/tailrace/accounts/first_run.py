@@ -6,8 +6,6 @@ the first admin's password and the names. From then on every such token is void.
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -23,6 +21,7 @@ from tailrace.accounts.membership import (
 )
 from tailrace.accounts.passwords import Passwords, checked_password
 from tailrace.accounts.renaming import rename
+from tailrace.accounts.tokens import token_hash
 from tailrace.accounts.trail import Trail
 from tailrace.clock import Clock
 from tailrace.errors import BadRequest, NotAllowed
@@ -39,6 +38,7 @@ from tailrace.state.tables import (
 
 # A service that is started again and again fills no table; the oldest is void then.
 TOKENS_MAX = 5
+# It is typed off a terminal where it can not be copied.
 _TOKEN_BYTES = 20
 
 
@@ -75,7 +75,7 @@ def new_token(engine: Engine, *, ids: Ids, clock: Clock) -> str | None:
             return None
         connection.execute(
             first_run_token.insert().values(
-                token_sha256=_hash(token), created_micros=clock.now_micros()
+                token_sha256=token_hash(token), created_micros=clock.now_micros()
             )
         )
         newest = (
@@ -156,7 +156,7 @@ def _admin(trail: Trail, found: FirstRun, email: str, password_hash: str) -> Acc
 
 def _allowed(connection: Connection, token: str) -> FirstRun:
     known = sa.select(first_run_token.c.token_sha256).where(
-        first_run_token.c.token_sha256 == _hash(token)
+        first_run_token.c.token_sha256 == token_hash(token)
     )
     pending = _pending(connection)
     if pending is None or connection.execute(known).one_or_none() is None:
@@ -195,7 +195,3 @@ def _anybody_can_sign_in(connection: Connection) -> bool:
         .limit(1)
     )
     return connection.execute(statement).one_or_none() is not None
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,13 +7,12 @@ of sessions are the machine's (microseconds).
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from tailrace.accounts.membership import Account, Person, memberships, require_own
+from tailrace.accounts.tokens import random_token, token_hash
 from tailrace.accounts.trail import Trail
 from tailrace.clock import MICROS, Clock
 from tailrace.errors import BadRequest
@@ -31,8 +30,6 @@ NOTED_MICROS = 600 * MICROS
 # More browsers than a person has; beyond it the one that was unused longest is signed out.
 SESSIONS_MAX = 20
 
-_TOKEN_BYTES = 32
-
 
 class Session(msgspec.Struct, frozen=True):
     """A person who is signed in: what they are in each of their organizations.
@@ -48,7 +45,7 @@ class Session(msgspec.Struct, frozen=True):
 
 def sign_in(engine: Engine, account: Account, *, ids: Ids, clock: Clock) -> str:
     """Begin a session of an account whose password was checked; return the browser's token."""
-    token = ids.random_bytes(_TOKEN_BYTES).hex()
+    token = random_token(ids)
     now = clock.now_micros()
     with writing(engine) as connection:
         connection.execute(session.delete().where(_over(now)))
@@ -65,7 +62,7 @@ def sign_in(engine: Engine, account: Account, *, ids: Ids, clock: Clock) -> str:
         )
         connection.execute(
             session.insert().values(
-                token_sha256=_hash(token),
+                token_sha256=token_hash(token),
                 person=account.person,
                 password_set_micros=account.password_set_micros,
                 created_micros=now,
@@ -88,7 +85,7 @@ def find_session(engine: Engine, token: str, *, clock: Clock) -> Session | None:
             )
             .join(person, person.c.id == session.c.person)
             .where(
-                session.c.token_sha256 == _hash(token),
+                session.c.token_sha256 == token_hash(token),
                 sa.not_(_over(now)),
                 session.c.password_set_micros.is_not_distinct_from(person.c.password_set_micros),
             )
@@ -112,7 +109,7 @@ def show_organization(engine: Engine, token: str, organization_id: int, *, clock
     with writing(engine) as connection:
         connection.execute(
             session.update()
-            .where(session.c.token_sha256 == _hash(token))
+            .where(session.c.token_sha256 == token_hash(token))
             .values(organization=organization_id)
         )
 
@@ -120,7 +117,7 @@ def show_organization(engine: Engine, token: str, organization_id: int, *, clock
 def sign_out(engine: Engine, token: str) -> None:
     """End this session; there may be none."""
     with writing(engine) as connection:
-        connection.execute(session.delete().where(session.c.token_sha256 == _hash(token)))
+        connection.execute(session.delete().where(session.c.token_sha256 == token_hash(token)))
 
 
 def sign_out_everywhere(engine: Engine, person_id: int, *, clock: Clock, by: str) -> None:
@@ -137,7 +134,7 @@ def sign_out_elsewhere(
     with writing(engine) as connection:
         connection.execute(
             session.delete().where(
-                session.c.person == person_id, session.c.token_sha256 != _hash(token)
+                session.c.person == person_id, session.c.token_sha256 != token_hash(token)
             )
         )
         _note_end(Trail(connection, clock.now_micros(), by), person_id, {"email": by})
@@ -181,7 +178,9 @@ def _note_end(trail: Trail, person_id: int, detail: dict[str, object]) -> None:
 def _note_use(engine: Engine, token: str, now: int) -> None:
     with writing(engine) as connection:
         connection.execute(
-            session.update().where(session.c.token_sha256 == _hash(token)).values(used_micros=now)
+            session.update()
+            .where(session.c.token_sha256 == token_hash(token))
+            .values(used_micros=now)
         )
 
 
@@ -190,8 +189,3 @@ def _over(now: int) -> sa.ColumnElement[bool]:
         session.c.used_micros <= now - IDLE_MICROS,
         session.c.created_micros <= now - LIFETIME_MICROS,
     )
-
-
-def _hash(token: str) -> str:
-    # Nobody can try out 256 random bits, so a fast hash keeps them as well as a slow one.
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,8 +7,6 @@ here only as a hash. Until when one holds is the machine's time (microseconds).
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -22,6 +20,7 @@ from tailrace.accounts.membership import (
     require_own,
 )
 from tailrace.accounts.passwords import Passwords, checked_password
+from tailrace.accounts.tokens import random_token, token_hash
 from tailrace.accounts.trail import Trail
 from tailrace.clock import MICROS, Clock
 from tailrace.errors import BadRequest, NotAllowed
@@ -32,8 +31,6 @@ from tailrace.state.tables import organization, person, session, sign_in_link
 
 # Whoever is on holiday gets another one.
 LIFETIME_MICROS = 7 * 86_400 * MICROS
-
-_TOKEN_BYTES = 32
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -165,14 +162,14 @@ def _make(trail: Trail, email: str, organization_id: int | None, ids: Ids, machi
     account = require_account(connection, email)
     made = Link(
         account.email,
-        ids.random_bytes(_TOKEN_BYTES).hex(),
+        random_token(ids),
         machine.now_micros() + LIFETIME_MICROS,
     )
     connection.execute(sign_in_link.delete().where(sign_in_link.c.person == account.person))
     connection.execute(
         sign_in_link.insert().values(
             person=account.person,
-            token_sha256=_hash(made.token),
+            token_sha256=token_hash(made.token),
             organization=organization_id,
             made_by=trail.by,
             ends_micros=made.ends_micros,
@@ -195,7 +192,7 @@ def _holds(connection: Connection, token: str, machine: Clock) -> tuple[str, tup
             person.c.email,
         )
         .join(person, person.c.id == sign_in_link.c.person)
-        .where(sign_in_link.c.token_sha256 == _hash(token))
+        .where(sign_in_link.c.token_sha256 == token_hash(token))
     ).one_or_none()
     if row is not None:
         of = [one.organization for one in memberships(connection, row.person)]
@@ -212,8 +209,3 @@ def _holds(connection: Connection, token: str, machine: Clock) -> tuple[str, tup
         "This link does not work, or not any more: a sign-in link works once, for 7 days, and only "
         "the newest one. Nothing was changed. Ask an admin of your organization for a new one."
     )
-
-
-def _hash(token: str) -> str:
-    # Nobody can try out 256 random bits, so a fast hash keeps them as well as a slow one.
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
