@@ -22,12 +22,13 @@ from tailrace.accounts.sessions import end_sessions, sessions_of, sign_out_elsew
 from tailrace.accounts.sign_in_links import links_that_hold
 from tailrace.clock import to_datetime
 from tailrace.errors import BadRequest
+from tailrace.notify.amounts import moment
 from tailrace.web.cookies import SESSION, address_of, read_cookie
 from tailrace.web.page import NotThere, Page, Visit
 from tailrace.web.problems import Problems
 from tailrace.web.rendering import page
 from tailrace.web.settings_tabs import settings_tabs
-from tailrace.web.sign_in_links import MadeLink, made_link, moment
+from tailrace.web.sign_in_links import MadeLink, made_link
 
 PEOPLE = "/settings/people"
 # What each role may do, as the table of roles says.

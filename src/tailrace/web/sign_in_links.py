@@ -7,8 +7,8 @@ import msgspec
 from tailrace.accounts.addresses import folded
 from tailrace.accounts.projects import organizations
 from tailrace.accounts.sign_in_links import join_path, make_link
-from tailrace.clock import to_datetime
 from tailrace.errors import MailServerTrouble
+from tailrace.notify.amounts import moment
 from tailrace.notify.invitation import Invitation, send_invitation
 from tailrace.web.cookies import is_behind_tls
 from tailrace.web.page import Visit
@@ -53,11 +53,6 @@ def made_link(visit: Visit, email: str) -> MadeLink:
         ends=ends,
         mailed=_mail(visit, made.email, public_url and public_url + path, ends),
     )
-
-
-def moment(micros: int) -> str:
-    """Return a time of the machine in words."""
-    return f"{to_datetime(micros):%Y-%m-%d %H:%M} UTC"
 
 
 def _mail(visit: Visit, email: str, url: str, ends: str) -> str:
