@@ -17,8 +17,6 @@ from tests.browser.conftest import PHONE, WIDE, Chromium, Tab
 from tests.browser.exporting import Look, Shop, open_shop
 from tests.browser.test_overview import add_destination
 from tests.export.conftest import clean_environment as clean_environment
-from tests.export.conftest import empty_database as empty_database
-from tests.export.conftest import server as server
 
 pytestmark = pytest.mark.slow
 

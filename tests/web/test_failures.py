@@ -24,7 +24,6 @@ from tailrace.state.mails import NewMail, keep_mail
 from tailrace.state.sealed import SealedFile, SealedHour
 from tailrace.state.troubles import troubles
 from tests.export.conftest import clean_environment as clean_environment
-from tests.export.conftest import server as server
 from tests.web.conftest import Place, Visitor
 
 ARN = "arn:aws:iam::111122223333:role/tailrace"

