@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -24,8 +26,26 @@ def server() -> Iterator[Seaweed]:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    with seaweed.start(SystemIds()) as running:
+    with running_server() as running:
         yield running
+
+
+@contextmanager
+def running_server() -> Iterator[Seaweed]:
+    """Run an S3 server that does not outlive this process, even if that is killed."""
+    with seaweed.start(SystemIds()) as running:
+        # Its input ends when this process does.
+        words = ['cat; kill -KILL "-$1"; rm -rf "$2"', "guard", str(running.process_id)]
+        guard = subprocess.Popen(
+            ["sh", "-c", *words, str(running.folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            yield running
+        finally:
+            guard.kill()
+            guard.communicate()
 
 
 @pytest.fixture(scope="session")
