@@ -218,7 +218,7 @@ def test_a_page_that_is_open_when_its_session_ends_stays_and_says_so(
         tab.sign_in()
         tab.go(f"{_path(shop)}/automatic-exports")
         tab.page.context.clear_cookies()
-        tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.tick()
         tab.page.get_by_text("You are signed out").wait_for()
         assert tab.page.locator("h1").count() == 1
         assert "Sign in" not in tab.page.title()

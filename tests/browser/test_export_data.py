@@ -60,7 +60,7 @@ def test_past_hours_are_planned_started_and_seen_to_arrive(browser: Chromium, sh
         page.get_by_text("0 of 2 hours").wait_for()
 
         assert shop.deliver() == 2
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.tick()
         page.get_by_text("2 of 2 hours").wait_for()
         assert page.locator("td").get_by_text("Success", exact=True).is_visible()
 
