@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REQUIREMENTS = (ROOT / "requirements" / "all.txt").read_text(encoding="utf-8")
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
+TESTS = [one for one in sorted((ROOT / "tests").rglob("*.py")) if "node_modules" not in one.parts]
 
 LINES_MAX = 400
 
@@ -86,6 +87,15 @@ def test_decoders_are_made_when_a_module_is_imported(path: Path) -> None:
     assert not re.search(
         r"^[ ]+.*(?:json|msgpack)\.Decoder\(\w*[A-Z]\w*\)\.decode\(", text, re.MULTILINE
     )
+
+
+def test_tests_share_one_s3_server() -> None:
+    # A fixture that is imported is another one: it would start a server for whoever imports it.
+    another = re.compile(r"\bseaweed\.start\(|^from .* import server\b", re.MULTILINE)
+    found = {one for one in TESTS if another.search(one.read_text(encoding="utf-8"))}
+
+    # The second one tries how a server starts and ends.
+    assert found == {ROOT / "tests/conftest.py", ROOT / "tests/demo/test_seaweed.py"}
 
 
 def test_contributing_shows_the_layers_that_are_checked() -> None:

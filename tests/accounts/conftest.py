@@ -16,8 +16,10 @@ from tailrace.state.database import open_database
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    opened = open_database(tmp_path / "tailrace.sqlite")
+def engine(tmp_path: Path, empty_database: bytes) -> Iterator[Engine]:
+    path = tmp_path / "tailrace.sqlite"
+    path.write_bytes(empty_database)
+    opened = open_database(path)
     yield opened
     opened.dispose()
 

@@ -372,7 +372,8 @@ FUNCTIONS = {
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, empty_database: bytes) -> Iterator[World]:
+    (tmp_path / "tailrace.sqlite").write_bytes(empty_database)
     made = World(tmp_path)
     yield made
     made.engine.dispose()

@@ -35,7 +35,8 @@ NEXT = HOUR.next()
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, empty_database: bytes) -> Iterator[World]:
+    (tmp_path / "tailrace.sqlite").write_bytes(empty_database)
     made = World(tmp_path)
     register_partition(tmp_path / "log", PARTITION, Files())
     yield made

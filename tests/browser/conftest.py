@@ -13,7 +13,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -122,6 +122,10 @@ class Tab:
         self.page.keyboard.press("Enter")
         self.page.wait_for_url(re.compile(r"^(?!.*/signin)"))
 
+    def tick(self) -> None:
+        """Let live parts ask at once, as when somebody comes back to the page."""
+        self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than the window."""
         script = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -130,12 +134,15 @@ class Tab:
     def violations(self) -> list[str]:
         """Return what axe-core finds wrong, a line each."""
         self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        # What is right is not told in detail: on a page with many links that takes seconds.
         found = self.page.evaluate(
-            "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", TAGS
+            "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, "
+            "resultTypes: ['violations']}).then((result) => result.violations)",
+            TAGS,
         )
         return [
             f"{one['id']}: {node['html'][:160]} {node['failureSummary']}"
-            for one in found["violations"]
+            for one in found
             for node in one["nodes"]
         ]
 
@@ -183,9 +190,24 @@ class Chromium:
             context.close()
 
 
+_OPEN = pytest.StashKey[Chromium]()
+
+
 # Not for the session: while it is open, nothing else in this thread can run an event loop.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
+def browser(request: pytest.FixtureRequest) -> Chromium:
+    """Chromium, which stays open as long as tests of this folder follow one another."""
+    folder: pytest.Collector = request.node.parent
+    if _OPEN not in folder.stash:
+        opened = ExitStack()
+        folder.addfinalizer(opened.close)
+        folder.stash[_OPEN] = opened.enter_context(_chromium())
+        opened.callback(folder.stash.__delitem__, _OPEN)
+    return folder.stash[_OPEN]
+
+
+@contextmanager
+def _chromium() -> Iterator[Chromium]:
     program = chromium()
     if importlib.util.find_spec("playwright") is None or not AXE.exists() or missing_libraries():
         missing("Playwright, axe-core or the browser's libraries are missing: sh scripts/browser")
@@ -200,9 +222,10 @@ def browser() -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path, empty_database: bytes) -> Iterator[Served]:
     folder = DataFolder(tmp_path / "data")
     folder.create(Files())
+    folder.database.write_bytes(empty_database)
     engine, clock, ids = open_database(folder.database), SystemClock(), SystemIds()
     organization = add_organization(engine, "Acme", clock=clock)
     made = add_project(engine, organization, "Shop", ids=ids, clock=clock)

@@ -17,8 +17,6 @@ from tailrace.hours import Hour
 from tests.browser.conftest import PHONE, WIDE, Chromium, Tab
 from tests.browser.exporting import Shop, open_shop
 from tests.export.conftest import clean_environment as clean_environment
-from tests.export.conftest import empty_database as empty_database
-from tests.export.conftest import server as server
 
 pytestmark = pytest.mark.slow
 
@@ -274,7 +272,7 @@ def test_a_page_that_is_open_when_its_session_ends_stays_and_says_so(
         tab.sign_in()
         tab.go(f"{_path(shop)}/automatic-exports")
         tab.page.context.clear_cookies()
-        tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.tick()
         tab.page.get_by_text("You are signed out").wait_for()
         assert tab.page.locator("h1").count() == 1
         assert "Sign in" not in tab.page.title()

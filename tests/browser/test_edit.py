@@ -17,8 +17,6 @@ from tailrace.state.naming import NAME_CHARACTERS_MAX
 from tests.browser.conftest import PHONE, Chromium
 from tests.browser.exporting import Shop, open_shop
 from tests.export.conftest import clean_environment as clean_environment
-from tests.export.conftest import empty_database as empty_database
-from tests.export.conftest import server as server
 
 pytestmark = pytest.mark.slow
 

@@ -35,7 +35,8 @@ def _text(tab: Tab, name: str) -> str:
 
 
 def _arrived(tab: Tab, count: int) -> None:
-    """Wait until so many first events are seen, without a reload."""
+    """See that so many first events are there, without a reload."""
+    tab.tick()
     tab.page.wait_for_function(
         "count => [...document.querySelectorAll('#arrivals strong')]"
         ".filter((one) => one.textContent === 'First Event').length === count",
@@ -118,6 +119,7 @@ def test_every_snippet_sends_an_event_that_is_seen_to_arrive(
         tab.page.get_by_role("heading", name="Events", exact=True).wait_for()
         tab.page.get_by_text("No refusal is known of").wait_for()
         _refused(server_url, key)
+        tab.tick()
         line = tab.page.get_by_text("missing fields: event_type")
         line.wait_for()
         line.click()

@@ -97,6 +97,13 @@ def _read(tab: Tab, name: str) -> None:
     assert tab.violations() == [], name
 
 
+def test_all_that_keeps_somebody_out_is_found(browser: Chromium, served: Served) -> None:
+    with browser.tab(served, bypass_policy=True) as tab:
+        tab.go("/signin")
+        tab.page.evaluate("document.querySelector('main').append(new Image(), new Image())")
+        assert [one.partition(":")[0] for one in tab.violations()] == ["image-alt"] * 2
+
+
 def test_no_page_is_left_out(served: Served) -> None:
     shown = {page.path for page in pages(served.site) if page.method == "GET"}
     assert shown == {*SIGNED_IN, *SIGNED_OUT, *OTHERS} - {"/nowhere"}

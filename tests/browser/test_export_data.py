@@ -17,8 +17,6 @@ from tests.browser.conftest import PHONE, WIDE, Chromium, Tab
 from tests.browser.exporting import Look, Shop, open_shop
 from tests.browser.test_overview import add_destination
 from tests.export.conftest import clean_environment as clean_environment
-from tests.export.conftest import empty_database as empty_database
-from tests.export.conftest import server as server
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +60,7 @@ def test_past_hours_are_planned_started_and_seen_to_arrive(browser: Chromium, sh
         page.get_by_text("0 of 2 hours").wait_for()
 
         assert shop.deliver() == 2
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.tick()
         page.get_by_text("2 of 2 hours").wait_for()
         assert page.locator("td").get_by_text("Success", exact=True).is_visible()
 

@@ -17,8 +17,6 @@ from tailrace.hours import Hour
 from tests.browser.conftest import PHONE, WIDE, Chromium, Tab
 from tests.browser.exporting import PREFIX, Look, Shop, open_shop
 from tests.export.conftest import clean_environment as clean_environment
-from tests.export.conftest import empty_database as empty_database
-from tests.export.conftest import server as server
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +81,7 @@ def test_a_broken_policy_is_read_mended_and_the_waiting_hours_go_out(
         tab.page.get_by_role("heading", name="Access is back").wait_for()
         tab.page.get_by_text("The 3 hours that waited are going out now.").wait_for()
         assert shop.deliver() == 3
+        tab.tick()
         tab.page.get_by_text("All that waited is delivered.").wait_for()
         assert tab.problems == []
     files = [key for key in shop.objects() if key.endswith(".json.gz")]

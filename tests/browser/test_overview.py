@@ -17,8 +17,6 @@ from tailrace.hours import Hour
 from tests.browser.conftest import PHONE, WIDE, Chromium
 from tests.browser.exporting import PREFIX, Look, Shop, open_shop
 from tests.export.conftest import clean_environment as clean_environment
-from tests.export.conftest import empty_database as empty_database
-from tests.export.conftest import server as server
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +113,7 @@ def test_it_follows_what_happens_and_keeps_the_cell_that_is_looked_at(
         assert page.locator(f"[id='h{_hour(shop, 5)}']").get_attribute("class").count("collecting")
         shop.seal_hour(_hour(shop, 5))
         shop.deliver()
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.tick()
         page.wait_for_function(
             "id => document.getElementById(id).className.includes('exported')",
             arg=f"h{_hour(shop, 5)}",
@@ -136,7 +134,7 @@ def test_what_can_t_be_read_any_more_is_kept_and_told_to_be_old(
 
         for _ in range(2):
             with page.expect_response("**/live*"):
-                page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+                tab.tick()
 
         page.get_by_text(re.compile(r"^as of \d\d:\d\d:\d\d UTC$")).wait_for()
         page.get_by_text("Not updating since").wait_for()
@@ -144,7 +142,7 @@ def test_what_can_t_be_read_any_more_is_kept_and_told_to_be_old(
         assert page.evaluate(colour) != healthy
         tab.picture("overview-behind")
         page.unroute("**/live*")
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.tick()
         page.get_by_text(re.compile("^as of ")).wait_for(state="hidden")
         assert page.evaluate(colour) == healthy
 

@@ -16,8 +16,6 @@ from tailrace.hours import Hour
 from tests.browser.conftest import PHONE, WIDE, Chromium, Tab
 from tests.browser.exporting import PREFIX, Look, Shop, open_shop
 from tests.export.conftest import clean_environment as clean_environment
-from tests.export.conftest import empty_database as empty_database
-from tests.export.conftest import server as server
 
 pytestmark = pytest.mark.slow
 

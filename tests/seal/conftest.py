@@ -204,7 +204,7 @@ MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
+def make_world(tmp_path: Path, empty_database: bytes) -> Iterator[MakeWorld]:
     """Make worlds; without a folder all are over the same one, as restarts are."""
     made: list[World] = []
 
@@ -216,8 +216,12 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
         files: Files | None = None,
         early: bool = True,
     ) -> World:
+        folder = folder or tmp_path
+        path = folder / "tailrace.sqlite"
+        if not path.exists():
+            path.write_bytes(empty_database)
         world = World(
-            folder or tmp_path,
+            folder,
             partition_bytes=partition_bytes,
             ledger=ledger,
             files=files,

@@ -136,9 +136,10 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def site(tmp_path: Path, settings: Settings) -> Iterator[Site]:
+def site(tmp_path: Path, empty_database: bytes, settings: Settings) -> Iterator[Site]:
     folder = DataFolder(tmp_path / "data")
     folder.create(Files())
+    folder.database.write_bytes(empty_database)
     engine = open_database(folder.database)
     clock, ids = SteppedClock(1_800_000_000_000_000), SystemIds()
     made = Site(

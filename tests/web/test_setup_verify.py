@@ -19,7 +19,6 @@ from tailrace.web import checking
 from tests.export.conftest import Proxy
 from tests.export.conftest import clean_environment as clean_environment
 from tests.export.conftest import proxy as proxy
-from tests.export.conftest import server as server
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import Exporting
 from tests.web.reading import Read
