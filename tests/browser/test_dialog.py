@@ -317,7 +317,7 @@ def test_an_hour_opens_beside_the_grid_which_stays_in_use(
         # It stays marked when the grid is drawn anew.
         shop.seal_hour(HOUR.next().next())
         shop.deliver()
-        tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.tick()
         tab.page.locator(f"[data-grid] [id='h{HOUR.next().next()}'].exported").wait_for()
         assert _marked(tab) == [f"h{HOUR.next()}"]
         tab.page.locator("dialog[open]").get_by_role("link", name="The hour before").click()
