@@ -11,7 +11,7 @@ from tailrace.accounts.projects import organizations, projects
 from tailrace.state.audit import entries
 from tailrace.state.database import reading
 from tailrace.state.tables import first_run_token
-from tests.web.conftest import PASSWORD, Place
+from tests.web.conftest import ADDRESS, PASSWORD, Place
 
 FIELDS = {
     "email": "dana@acme.example",
@@ -94,8 +94,12 @@ def test_a_wrong_field_is_told_beside_it_and_nothing_is_changed(
 ) -> None:
     token = _token(place)
     fields = {**FIELDS, "token": token, field: value}
-    shown = place.visitor().post("/first-run", fields, status=422)
+    # The browser leaves out the path, which has the token.
+    from_here = {"Referer": f"{ADDRESS}/"}
+    shown = place.visitor().post("/first-run", fields, status=422, headers=from_here)
     assert words in shown.text
+    # Another theme leads back to it.
+    assert shown.field("back") == first_run_path(token)
     (wrong,) = [one for one in shown.all("input") if one.get("aria-invalid") == "true"]
     assert wrong["name"] == field
     assert wrong["aria-describedby"].split()[0] == f"{field}-error"

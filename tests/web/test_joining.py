@@ -98,6 +98,16 @@ def test_trying_passwords_at_a_link_is_limited_as_at_the_sign_in(
     join(visitor, path)
 
 
+def test_another_theme_leads_back_to_a_link_whose_form_was_refused(
+    place: Place, dana: Visitor
+) -> None:
+    path = path_in(invite(dana))
+    # The browser leaves out the path, which has the token.
+    from_here = {"Referer": f"{ADDRESS}/"}
+    refused = place.visitor().post(path, {"password": "short"}, status=422, headers=from_here)
+    assert refused.field("back") == path
+
+
 def test_no_answer_lets_the_token_out(place: Place, dana: Visitor) -> None:
     path = path_in(invite(dana))
     visitor = place.visitor()

@@ -5,7 +5,13 @@ from __future__ import annotations
 from starlette.responses import RedirectResponse, Response
 
 from tailrace.accounts.addresses import checked_address
-from tailrace.accounts.first_run import FirstAdmin, FirstRun, finish_first_run, first_run
+from tailrace.accounts.first_run import (
+    FirstAdmin,
+    FirstRun,
+    finish_first_run,
+    first_run,
+    first_run_path,
+)
 from tailrace.accounts.passwords import PASSWORD_CHARACTERS_MIN, checked_password
 from tailrace.accounts.sessions import sign_in
 from tailrace.errors import BadRequest
@@ -73,6 +79,7 @@ def _show(visit: Visit, token: str, email: str, named: FirstRun, problems: Probl
         "first_run.html",
         title="Set up tailrace",
         status=422 if problems else 200,
+        shown_at=first_run_path(token),
         token=token,
         email=email,
         organization=named.organization_name,

@@ -72,6 +72,7 @@ def _show(
         "join.html",
         title="Choose your password",
         status=status,
+        shown_at=join_path(_token(visit)),
         action=join_path(_token(visit)),
         email=found.email,
         organizations=", ".join(found.organizations),

@@ -73,11 +73,21 @@ def _part(templates: Environment, name: str) -> Callable[..., str]:
 
 
 def page(
-    visit: Visit, template: str, *, title: str, status: int = 200, **values: Any
+    visit: Visit, template: str, *, title: str, status: int = 200, shown_at: str = "", **values: Any
 ) -> HTMLResponse:
-    """Return a whole page: `templates/pages/{template}` in the frame of the site."""
+    """Return a whole page: `templates/pages/{template}` in the frame of the site.
+
+    `shown_at` is its own address where that is secret: browsers do not send it along with forms.
+    """
     return rendered(
-        visit.site, visit.request, visit.visitor, template, title=title, status=status, **values
+        visit.site,
+        visit.request,
+        visit.visitor,
+        template,
+        title=title,
+        status=status,
+        shown_at=shown_at,
+        **values,
     )
 
 
@@ -89,6 +99,7 @@ def rendered(
     *,
     title: str,
     status: int = 200,
+    shown_at: str = "",
     **values: Any,
 ) -> HTMLResponse:
     """Return a whole page, also where no guard has let anybody in."""
@@ -96,7 +107,7 @@ def rendered(
         title=title,
         now=f"{to_datetime(site.clock.now_micros()):%Y-%m-%dT%H:%M:%SZ}",
         theme=theme_of(request),
-        back=page_path(request),
+        back=shown_at or page_path(request),
         navigation=None if visitor is None else navigation(site, request, visitor),
         libraries=site.static.libraries,
     )
