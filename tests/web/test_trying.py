@@ -8,6 +8,7 @@ import pytest
 
 from tailrace.app.failures import failure_name
 from tailrace.state.delivery import Destination
+from tailrace.state.ledger_view import LedgerView
 from tailrace.state.manual_exports import ManualExports, NewManualExport
 from tailrace.state.troubles import troubles
 from tests.web.conftest import Place
@@ -69,7 +70,9 @@ def test_refused_access_is_checked_and_not_tried(exports: Exports) -> None:
     busy = exports.path(destination, failure_name(BUSY))
     assert exports.dana.get(busy).all("button", form="retry")
     exports.refuse()
-    assert not exports.dana.get(busy).all("button", form="retry")
+    page = exports.dana.get(busy)
+    assert not page.all("button", form="retry")
+    assert "Will retry at" not in page.text
     assert "its access is refused" in exports.dana.post(f"{busy}/retry", status=400).text
     assert exports.ledger.claim(now_micros=0, lease_micros=1, destination_limit=9) is None
 
@@ -77,12 +80,17 @@ def test_refused_access_is_checked_and_not_tried(exports: Exports) -> None:
 def test_what_is_switched_off_is_not_offered_to_be_tried(exports: Exports) -> None:
     destination = exports.add()
     exports.seal(exports.hour)
-    exports.ledger.retry(exports.held(), BUSY, exports.clock.now_micros() + 5 * MINUTE)
+    later = exports.clock.now_micros() + 5 * MINUTE
+    exports.ledger.retry(exports.held(), BUSY, later)
     exports.destinations.pause(destination.id)
     path = exports.path(destination, failure_name(BUSY))
     assert not exports.dana.get(path).all("button", form="retry")
     exports.dana.post(f"{path}/retry")
-    assert "Will retry at" in exports.dana.get(path).text
+    page = exports.dana.get(path)
+    assert "Waits" in page.text
+    assert "Will retry at" not in page.text
+    (run,) = LedgerView(exports.place.engine, exports.clock).runs(destination_id=destination.id)
+    assert run.due_micros == later
 
 
 class TestTriedNow:

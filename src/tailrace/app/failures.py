@@ -38,7 +38,8 @@ class Failure(msgspec.Struct, frozen=True):
 
     Times are the service's, but `next_try_micros`, which is the machine's. `runs` are those that
     met it, the newest hour first; `outage` is None where access was not given up yet.
-    `next_try_micros` is None where nothing waits for a time. `under_way` is true while one of them
+    `next_try_micros` is None where nothing waits for a time, or would not be taken then: what is
+    paused, and everything else while access is refused. `under_way` is true while one of them
     is being tried, or is the next to be taken. `hours_to_try` is how many hours `try_now` would
     bring forward.
     """
@@ -160,8 +161,12 @@ def _with_what_goes_on(failure: Failure, may_be_taken: Callable[[Run], bool]) ->
     own = [run for run in failure.runs if may_be_taken(run)]
     hours = {run.hour for run in own if run.state != "running" and run.due_micros != 0}
     in_work = any(run.state == "running" and run.due_micros != 0 for run in failure.runs)
+    # A run in work is due when its holder's lease has run out, which is no try.
+    due = (run.due_micros for run in own if run.state == "retrying")
     return msgspec.structs.replace(
         failure,
+        # What is due at once waits for no time.
+        next_try_micros=min(filter(None, due), default=None),
         # A run in work ends, whatever is switched off meanwhile; one that is due has to be taken.
         under_way=in_work or any(run.due_micros == 0 for run in own),
         hours_to_try=0 if failure.cause.kind == "access" else len(hours),
@@ -187,19 +192,16 @@ def _of_runs(name: str, runs: list[Run]) -> Failure:
     cause = runs[0].cause
     assert cause is not None
     tries = [one for run in runs for one in run.tries if one.cause is not None]
-    # A run in work is due when its holder's lease has run out, which is no try.
-    due = [run.due_micros for run in runs if run.state == "retrying" and run.due_micros is not None]
-    in_work = any(run.state == "running" for run in runs)
+    is_tried = any(run.state in ("retrying", "running") for run in runs)
     return Failure(
         name=name,
         cause=cause,
-        needs=_NEEDS.get(cause.kind, "nothing") if not due and not in_work else _while_tried(cause),
+        needs=_while_tried(cause) if is_tried else _NEEDS.get(cause.kind, "nothing"),
         began_micros=min((one.began_micros for one in tries), default=runs[-1].created_micros),
         ended_micros=None,
         outage=None,
         runs=tuple(runs),
-        # What is due at once waits for no time.
-        next_try_micros=min(filter(None, due), default=None),
+        next_try_micros=None,
     )
 
 
