@@ -198,7 +198,7 @@ def test_a_destination_is_told_by_its_name(run: Run, book: Book) -> None:
     names = [run(*add, *more).json()["destination"]["name"] for more in ((), (), ("--name", "A"))]
     assert names == ["Amazon S3", "Amazon S3 2", "A"]
     taken = run(*add, "--name", "amazon s3")
-    assert (taken.code, "named 'Amazon S3', and capitals" in taken.err) == (WRONG_USE, True)
+    assert (taken.code, "named 'Amazon S3', and neither capitals" in taken.err) == (WRONG_USE, True)
 
     # Nothing answers there, so any probe would fail.
     done = run("destination", "edit", "2", "--name", " Lake ", "--json").json()

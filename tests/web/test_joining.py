@@ -54,7 +54,7 @@ def test_a_link_that_does_not_hold_gets_one_page_that_says_what_to_do(
         said.add(visitor.get(path, 404).text)
         said.add(visitor.post(path, {"password": NEW, "again": NEW}, status=404).text)
     (text,) = said
-    assert "Ask an admin of your organization for a new one." in text
+    assert "Ask an admin of your organization, or whoever runs tailrace, for a new one." in text
 
 
 @pytest.mark.parametrize(

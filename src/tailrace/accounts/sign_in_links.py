@@ -22,7 +22,7 @@ from tailrace.accounts.membership import (
 from tailrace.accounts.passwords import Passwords, checked_password
 from tailrace.accounts.tokens import random_token, token_hash
 from tailrace.accounts.trail import Trail
-from tailrace.clock import MICROS, Clock
+from tailrace.clock import MICROS, Clock, to_datetime
 from tailrace.errors import BadRequest, NotAllowed
 from tailrace.ids import Ids
 from tailrace.state.audit import SERVICE
@@ -144,16 +144,18 @@ def use_link(
 
 def _refuse_operators(connection: Connection, found: Person, machine: Clock) -> None:
     """Raise `BadRequest` if a link of the operator's holds, which is not an admin's to void."""
-    statement = sa.select(sign_in_link.c.person).where(
+    statement = sa.select(sign_in_link.c.ends_micros).where(
         sign_in_link.c.person == found.id,
         sign_in_link.c.organization.is_(None),
         sign_in_link.c.ends_micros > machine.now_micros(),
     )
-    if connection.execute(statement).one_or_none() is not None:
+    ends_micros = connection.execute(statement).scalar_one_or_none()
+    if ends_micros is not None:
         raise BadRequest(
             f"Cannot make a sign-in link for {found.email}: one that whoever runs tailrace made "
-            "for them still works, and another would void it. Let them use that one, or ask "
-            f'whoever runs tailrace for a new one: "tailrace person invite {found.email}".'
+            f"for them works until {to_datetime(ends_micros):%Y-%m-%d %H:%M} UTC, and another "
+            "would void it. Let them use that one, or ask whoever runs tailrace for a new one: "
+            f'"tailrace person invite {found.email}".'
         )
 
 
@@ -207,5 +209,6 @@ def _holds(connection: Connection, token: str, machine: Clock) -> tuple[str, tup
             return row.email, tuple(names.scalars())
     raise NotAllowed(
         "This link does not work, or not any more: a sign-in link works once, for 7 days, and only "
-        "the newest one. Nothing was changed. Ask an admin of your organization for a new one."
+        "the newest one. Nothing was changed. Ask an admin of your organization, or whoever runs "
+        "tailrace, for a new one."
     )

@@ -63,7 +63,8 @@ def checked_name(connection: Connection, project: int, name: str, *, but: int | 
         if row.id != but and names.folded_name(row.name) == names.folded_name(kept):
             raise BadRequest(
                 f"Cannot name the destination {kept!r}: destination {row.id} of the same "
-                f"project is named {row.name!r}, and capitals make no other name. Choose another."
+                f"project is named {row.name!r}, and neither capitals nor how letters are typed "
+                "make another name. Choose another."
             )
     return kept
 
