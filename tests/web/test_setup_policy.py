@@ -272,7 +272,7 @@ def test_two_who_save_at_the_same_time_make_one_destination(
 
     monkeypatch.setattr(Destinations, "add", add)
     shown = dana.post(step, {**TYPED, "do": "next"}, status=422)
-    assert "Someone else has just saved" in shown.text
+    assert "Somebody saved, changed or discarded" in shown.text
     assert [one.bucket for one in _destinations(place).list()] == ["acme-first"]
 
 

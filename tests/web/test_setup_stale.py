@@ -19,6 +19,7 @@ from tests.web.test_setup_policy import SECRET, TYPED
 from tests.web.test_setup_policy import dana as dana
 
 CHANGED = "Somebody changed this set-up meanwhile"
+OWN = "This set-up was changed since you opened this form"
 KEY = {"access": "key", "access_key_id": "AKIAIOSFODNN7EXAMPLE", "do": "next"}
 
 
@@ -140,6 +141,22 @@ def test_a_secret_that_was_replaced_meanwhile_stays(
     assert destinations(place) == [theirs]
 
 
+def test_a_secret_that_is_kept_need_not_be_typed_again(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft
+) -> None:
+    policy = step(place, draft, "policy")
+    mine = {**TYPED, **KEY, "secret_access_key": SECRET}
+    seen = dana.get(policy).field("version")
+    dana.post(policy, mine | {"version": seen})
+    ann.post(policy, {**TYPED, **KEY, "bucket": "theirs"})
+    answer = dana.post(policy, mine | {"version": seen}, status=422)
+    assert "Bucket name theirs" in answer.text
+    assert "Type the secret access key again" not in answer.text
+    dana.post(policy, {**TYPED, **KEY, "version": answer.field("version")})
+    (made,) = destinations(place)
+    assert made.bucket == TYPED["bucket"]
+
+
 def test_a_form_that_is_wrong_hides_no_change_of_somebody_else(
     place: Place, dana: Visitor, ann: Visitor, draft: Draft
 ) -> None:
@@ -153,12 +170,87 @@ def test_a_form_that_is_wrong_hides_no_change_of_somebody_else(
     assert choices(place).name == "Pond"
 
 
-def test_the_same_form_sent_twice_is_taken_once(place: Place, dana: Visitor, draft: Draft) -> None:
+NEW: dict[str, str] = {}
+ROLE = "arn:aws:iam::444455556666:role/exports"
+KMS = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+STORE = {**KEY, "endpoint_url": "https://store.example/", "secret_access_key": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (NEW, {}),
+        (NEW, {**KEY, "secret_access_key": SECRET}),
+        ({}, {"prefix": "other"}),
+        ({}, {**KEY, "secret_access_key": SECRET}),
+        ({**KEY, "secret_access_key": "before"}, {**KEY, "secret_access_key": SECRET}),
+        ({}, STORE | {"endpoint_url": "https://Store.Example:443/"}),
+        ({"access": "role", "role_arn": ROLE}, {"access": "operator", "role_arn": ROLE}),
+        ({"encryption": "aws:kms", "kms_key_arn": KMS}, {"kms_key_arn": KMS}),
+        ({**KEY, "secret_access_key": SECRET}, {**KEY, "access": "operator"}),
+    ],
+    ids=[
+        "new",
+        "new secret",
+        "prefix",
+        "secret",
+        "another secret",
+        "endpoint",
+        "role that is not chosen",
+        "KMS key that is not chosen",
+        "access key that is not chosen",
+    ],
+)
+def test_the_same_form_sent_twice_is_taken_once(
+    place: Place, dana: Visitor, draft: Draft, before: dict[str, str], after: dict[str, str]
+) -> None:
     policy = step(place, draft, "policy")
-    sent = {**TYPED, "do": "next", "version": dana.get(policy).field("version")}
+    clock = place.site.clock
+    assert isinstance(clock, SteppedClock)
+    if before is not NEW:
+        dana.post(policy, {**TYPED, **before, "do": "next"})
+        clock.advance(1_000_000)
+    sent = {**TYPED, **after, "do": "next", "version": dana.get(policy).field("version")}
+    taken = []
     for _ in range(2):
         assert dana.post(policy, sent).location == step(place, draft, "verify")
-    assert len(destinations(place)) == 1
+        clock.advance(1_000_000)
+        taken.append(destinations(place))
+    assert taken[0] == taken[1]
+    assert len(taken[0]) == 1
+
+
+def test_a_secret_of_a_lost_key_file_can_be_typed_again(
+    place: Place, dana: Visitor, draft: Draft
+) -> None:
+    policy = step(place, draft, "policy")
+    sent = {**TYPED, **KEY, "secret_access_key": SECRET}
+    dana.post(policy, sent)
+    (before,) = destinations(place)
+    place.site.folder.secrets_key.unlink()
+    dana.post(policy, sent)
+    (after,) = destinations(place)
+    assert after.secret_encrypted != before.secret_encrypted
+
+
+@pytest.mark.parametrize("name", ["policy", "data"])
+def test_ones_own_older_form_is_not_called_somebody_elses(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft, name: str
+) -> None:
+    path = step(place, draft, name)
+    first, other = {
+        "policy": ({**TYPED, "do": "next"}, {**TYPED, "region": "eu-west-1", "do": "next"}),
+        "data": ({"name": "Sea", "data": "events"}, {"name": "Pond", "data": "events"}),
+    }[name]
+    seen = dana.get(path).field("version")
+    dana.post(path, first | {"version": seen})
+    # Who sends what is kept already has not changed it.
+    ann.post(path, first | {"version": seen})
+    ann.post(path, first)
+    answer = dana.post(path, other | {"version": seen}, status=422)
+    assert OWN in answer.text
+    assert "Somebody" not in answer.text
+    assert CHANGED in ann.post(path, other | {"version": seen}, status=422).text
 
 
 @pytest.mark.parametrize("is_made", [False, True], ids=["draft", "destination"])
@@ -181,7 +273,7 @@ def test_a_name_that_is_chosen_while_the_bucket_is_saved_is_not_lost(
     )
     sent = {**TYPED, "bucket": "moved", "do": "next"}
     answer = dana.post(policy, sent, status=422)
-    assert "Someone else has just" in answer.text
+    assert f"{CHANGED}, so it was not saved" in answer.text
     assert (choices(place).name, choices(place).bucket) == ("Pond", "moved")
     # Its version is of before: what they chose is told before anything is taken.
     again = sent | {"version": answer.field("version"), "prefix": "other"}
@@ -227,3 +319,9 @@ def test_every_choice_has_its_words() -> None:
         "Encryption": "SSE-KMS, with a KMS key",
         "Access": "An access key",
     }
+
+
+def test_what_is_written_otherwise_and_means_the_same_is_no_difference() -> None:
+    kept = Choices(prefix="raw/", endpoint_url="https://store.example", role_arn="typed before")
+    typed = Choices(prefix="raw", endpoint_url="https://Store.Example:443/", kms_key_arn="typed")
+    assert stale("Changed.", kept, typed).kept == ()

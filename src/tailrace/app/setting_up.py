@@ -6,6 +6,7 @@ made once all of it can be right, and it exports only after its access was verif
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 from tailrace.app.destinations import Access, checked_endpoint, keep_access, with_last_slash
 from tailrace.app.policy import principal_typed
 from tailrace.clock import Clock
-from tailrace.errors import BadRequest, ChangedMeanwhile
+from tailrace.errors import BadRequest, Corrupt
 from tailrace.export.bucket_names import (
     check_bucket_name,
     check_external_id,
@@ -112,31 +113,37 @@ class SettingUp:
     def keep(self, number: int, typed: Choices, secret: str = "", *, seen: str = "") -> Draft:
         """Keep what was typed of the bucket and of who is let in; the name and the data stay.
 
-        Right or wrong; a `secret` that was typed is kept encrypted. `seen` is as in `choose_data`.
+        Right or wrong; a `secret` that was typed is kept encrypted. `seen` is as in `choose_data`:
+        what means the same as what is kept, with the same secret, is nothing else.
         """
-        encrypted = self._secrets.encrypt(secret) if secret and typed.access == "key" else None
+
+        def seal(kept: bytes | None) -> bytes | None:
+            return None if self._is_secret(secret, kept) else self._secrets.encrypt(secret)
+
         return self._drafts.change(
             self._project,
             number,
             lambda before: msgspec.structs.replace(typed, **_data(before)),
-            encrypted,
+            seal if secret and typed.access == "key" else None,
             seen=seen,
+            meant=meant,
         )
+
+    def keeps(self, draft: Draft, typed: Choices, secret: str) -> bool:
+        """Tell whether a secret that was typed is the one that is kept with the typed key."""
+        return self._is_secret(secret, self._drafts.kept_secret(draft, typed))
 
     def save(self, draft: Draft) -> Destination:
         """Make or change the destination of a set-up whose every rule is kept.
 
         Raise `BadRequest` for a bucket of another organization (D45), for an endpoint that may not
-        be used, for a name that was given away since it was chosen, and where somebody else was
-        quicker: `draft` has to be what is kept.
+        be used, and for a name that was given away since it was chosen; `ChangedMeanwhile` where
+        `draft` is not what is kept any more.
         """
         choices = draft.choices
         # Read before the draft is: a step that is saved after both finds this destination changed.
         seen = self.destination_of(draft)
-        if self.get(draft.id).version != draft.version:
-            raise ChangedMeanwhile(
-                "Someone else has just changed this set-up. Look at what is there, and save again."
-            )
+        self._drafts.require_unchanged(draft)
         access = keep_access(self._secrets, _access(choices))
         if choices.access == "key":
             kept = draft.secret_encrypted or (seen and seen.secret_encrypted)
@@ -191,6 +198,13 @@ class SettingUp:
         same = seen is not None and seen.access_key_id == choices.access_key_id
         if draft.secret_encrypted is None and not same:
             raise BadRequest("Type the secret that goes with the access key.")
+
+    def _is_secret(self, secret: str, kept: bytes | None) -> bool:
+        try:
+            return kept is not None and self._secrets.decrypt(kept) == secret
+        except Corrupt:
+            # Of another key file: what is typed takes its place.
+            return False
 
     def _write(self, seen: Destination, wanted: Destination) -> None:
         if seen.state != "setting_up":
@@ -248,6 +262,28 @@ def choices_of(destination: Destination) -> Choices:
         external_id=destination.external_id or "",
         encryption=destination.encryption or "",
         kms_key_arn=destination.kms_key_arn or "",
+    )
+
+
+def meant(choices: Choices) -> Choices:
+    """Return choices as a destination would hold them, without what those not chosen say.
+
+    What breaks its rule stays as it was typed. Nothing is asked of networks.
+    """
+    endpoint_url = choices.endpoint_url
+    if endpoint_url:
+        with contextlib.suppress(BadRequest):
+            endpoint_url = check_endpoint(endpoint_url, private_allowed=True)
+    is_key, is_role = choices.access == "key", choices.access == "role"
+    return msgspec.structs.replace(
+        choices,
+        prefix=with_last_slash(choices.prefix),
+        endpoint_url=endpoint_url,
+        kms_key_arn=choices.kms_key_arn if choices.encryption == "aws:kms" else "",
+        access_key_id=choices.access_key_id if is_key else "",
+        role_arn=choices.role_arn if is_role else "",
+        external_id=choices.external_id if is_role else "",
+        principal="" if is_role else choices.principal,
     )
 
 
