@@ -157,6 +157,18 @@ def test_a_secret_that_is_kept_need_not_be_typed_again(
     assert made.bucket == TYPED["bucket"]
 
 
+def test_a_secret_that_a_browser_filled_in_is_not_asked_for(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft
+) -> None:
+    policy = step(place, draft, "policy")
+    seen = dana.get(policy).field("version")
+    ann.post(policy, {**TYPED, "bucket": "theirs", "do": "next"})
+    late = {**TYPED, "do": "next", "version": seen, "secret_access_key": "of another site"}
+    answer = dana.post(policy, late, status=422)
+    assert CHANGED in answer.text
+    assert "Type the secret access key again" not in answer.text
+
+
 def test_a_form_that_is_wrong_hides_no_change_of_somebody_else(
     place: Place, dana: Visitor, ann: Visitor, draft: Draft
 ) -> None:

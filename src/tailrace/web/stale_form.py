@@ -44,14 +44,17 @@ class Stale(msgspec.Struct, frozen=True):
 
 
 def stale(sentence: str, kept: Choices, typed: Choices, secret: str = "") -> Stale:
-    """Return what is said of a form that was refused; `kept` is how the set-up is now."""
+    """Return what is said of a form that was refused; `kept` is how the set-up is now.
+
+    A `secret` beside another access than a key is none that anybody typed: browsers fill such in.
+    """
     now, wanted = meant(kept), meant(typed)
     rows = tuple(
         (label, _words(now, name))
         for name, label in LABELS.items()
         if getattr(now, name) != getattr(wanted, name)
     )
-    return Stale(sentence, rows, secret=bool(secret))
+    return Stale(sentence, rows, secret=bool(secret) and typed.access == "key")
 
 
 def _words(kept: Choices, name: str) -> str:
