@@ -280,35 +280,99 @@ def test_a_name_that_is_chosen_while_the_bucket_is_saved_is_not_lost(
         dana.post(policy, {**TYPED, "do": "next"})
     between(
         monkeypatch,
+        SettingUp,
         SettingUp.keep.__name__,
         lambda: ann.post(data, {"name": "Pond", "data": "merged-ids"}),
     )
     sent = {**TYPED, "bucket": "moved", "do": "next"}
     answer = dana.post(policy, sent, status=422)
     assert f"{CHANGED}, so it was not saved" in answer.text
+    assert not answer.all("input", aria_invalid="true")
     assert (choices(place).name, choices(place).bucket) == ("Pond", "moved")
-    # Its version is of before: what they chose is told before anything is taken.
-    again = sent | {"version": answer.field("version"), "prefix": "other"}
-    answer = dana.post(policy, again, status=422)
-    assert CHANGED in answer.text
-    dana.post(policy, again | {"version": answer.field("version")})
+    # It was told, so that pressed again it is meant.
+    dana.post(policy, sent | {"version": answer.field("version")})
     (made,) = destinations(place)
     assert (made.name, made.bucket, made.data_types) == ("Pond", "moved", ("merged-ids",))
 
 
-def between(monkeypatch: pytest.MonkeyPatch, name: str, happens: Callable[[], object]) -> None:
+@pytest.mark.parametrize("is_made", [False, True], ids=["draft", "destination"])
+@pytest.mark.parametrize("late", ["keep", "add"])
+def test_a_bucket_that_is_saved_meanwhile_is_shown_and_takes_one_more_press(
+    place: Place,
+    dana: Visitor,
+    ann: Visitor,
+    draft: Draft,
+    monkeypatch: pytest.MonkeyPatch,
+    late: str,
+    *,
+    is_made: bool,
+) -> None:
+    policy = step(place, draft, "policy")
+    if is_made:
+        dana.post(policy, {**TYPED, "do": "next"})
+    theirs = {**TYPED, "bucket": "theirs", "do": "next"}
+    of, name = {
+        "keep": (SettingUp, SettingUp.keep.__name__),
+        # The last moment before it is written.
+        "add": (Drafts, Drafts.require_unchanged.__name__),
+    }[late]
+    between(monkeypatch, of, name, lambda: ann.post(policy, theirs))
+    sent = {**TYPED, **KEY, "secret_access_key": SECRET, "prefix": "mine"}
+    answer = dana.post(policy, sent, status=422)
+    assert "Nothing was changed" in answer.text
+    assert f"{CHANGED}, so it was not saved" in answer.text
+    assert "Bucket name theirs" in answer.text
+    assert "Type the secret access key again" in answer.text
+    assert answer.field("bucket") == TYPED["bucket"]
+    assert [one.bucket for one in destinations(place)] == ["theirs"]
+    dana.post(policy, sent | {"version": answer.field("version")})
+    (made,) = destinations(place)
+    assert (made.bucket, made.prefix, made.access_key_id) == (
+        TYPED["bucket"],
+        "mine/",
+        KEY["access_key_id"],
+    )
+
+
+def test_data_that_are_chosen_while_a_bucket_or_other_data_are_saved(
+    place: Place, dana: Visitor, ann: Visitor, draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, policy = step(place, draft, "data"), step(place, draft, "policy")
+    dana.post(policy, {**TYPED, "do": "next"})
+    name = SettingUp.destination_of.__name__
+    theirs = {**TYPED, "bucket": "theirs", "do": "next"}
+    mine = {"name": "Pond", "data": "merged-ids"}
+    # Whoever saves the bucket saves what is kept of the data too.
+    between(monkeypatch, SettingUp, name, lambda: ann.post(policy, theirs))
+    assert dana.post(data, mine).location == policy
+    (made,) = destinations(place)
+    assert (made.name, made.bucket, made.data_types) == ("Pond", "theirs", ("merged-ids",))
+
+    other = {"name": "Sea", "data": "events"}
+    between(monkeypatch, SettingUp, name, lambda: ann.post(data, other))
+    answer = dana.post(data, mine | {"name": "Lake"}, status=422)
+    assert f"{CHANGED}, so it was not saved" in answer.text
+    assert "Name of the destination Sea" in answer.text
+    assert destinations(place)[0].name == "Sea"
+    dana.post(data, mine | {"name": "Lake", "version": answer.field("version")})
+    assert destinations(place)[0].name == "Lake"
+
+
+def between(
+    monkeypatch: pytest.MonkeyPatch, of: type, name: str, happens: Callable[[], object]
+) -> None:
     """Let something happen once, just after a step of a set-up is over."""
-    real = getattr(SettingUp, name)
+    real = getattr(of, name)
     done: list[bool] = []
 
-    def then(self: SettingUp, *args: object, **more: object) -> object:
+    def then(self: object, *args: object, **more: object) -> object:
         found = real(self, *args, **more)
         if not done:
             done.append(True)
             happens()
         return found
 
-    monkeypatch.setattr(SettingUp, name, then)
+    monkeypatch.setattr(of, name, then)
 
 
 def test_every_choice_has_its_words() -> None:

@@ -100,7 +100,12 @@ class SettingUp:
         )
         destination = self.destination_of(draft)
         if destination is not None:
-            self._write(destination, msgspec.structs.replace(destination, **chosen))
+            wanted = msgspec.structs.replace(destination, **chosen)
+            try:
+                self._write(destination, wanted)
+            except BadRequest:
+                if self._made(draft, chosen) is None:
+                    raise
         return draft
 
     def name_of(self, draft: Draft | None) -> str:
@@ -142,8 +147,8 @@ class SettingUp:
         """
         choices = draft.choices
         # Read before the draft is: a step that is saved after both finds this destination changed.
-        seen = self.destination_of(draft)
-        self._drafts.require_unchanged(draft)
+        seen = self.destination_of(self.get(draft.id))
+        draft = self._drafts.require_unchanged(draft)
         access = keep_access(self._secrets, _access(choices))
         if choices.access == "key":
             kept = draft.secret_encrypted or (seen and seen.secret_encrypted)
@@ -151,7 +156,7 @@ class SettingUp:
                 access, access_key_id=choices.access_key_id, secret_encrypted=kept
             )
         fields = {
-            "name": self._check_name(draft, self.name_of(draft)),
+            "name": self.name_of(draft),
             "bucket": check_bucket_name(choices.bucket),
             "region": check_region(choices.region, choices.endpoint_url or None),
             "prefix": check_prefix(with_last_slash(choices.prefix)),
@@ -161,10 +166,17 @@ class SettingUp:
             **encryption_typed(choices),
             **msgspec.structs.asdict(access),
         }
-        if seen is None:
-            new = NewDestination(project=self._project, **fields)
-            return self._destinations.add(new, draft=draft.id, draft_seen=draft.version)
-        self._write(seen, msgspec.structs.replace(seen, **fields))
+        try:
+            self._check_name(draft, fields["name"])
+            if seen is None:
+                new = NewDestination(project=self._project, **fields)
+                return self._destinations.add(new, draft=draft.id, draft_seen=draft.version)
+            self._write(seen, msgspec.structs.replace(seen, **fields))
+        except BadRequest:
+            made = self._made(draft, fields)
+            if made is None:
+                raise
+            return made
         self._drafts.forget_secret(self._project, draft.id)
         return self._destinations.get(seen.id)
 
@@ -205,6 +217,20 @@ class SettingUp:
         except Corrupt:
             # Of another key file: what is typed takes its place.
             return False
+
+    def _made(self, draft: Draft, fields: dict[str, Any]) -> Destination | None:
+        """Return what a set-up has become if all of this holds of it, though that was refused.
+
+        The second of two presses finds what the first one made, and wants no more. Raise
+        `ChangedMeanwhile` where the set-up is another one by now: that is the reason then.
+        """
+        made = self.destination_of(self.get(draft.id))
+        if made is not None and made.state == "setting_up":
+            wanted = msgspec.structs.replace(made, **fields)
+            if not changed(made, wanted):
+                return made
+        self._drafts.require_unchanged(draft)
+        return None
 
     def _write(self, seen: Destination, wanted: Destination) -> None:
         if seen.state != "setting_up":

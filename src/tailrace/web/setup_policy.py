@@ -61,12 +61,16 @@ def _save(visit: Visit) -> Response:
         if shown:
             return _show(visit, draft, typed, shown)
         return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
-    if not problems and "name" in data_problems(visit, draft, named(visit, draft)):
+    # Another press may have made the destination by now, which has the name.
+    now = draft_of(visit)
+    if not problems and "name" in data_problems(visit, now, named(visit, now)):
         # Another destination has the name now: the first step says so beside its field.
         return RedirectResponse(step_path(visit, draft.id, "data"), 303)
     if not problems:
         try:
             set_up.save(draft)
+        except ChangedMeanwhile as error:
+            return _refused(visit, str(error), secret)
         except BadRequest as error:
             problems.add("endpoint_url" if "endpoint" in str(error) else "bucket", error)
     if problems:
