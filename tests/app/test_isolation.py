@@ -346,6 +346,7 @@ LEFT_OUT = {
     "SettingUp.data_rules": "it looks at what is typed, and Destinations.check_name at whose it is",
     "SettingUp.destination_of": "it asks Destinations.get, of a draft that was found",
     "SettingUp.go_on": "of a destination that was found, and Drafts.begin looks once more",
+    "SettingUp.keeps": "of a draft that was found",
     "SettingUp.name_of": "of a draft that was found; it asks Destinations.free_name",
     "SettingUp.rules": "it looks at what is typed",
     "SettingUp.save": "of a draft that was found; it asks Destinations.add",

@@ -10,7 +10,7 @@ import pytest
 
 from tailrace.errors import BadRequest, ChangedMeanwhile
 from tailrace.state.destinations import NewDestination
-from tailrace.state.drafts import DRAFTS_MAX, Choices, Drafts
+from tailrace.state.drafts import DRAFTS_MAX, Choices, Drafts, Seal
 from tests.state.conftest import Books
 
 
@@ -28,11 +28,16 @@ def to(choices: Choices) -> Callable[[Choices], Choices]:
     return lambda _: choices
 
 
+def sealed(secret: bytes) -> Seal:
+    """Return what keeps a secret without looking at the one that was kept before."""
+    return lambda _: secret
+
+
 def test_a_draft_reads_back_as_it_was_kept(books: Books, drafts: Drafts) -> None:
     choices = Choices(bucket="acme", access="key", access_key_id="AKID", prefix="ü/")
     begun = drafts.begin(books.project, Choices())
     books.clock.advance(1_000_000)
-    kept = drafts.change(books.project, begun.id, to(choices), b"token")
+    kept = drafts.change(books.project, begun.id, to(choices), sealed(b"token"))
     assert drafts.get(books.project, begun.id) == kept
     assert (kept.choices, kept.secret_encrypted) == (choices, b"token")
     assert (kept.secret_set_micros, kept.secret_set_by) == (
@@ -45,7 +50,7 @@ def test_a_draft_reads_back_as_it_was_kept(books: Books, drafts: Drafts) -> None
 def test_a_secret_stays_with_its_key_and_goes_with_it(books: Books, drafts: Drafts) -> None:
     first = Choices(access="key", access_key_id="AKID")
     number = drafts.begin(books.project, Choices()).id
-    drafts.change(books.project, number, to(first), b"token")
+    drafts.change(books.project, number, to(first), sealed(b"token"))
     moved = Choices(access="key", access_key_id="AKID", bucket="acme")
     assert drafts.change(books.project, number, to(moved)).secret_encrypted == b"token"
     other = drafts.change(books.project, number, to(Choices(access="key", access_key_id="AK2")))
@@ -56,14 +61,16 @@ def test_a_draft_becomes_one_destination_in_the_transaction_that_adds_it(
     books: Books, drafts: Drafts
 ) -> None:
     number = drafts.begin(books.project, Choices()).id
-    drafts.change(books.project, number, to(Choices(access="key", access_key_id="A")), b"token")
+    drafts.change(
+        books.project, number, to(Choices(access="key", access_key_id="A")), sealed(b"token")
+    )
     made = books.destinations.add(_new(books), draft=number)
     found = drafts.get(books.project, number)
     assert (found.destination_id, found.secret_encrypted) == (made.id, None)
-    with pytest.raises(BadRequest, match="Someone else has just saved"):
+    with pytest.raises(ChangedMeanwhile, match="Somebody saved, changed or discarded"):
         books.destinations.add(_new(books), draft=number)
     drafts.discard(books.project, number)
-    with pytest.raises(BadRequest, match="Someone else has just saved"):
+    with pytest.raises(ChangedMeanwhile, match="Somebody saved, changed or discarded"):
         books.destinations.add(_new(books), draft=number)
     assert [one.id for one in books.destinations.list()] == [made.id]
 
@@ -107,7 +114,7 @@ def test_a_destination_and_its_draft_are_of_one_project(books: Books, drafts: Dr
     with pytest.raises(BadRequest, match=f"There is no destination {made.id} in this project"):
         drafts.begin(other, Choices(), destination_id=made.id)
     number = drafts.begin(other, Choices()).id
-    with pytest.raises(BadRequest, match="Someone else has just saved"):
+    with pytest.raises(ChangedMeanwhile, match="Somebody saved, changed or discarded"):
         books.destinations.add(_new(books), draft=number)
     assert drafts.get(other, number).destination_id is None
     assert [one.id for one in books.destinations.list()] == [made.id]
@@ -152,7 +159,7 @@ def test_with_another_access_go_the_secret_and_whom_the_policy_lets_in(
     number = drafts.begin(books.project, Choices()).id
     seen = books.destinations.add(_new(books), draft=number)
     typed = Choices(bucket="acme", access="key", access_key_id="OLD", principal="arn:old")
-    drafts.change(books.project, number, to(typed), b"old")
+    drafts.change(books.project, number, to(typed), sealed(b"old"))
 
     keyed = msgspec.structs.replace(seen, access_key_id="NEW", secret_encrypted=b"new")
     books.destinations.edit(seen, keyed, None, now_micros=0)
@@ -196,7 +203,7 @@ def test_every_choice_and_another_secret_make_another_version(books: Books, draf
     seen.add(drafts.change(books.project, plain.id, to(key)).version)
     for secret in (b"one", b"two"):
         books.clock.advance(1)
-        seen.add(drafts.change(books.project, plain.id, to(key), secret).version)
+        seen.add(drafts.change(books.project, plain.id, to(key), sealed(secret)).version)
     assert len(seen) == len(Choices.__struct_fields__) + 4
     assert drafts.change(books.project, plain.id, to(Choices())).version == plain.version
 
@@ -207,15 +214,75 @@ def test_what_was_seen_is_compared_in_the_transaction_that_changes_it(
     begun = drafts.begin(books.project, Choices())
     theirs = drafts.change(books.project, begun.id, to(Choices(bucket="theirs")))
     mine = to(Choices(bucket="mine"))
-    with pytest.raises(ChangedMeanwhile, match="Somebody changed this set-up meanwhile"):
+    with pytest.raises(ChangedMeanwhile, match="was changed since you opened this form, so noth"):
         drafts.change(books.project, begun.id, mine, seen=begun.version)
+    ann = Drafts(books.engine, books.clock, by="ann@acme.example")
+    with pytest.raises(ChangedMeanwhile, match="Somebody changed this set-up meanwhile, so noth"):
+        ann.change(books.project, begun.id, mine, seen=begun.version)
     with pytest.raises(ChangedMeanwhile):
-        drafts.change(books.project, begun.id, to(theirs.choices), b"token", seen=begun.version)
+        drafts.change(
+            books.project, begun.id, to(theirs.choices), sealed(b"token"), seen=begun.version
+        )
     assert drafts.get(books.project, begun.id) == theirs
-    # Who wants what is there already puts nothing back.
-    drafts.change(books.project, begun.id, to(theirs.choices), seen=begun.version)
+    # Who wants what is there already puts nothing back, and has not changed it.
+    ann.change(books.project, begun.id, to(theirs.choices), seen=begun.version)
+    ann.change(books.project, begun.id, to(theirs.choices), seen=theirs.version)
+    assert drafts.get(books.project, begun.id) == theirs
     now = drafts.change(books.project, begun.id, mine, seen=theirs.version)
     assert now.choices.bucket == "mine"
+
+
+def test_an_older_form_that_means_the_same_leaves_the_draft_as_it_is(
+    books: Books, drafts: Drafts
+) -> None:
+    begun = drafts.begin(books.project, Choices())
+    kept = drafts.change(books.project, begun.id, to(Choices(prefix="raw/")))
+
+    def meant(choices: Choices) -> Choices:
+        return msgspec.structs.replace(choices, prefix=choices.prefix.rstrip("/"))
+
+    same = to(Choices(prefix="raw"))
+    assert drafts.change(books.project, begun.id, same, seen=begun.version, meant=meant) == kept
+    with pytest.raises(ChangedMeanwhile):
+        drafts.change(
+            books.project, begun.id, to(Choices(prefix="other")), seen=begun.version, meant=meant
+        )
+
+
+def test_a_typed_secret_is_compared_with_the_one_of_its_key(books: Books, drafts: Drafts) -> None:
+    of_a, of_b = (Choices(access="key", access_key_id=key) for key in ("A", "B"))
+    begun = drafts.begin(books.project, Choices())
+    compared: list[bytes | None] = []
+
+    def same(kept: bytes | None) -> bytes | None:
+        compared.append(kept)
+        return None
+
+    kept = drafts.change(books.project, begun.id, to(of_a), sealed(b"of a"))
+    # The same key with the same secret is no change, however old the form is.
+    assert drafts.change(books.project, begun.id, to(of_a), same, seen=begun.version) == kept
+    with pytest.raises(ChangedMeanwhile):
+        drafts.change(books.project, begun.id, to(of_b), same, seen=begun.version)
+    new = msgspec.structs.replace(_new(books), access_key_id="A", secret_encrypted=b"moved")
+    books.destinations.add(new, draft=begun.id)
+    drafts.change(books.project, begun.id, to(of_a), same, seen=begun.version)
+    drafts.change(books.project, begun.id, to(of_b), sealed(b"of b"))
+    drafts.change(books.project, begun.id, to(of_a), same)
+    assert compared == [b"of a", None, b"moved", b"moved"]
+
+
+def test_a_draft_that_is_to_be_saved_is_what_was_seen(books: Books, drafts: Drafts) -> None:
+    begun = drafts.begin(books.project, Choices())
+    assert drafts.require_unchanged(begun) == begun
+    drafts.change(books.project, begun.id, to(Choices(bucket="mine")))
+    with pytest.raises(ChangedMeanwhile, match="since you opened this form, so it was not saved"):
+        drafts.require_unchanged(begun)
+    ann = Drafts(books.engine, books.clock, by="ann@acme.example")
+    with pytest.raises(ChangedMeanwhile, match="Somebody changed this set-up meanwhile, so it was"):
+        ann.require_unchanged(begun)
+    drafts.discard(books.project, begun.id)
+    with pytest.raises(BadRequest, match="There is no set-up"):
+        drafts.require_unchanged(begun)
 
 
 def test_two_who_change_a_draft_at_the_same_time_lose_nothing(books: Books, drafts: Drafts) -> None:
@@ -247,6 +314,6 @@ def test_a_draft_that_was_changed_since_it_was_seen_becomes_no_destination(
 ) -> None:
     begun = drafts.begin(books.project, Choices())
     drafts.change(books.project, begun.id, to(Choices(name="Theirs")))
-    with pytest.raises(BadRequest, match="Someone else has just saved"):
+    with pytest.raises(ChangedMeanwhile, match="Somebody saved, changed or discarded"):
         books.destinations.add(_new(books), draft=begun.id, draft_seen=begun.version)
     assert books.destinations.list() == []

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from tailrace.settings import AwsSettings, ExportSettings, Settings, WebSettings
-from tailrace.state.delivery import Destination
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.drafts import Choices, Drafts
 from tests.web.conftest import Place, Visitor
@@ -259,21 +258,48 @@ def test_only_merged_ids_have_a_first_file_of_the_organization(
     assert f"s3://acme-raw/raw/-{place.organization}/-{place.organization}_" in shown.text
 
 
-def test_two_who_save_at_the_same_time_make_one_destination(
+@pytest.mark.parametrize("is_made", [False, True], ids=["draft", "destination"])
+def test_next_pressed_twice_at_the_same_moment_is_saved_once(
+    place: Place, dana: Visitor, step: str, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
+) -> None:
+    if is_made:
+        dana.post(step, {**TYPED, "do": "next"})
+    sent = {**TYPED, "prefix": "other", "do": "next", "version": dana.get(step).field("version")}
+    first: list[Read] = []
+    name = "edit" if is_made else "add"
+    real = getattr(Destinations, name)
+
+    def second(self: Destinations, *values: Any, **more: Any) -> object:
+        if not first:
+            # Whatever happens in between is done once.
+            monkeypatch.setattr(Destinations, name, real)
+            first.append(dana.post(step, sent))
+        return real(self, *values, **more)
+
+    monkeypatch.setattr(Destinations, name, second)
+    assert dana.post(step, sent).location == step.replace("/policy", "/verify")
+    assert [one.location for one in first] == [step.replace("/policy", "/verify")]
+    (made,) = _destinations(place).list()
+    assert (made.bucket, made.prefix) == ("acme-raw", "other/")
+
+
+def test_a_first_step_sent_twice_at_the_same_moment_is_saved_once(
     place: Place, dana: Visitor, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Destinations.add
-    inner: list[Destination] = []
+    data = step.replace("/policy", "/data")
+    dana.post(step, {**TYPED, "do": "next"})
+    sent = {"name": "Lake", "data": "merged-ids", "version": dana.get(data).field("version")}
+    real = Destinations.edit
 
-    def add(self: Destinations, new: NewDestination, **more: Any) -> object:
-        if not inner:
-            inner.append(real(self, msgspec.structs.replace(new, bucket="acme-first"), **more))
-        return real(self, new, **more)
+    def second(self: Destinations, *values: Any, **more: Any) -> object:
+        monkeypatch.setattr(Destinations, "edit", real)
+        assert dana.post(data, sent).location == step
+        return real(self, *values, **more)
 
-    monkeypatch.setattr(Destinations, "add", add)
-    shown = dana.post(step, {**TYPED, "do": "next"}, status=422)
-    assert "Someone else has just saved" in shown.text
-    assert [one.bucket for one in _destinations(place).list()] == ["acme-first"]
+    monkeypatch.setattr(Destinations, "edit", second)
+    assert dana.post(data, sent).location == step
+    (made,) = _destinations(place).list()
+    assert (made.name, made.data_types) == ("Lake", ("merged-ids",))
 
 
 def test_a_name_that_was_given_away_meanwhile_is_told_in_the_first_step(

@@ -6,6 +6,7 @@ made once all of it can be right, and it exports only after its access was verif
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 from tailrace.app.destinations import Access, checked_endpoint, keep_access, with_last_slash
 from tailrace.app.policy import principal_typed
 from tailrace.clock import Clock
-from tailrace.errors import BadRequest, ChangedMeanwhile
+from tailrace.errors import BadRequest, Corrupt
 from tailrace.export.bucket_names import (
     check_bucket_name,
     check_external_id,
@@ -99,7 +100,12 @@ class SettingUp:
         )
         destination = self.destination_of(draft)
         if destination is not None:
-            self._write(destination, msgspec.structs.replace(destination, **chosen))
+            wanted = msgspec.structs.replace(destination, **chosen)
+            try:
+                self._write(destination, wanted)
+            except BadRequest:
+                if self._made(draft, chosen) is None:
+                    raise
         return draft
 
     def name_of(self, draft: Draft | None) -> str:
@@ -112,31 +118,37 @@ class SettingUp:
     def keep(self, number: int, typed: Choices, secret: str = "", *, seen: str = "") -> Draft:
         """Keep what was typed of the bucket and of who is let in; the name and the data stay.
 
-        Right or wrong; a `secret` that was typed is kept encrypted. `seen` is as in `choose_data`.
+        Right or wrong; a `secret` that was typed is kept encrypted. `seen` is as in `choose_data`:
+        what means the same as what is kept, with the same secret, is nothing else.
         """
-        encrypted = self._secrets.encrypt(secret) if secret and typed.access == "key" else None
+
+        def seal(kept: bytes | None) -> bytes | None:
+            return None if self._is_secret(secret, kept) else self._secrets.encrypt(secret)
+
         return self._drafts.change(
             self._project,
             number,
             lambda before: msgspec.structs.replace(typed, **_data(before)),
-            encrypted,
+            seal if secret and typed.access == "key" else None,
             seen=seen,
+            meant=meant,
         )
+
+    def keeps(self, draft: Draft, typed: Choices, secret: str) -> bool:
+        """Tell whether a secret that was typed is the one that is kept with the typed key."""
+        return self._is_secret(secret, self._drafts.kept_secret(draft, typed))
 
     def save(self, draft: Draft) -> Destination:
         """Make or change the destination of a set-up whose every rule is kept.
 
         Raise `BadRequest` for a bucket of another organization (D45), for an endpoint that may not
-        be used, for a name that was given away since it was chosen, and where somebody else was
-        quicker: `draft` has to be what is kept.
+        be used, and for a name that was given away since it was chosen; `ChangedMeanwhile` where
+        `draft` is not what is kept any more.
         """
         choices = draft.choices
         # Read before the draft is: a step that is saved after both finds this destination changed.
-        seen = self.destination_of(draft)
-        if self.get(draft.id).version != draft.version:
-            raise ChangedMeanwhile(
-                "Someone else has just changed this set-up. Look at what is there, and save again."
-            )
+        seen = self.destination_of(self.get(draft.id))
+        draft = self._drafts.require_unchanged(draft)
         access = keep_access(self._secrets, _access(choices))
         if choices.access == "key":
             kept = draft.secret_encrypted or (seen and seen.secret_encrypted)
@@ -144,7 +156,7 @@ class SettingUp:
                 access, access_key_id=choices.access_key_id, secret_encrypted=kept
             )
         fields = {
-            "name": self._check_name(draft, self.name_of(draft)),
+            "name": self.name_of(draft),
             "bucket": check_bucket_name(choices.bucket),
             "region": check_region(choices.region, choices.endpoint_url or None),
             "prefix": check_prefix(with_last_slash(choices.prefix)),
@@ -154,10 +166,17 @@ class SettingUp:
             **encryption_typed(choices),
             **msgspec.structs.asdict(access),
         }
-        if seen is None:
-            new = NewDestination(project=self._project, **fields)
-            return self._destinations.add(new, draft=draft.id, draft_seen=draft.version)
-        self._write(seen, msgspec.structs.replace(seen, **fields))
+        try:
+            self._check_name(draft, fields["name"])
+            if seen is None:
+                new = NewDestination(project=self._project, **fields)
+                return self._destinations.add(new, draft=draft.id, draft_seen=draft.version)
+            self._write(seen, msgspec.structs.replace(seen, **fields))
+        except BadRequest:
+            made = self._made(draft, fields)
+            if made is None:
+                raise
+            return made
         self._drafts.forget_secret(self._project, draft.id)
         return self._destinations.get(seen.id)
 
@@ -191,6 +210,27 @@ class SettingUp:
         same = seen is not None and seen.access_key_id == choices.access_key_id
         if draft.secret_encrypted is None and not same:
             raise BadRequest("Type the secret that goes with the access key.")
+
+    def _is_secret(self, secret: str, kept: bytes | None) -> bool:
+        try:
+            return kept is not None and self._secrets.decrypt(kept) == secret
+        except Corrupt:
+            # Of another key file: what is typed takes its place.
+            return False
+
+    def _made(self, draft: Draft, fields: dict[str, Any]) -> Destination | None:
+        """Return what a set-up has become if all of this holds of it, though that was refused.
+
+        The second of two presses finds what the first one made, and wants no more. Raise
+        `ChangedMeanwhile` where the set-up is another one by now: that is the reason then.
+        """
+        made = self.destination_of(self.get(draft.id))
+        if made is not None and made.state == "setting_up":
+            wanted = msgspec.structs.replace(made, **fields)
+            if not changed(made, wanted):
+                return made
+        self._drafts.require_unchanged(draft)
+        return None
 
     def _write(self, seen: Destination, wanted: Destination) -> None:
         if seen.state != "setting_up":
@@ -248,6 +288,28 @@ def choices_of(destination: Destination) -> Choices:
         external_id=destination.external_id or "",
         encryption=destination.encryption or "",
         kms_key_arn=destination.kms_key_arn or "",
+    )
+
+
+def meant(choices: Choices) -> Choices:
+    """Return choices as a destination would hold them, without what those not chosen say.
+
+    What breaks its rule stays as it was typed. Nothing is asked of networks.
+    """
+    endpoint_url = choices.endpoint_url
+    if endpoint_url:
+        with contextlib.suppress(BadRequest):
+            endpoint_url = check_endpoint(endpoint_url, private_allowed=True)
+    is_key, is_role = choices.access == "key", choices.access == "role"
+    return msgspec.structs.replace(
+        choices,
+        prefix=with_last_slash(choices.prefix),
+        endpoint_url=endpoint_url,
+        kms_key_arn=choices.kms_key_arn if choices.encryption == "aws:kms" else "",
+        access_key_id=choices.access_key_id if is_key else "",
+        role_arn=choices.role_arn if is_role else "",
+        external_id=choices.external_id if is_role else "",
+        principal="" if is_role else choices.principal,
     )
 
 

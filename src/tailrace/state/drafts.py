@@ -25,6 +25,9 @@ AccessKind = Literal["operator", "role", "key"]
 # That of `Destination`; empty: the bucket's default.
 EncryptionKind = Literal["", "AES256", "aws:kms"]
 
+# Makes what is to be kept of a typed secret from what is kept with its key: None for the same one.
+Seal = Callable[[bytes | None], bytes | None]
+
 # A project with more unfinished set-ups has none that anybody goes on with.
 DRAFTS_MAX = 50
 
@@ -79,10 +82,15 @@ class Draft(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
 
 
-_CHANGED = (
-    "Somebody changed this set-up meanwhile, so nothing was taken of what you sent. What you typed "
-    "is still here: look at it once more, and send it again."
-)
+def verbatim(choices: Choices) -> Choices:
+    """Return choices of which every text counts as it was typed."""
+    return choices
+
+
+_BY_ANOTHER = "Somebody changed this set-up meanwhile"
+# Another tab of one's own, or a page that the browser kept.
+_BY_ONESELF = "This set-up was changed since you opened this form"
+_STILL_HERE = "What you typed is still here: look at it once more, and send it again."
 _choices_decoder = msgspec.json.Decoder(Choices)
 
 
@@ -156,24 +164,30 @@ class Drafts(Audited):
         project: int,
         number: int,
         choose: Callable[[Choices], Choices],
-        secret_encrypted: bytes | None = None,
+        seal: Seal | None = None,
         *,
         seen: str = "",
+        meant: Callable[[Choices], Choices] = verbatim,
     ) -> Draft:
-        """Keep what `choose` makes of what was chosen before, and a secret if one was typed.
+        """Keep what `choose` makes of what was chosen before, and what `seal` makes of a secret.
 
         Nobody else changes the draft between the two. A secret that was kept before is forgotten
         with its access key. `seen` is the version that was shown to whoever chooses; empty for any.
 
         Raise `BadRequest` for no draft, and `ChangedMeanwhile` if it is of another version by now
-        and this would change it.
+        and this would change what is `meant`; else a draft of another version stays as it is.
         """
         with self._change() as connection:
             before = self._existing(connection, project, number)
             choices = choose(before.choices)
-            is_other = secret_encrypted is not None or choices != before.choices
-            if seen and seen != before.version and is_other:
-                raise ChangedMeanwhile(_CHANGED)
+            kept = _kept_secret(connection, before, choices)
+            secret_encrypted = None if seal is None else seal(kept)
+            if seen not in ("", before.version):
+                if secret_encrypted is not None or meant(choices) != meant(before.choices):
+                    raise self._changed(before, "nothing was taken of what you sent")
+                return before
+            if secret_encrypted is None and choices == before.choices:
+                return before
             now = self.clock.now_micros()
             values: dict[str, Any] = {
                 "choices": _text(choices),
@@ -190,6 +204,21 @@ class Drafts(Audited):
                 values |= dict.fromkeys(("secret_encrypted", "secret_set_micros", "secret_set_by"))
             _set(connection, number, **values)
             return self._existing(connection, project, number)
+
+    def kept_secret(self, found: Draft, choices: Choices) -> bytes | None:
+        """Return the secret that is kept with the access key of `choices`, None for none."""
+        with reading(self.engine) as connection:
+            return _kept_secret(connection, found, choices)
+
+    def require_unchanged(self, seen: Draft) -> Draft:
+        """Return a draft as it is now, if it is of the version that was `seen`.
+
+        Raise `ChangedMeanwhile` if it is not, and `BadRequest` if there is none any more.
+        """
+        now = self.get(seen.project, seen.id)
+        if now.version != seen.version:
+            raise self._changed(now, "it was not saved")
+        return now
 
     def forget_secret(self, project: int, number: int) -> None:
         """Forget the draft's copy of a secret that its destination has now."""
@@ -213,6 +242,10 @@ class Drafts(Audited):
             )
         return found
 
+    def _changed(self, now: Draft, so: str) -> ChangedMeanwhile:
+        who = _BY_ONESELF if now.changed_by == self.by else _BY_ANOTHER
+        return ChangedMeanwhile(f"{who}, so {so}. {_STILL_HERE}")
+
     def _is_within(self) -> sa.ColumnElement[bool]:
         return draft.c.project.in_(projects_within(self.within))
 
@@ -220,23 +253,23 @@ class Drafts(Audited):
 def attach(connection: Connection, number: int, project: int, destination_id: int) -> None:
     """Let a project's draft lead to the destination that the caller's transaction adds.
 
-    Raise `BadRequest` as `require_open`: somebody else was quicker.
+    Raise `ChangedMeanwhile` as `require_open`: somebody else was quicker.
     """
     require_open(connection, number, project)
     _set(connection, number, destination_id=destination_id, secret_encrypted=None)
 
 
 def require_open(connection: Connection, number: int, project: int, seen: str = "") -> None:
-    """Raise `BadRequest` if a project's draft is gone, or leads to a destination already.
+    """Raise `ChangedMeanwhile` if a project's draft is gone, or leads to a destination already.
 
     And if it is not of the version that was `seen`; empty for any.
     """
     found = _find(connection, sa.and_(draft.c.id == number, draft.c.project == project))
     is_there = found is not None and found.destination_id is None
     if found is None or not is_there or seen not in ("", found.version):
-        raise BadRequest(
-            "Someone else has just saved or discarded this set-up. Reload the page, look at what "
-            "is there, and save again."
+        raise ChangedMeanwhile(
+            "Somebody saved, changed or discarded this set-up meanwhile, so it was not saved. Look "
+            "at what is there, and save again."
         )
 
 
@@ -304,6 +337,17 @@ def _is_finished() -> sa.ColumnElement[bool]:
 
 def _key(choices: Choices) -> tuple[str, str]:
     return choices.access, choices.access_key_id
+
+
+def _kept_secret(connection: Connection, before: Draft, choices: Choices) -> bytes | None:
+    """Return the secret of the chosen key: the draft's, or that of what the draft has become."""
+    if before.secret_encrypted is not None and _key(before.choices) == _key(choices):
+        return before.secret_encrypted
+    statement = sa.select(destination.c.secret_encrypted).where(
+        destination.c.id == before.destination_id,
+        destination.c.access_key_id == choices.access_key_id,
+    )
+    return connection.execute(statement).scalar_one_or_none()
 
 
 def _require_destination(connection: Connection, project: int, number: int) -> None:

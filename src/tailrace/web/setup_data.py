@@ -90,7 +90,7 @@ def _choose(visit: Visit) -> Response:
 
 
 def _refused(visit: Visit, chosen: Choices, sentence: str) -> Response:
-    """Show what was chosen once more, and what somebody else chose meanwhile."""
+    """Show what was chosen once more, and what is kept now."""
     now = draft_of(visit)
     kept = named(visit, now)
     typed = msgspec.structs.replace(

@@ -61,12 +61,16 @@ def _save(visit: Visit) -> Response:
         if shown:
             return _show(visit, draft, typed, shown)
         return RedirectResponse(step_path(visit, draft.id, "policy"), 303)
-    if not problems and "name" in data_problems(visit, draft, named(visit, draft)):
-        # Someone else's destination has the name now: the first step says so beside its field.
+    # Another press may have made the destination by now, which has the name.
+    now = draft_of(visit)
+    if not problems and "name" in data_problems(visit, now, named(visit, now)):
+        # Another destination has the name now: the first step says so beside its field.
         return RedirectResponse(step_path(visit, draft.id, "data"), 303)
     if not problems:
         try:
             set_up.save(draft)
+        except ChangedMeanwhile as error:
+            return _refused(visit, str(error), secret)
         except BadRequest as error:
             problems.add("endpoint_url" if "endpoint" in str(error) else "bucket", error)
     if problems:
@@ -75,10 +79,11 @@ def _save(visit: Visit) -> Response:
 
 
 def _refused(visit: Visit, sentence: str, secret: str) -> Response:
-    """Show what was typed once more, and what somebody else chose meanwhile."""
+    """Show what was typed once more, and what is kept now."""
     now = draft_of(visit)
     typed = typed_choices(visit, now.choices)
-    return _show(visit, now, typed, Problems(), stale(sentence, now.choices, typed, secret))
+    lost = "" if setting_up(visit).keeps(now, typed, secret) else secret
+    return _show(visit, now, typed, Problems(), stale(sentence, now.choices, typed, lost))
 
 
 def _problems(visit: Visit, draft: Draft, typed: Choices) -> Problems:

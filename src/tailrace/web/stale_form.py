@@ -1,9 +1,10 @@
-"""A form of a set-up that somebody else changed meanwhile: what is kept, and what is typed."""
+"""A form of a set-up that was changed since it was opened: what is kept, and what is typed."""
 
 from __future__ import annotations
 
 import msgspec
 
+from tailrace.app.setting_up import meant
 from tailrace.state.drafts import Choices
 from tailrace.web.bucket_form import ENCRYPTIONS
 
@@ -43,13 +44,17 @@ class Stale(msgspec.Struct, frozen=True):
 
 
 def stale(sentence: str, kept: Choices, typed: Choices, secret: str = "") -> Stale:
-    """Return what is said of a form that was refused; `kept` is how the set-up is now."""
+    """Return what is said of a form that was refused; `kept` is how the set-up is now.
+
+    A `secret` beside another access than a key is none that anybody typed: browsers fill such in.
+    """
+    now, wanted = meant(kept), meant(typed)
     rows = tuple(
-        (label, _words(kept, name))
+        (label, _words(now, name))
         for name, label in LABELS.items()
-        if getattr(kept, name) != getattr(typed, name)
+        if getattr(now, name) != getattr(wanted, name)
     )
-    return Stale(sentence, rows, secret=bool(secret))
+    return Stale(sentence, rows, secret=bool(secret) and typed.access == "key")
 
 
 def _words(kept: Choices, name: str) -> str:
