@@ -45,6 +45,13 @@ def test_a_name_is_as_long_as_it_is_kept() -> None:
         "\u0301",
         "\ufe0f",
         "\u034f",
+        # Joiners join: nothing is at one of their sides here.
+        "\u200d",
+        "\u200da",
+        "a\u200c",
+        "a\u200c\u200db",
+        "a \u200cb",
+        "a\u200c b",
     ],
 )
 def test_a_name_of_which_nothing_can_be_seen_is_refused(name: str) -> None:
@@ -53,7 +60,11 @@ def test_a_name_of_which_nothing_can_be_seen_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["x", "7", "-", "€", "😀", "❤\ufe0f", "日本", "\u3164x", "a\u2800"]
+    "name",
+    [
+        *("x", "7", "-", "€", "😀", "❤\ufe0f", "日本", "\u3164x", "a\u2800"),
+        *("می\u200cخواهم", "क्\u200dष", "👨\u200d👩\u200d👧 shop"),
+    ],
 )
 def test_one_character_that_can_be_seen_is_enough(name: str) -> None:
     assert checked_name(name, "project") == name
@@ -68,7 +79,14 @@ def test_a_typed_name_is_the_kept_one_however_it_is_composed() -> None:
     assert not is_name("e" + "\u0301" * 100_000, COMPOSED)
 
 
-printable = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
+def test_what_can_not_be_seen_makes_no_other_name() -> None:
+    for joiner in "\u200c\u200d":
+        assert folded_name(f"Wa{joiner}re") == folded_name("ware")
+        assert is_name("Ware", f"Wa{joiner}re")
+        assert is_name(f"Wa{joiner}re", "Ware")
+
+
+printable = st.characters(exclude_categories=("C", "Z"), include_characters=" \u200c\u200d")
 
 
 @settings(deadline=None)

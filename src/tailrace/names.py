@@ -16,6 +16,11 @@ NAME_CHARACTERS_MAX = 255
 # follow on one another that takes the square of their number.
 _TYPED_AS_MAX = 4
 
+# What Persian and Hindi words and emoji of several parts are joined or parted with. Not to be seen
+# by themselves, so that they make no other name, and stand between other characters alone.
+_JOINERS = frozenset("\u200c\u200d")
+_WITHOUT_JOINERS = dict.fromkeys(map(ord, _JOINERS))
+
 # Printable letters and symbols that look like a blank: Hangul fillers, and braille without a dot.
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
@@ -27,7 +32,7 @@ def checked_name(name: str, of: str, *, characters_max: int = NAME_CHARACTERS_MA
     """
     typed = name.strip()
     kept = _composed(typed) if len(typed) <= _TYPED_AS_MAX * characters_max else typed
-    if len(kept) > characters_max or not kept.isprintable() or not any(map(_is_visible, kept)):
+    if len(kept) > characters_max or not _can_be_shown(kept) or not any(map(_is_visible, kept)):
         raise BadRequest(
             f"Cannot name the {of} {name[:40]!r}: a name has 1 to {characters_max} characters, all "
             "of them printable and at least one visible. Choose another."
@@ -36,11 +41,11 @@ def checked_name(name: str, of: str, *, characters_max: int = NAME_CHARACTERS_MA
 
 
 def is_name(typed: str, kept: str) -> bool:
-    """Tell whether a name that was typed is one that is kept, in these very letters."""
+    """Tell whether a name that was typed is one that is kept, in all that can be seen of it."""
     typed = typed.strip()
     if len(typed) > _TYPED_AS_MAX * NAME_CHARACTERS_MAX:
         return False
-    return _composed(typed) == _composed(kept)
+    return _composed(_seen(typed)) == _composed(_seen(kept))
 
 
 def folded_name(name: str) -> str:
@@ -48,7 +53,19 @@ def folded_name(name: str) -> str:
 
     It is that of Unicode's canonical caseless matching, since folding takes characters apart.
     """
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", _seen(name)).casefold())
+
+
+def _can_be_shown(text: str) -> bool:
+    if not _seen(text).isprintable():
+        return False
+    ends = frozenset(("", " ", *_JOINERS))
+    beside = zip(("", *text), text, (*text[1:], ""), strict=False)
+    return not any(at in _JOINERS and {before, after} & ends for before, at, after in beside)
+
+
+def _seen(text: str) -> str:
+    return text.translate(_WITHOUT_JOINERS)
 
 
 def _composed(text: str) -> str:

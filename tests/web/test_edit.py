@@ -294,6 +294,19 @@ def test_another_name_alone_is_taken_without_any_check(
     assert "Somebody changed this destination meanwhile" in late.text
 
 
+def test_a_name_may_be_written_with_joiners(
+    place: Place, dana: Visitor, exporting: Exporting
+) -> None:
+    exporting.add_unreachable()
+    name = "می\u200cخواهم 👨\u200d👩\u200d👧"
+    dana.post(page(place), TYPED | {"name": name})
+    assert now(exporting).name == name
+    assert dana.get(page(place)).field("name") == name
+    manage = page(place).replace("/edit", "/manage")
+    dana.post(f"{manage}/delete", {"confirm": name.replace("\u200c", "")})
+    assert now(exporting).state == "deleted"
+
+
 def test_a_name_that_is_taken_is_told_beside_its_field(
     place: Place, dana: Visitor, exporting: Exporting
 ) -> None:
