@@ -20,7 +20,7 @@ from tailrace.seal import manifest, names
 from tailrace.state.delivery import DataType, Destination
 from tailrace.state.manual_reports import KnownFile, KnownHour
 from tailrace.state.sealed import SealedFile
-from tests.export.test_editing import editor_of
+from tests.export.editing import editor_of
 from tests.export.test_manual_exports import OLD, deliver_all, keys_of, seal, start, states
 
 if TYPE_CHECKING:

@@ -2,103 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from tailrace.app.destinations import Access
-from tailrace.app.editing import Edit, Editor
-from tailrace.clock import MICROS, SystemClock
+from tailrace.app.editing import Edit
+from tailrace.clock import MICROS
 from tailrace.demo import seaweed
 from tailrace.errors import BadRequest, Transient
-from tailrace.export.verify import Step
-from tailrace.hours import Hour
 from tailrace.settings import ExportSettings, Settings
-from tailrace.state.delivery import OWED_STATES, Destination
+from tailrace.state.delivery import Destination
 from tailrace.state.destinations import NewDestination
-from tailrace.state.secrets import Secrets
+from tests.export.editing import DATA, claim, deliver_all, editor_of, keys_of, seal
+from tests.export.editing import new_bucket as new_bucket
+from tests.export.editing import objects as objects
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
-
-DATA = b"sealed bytes"
-CHILD = Path(__file__).with_name("editing_child.py")
-SLOW = pytest.mark.slow(reason="processes are started, killed, and started again")
-
-
-@pytest.fixture
-def new_bucket(server: seaweed.Seaweed) -> str:
-    name = f"new-{os.urandom(6).hex()}"
-    server.create_bucket(name)
-    server.put_policy(name, seaweed.export_policy("exports/"))
-    return name
-
-
-@pytest.fixture
-def objects(owner: S3Client) -> Callable[[str], list[str]]:
-    def list_objects(bucket: str) -> list[str]:
-        found = owner.list_objects_v2(Bucket=bucket).get("Contents", [])
-        return sorted(one["Key"] for one in found)
-
-    return list_objects
-
-
-def editor_of(
-    world: Any,
-    sleep: Callable[[float], object] | None = None,
-    *,
-    settings: Settings = Settings(),  # noqa: B008
-) -> Editor:
-    def never(_: float) -> None:
-        pytest.fail("it waits though nothing is in work")
-
-    return Editor(
-        world.destinations,
-        world.clients,
-        Secrets(b"A" * 43 + b"="),
-        settings,
-        machine=world.clock,
-        sleep=sleep or never,
-    )
-
-
-def seal(world: Any, hour: Hour) -> Hour:
-    world.seal(world.put_file(1, DATA, hour), hour=hour)
-    return hour
-
-
-def deliver_all(world: Any) -> None:
-    exporter = world.exporter()
-    while exporter.deliver_next():
-        pass
-
-
-def claim(world: Any) -> Any:
-    held = world.ledger.claim(
-        now_micros=world.clock.now_micros(), lease_micros=35 * MICROS, destination_limit=9
-    )
-    assert held is not None
-    return held
-
-
-def keys_of(world: Any, hour: Hour) -> list[str]:
-    stem = f"{world.project}_{hour.date}_{hour.of_day}"
-    return sorted(
-        [
-            f"exports/{world.project}/{stem}#1.json.gz",
-            f"exports/{world.project}/{stem}_complete",
-            f"exports/_manifests/{world.project}/{stem}.json",
-        ]
-    )
 
 
 def test_another_bucket_gets_what_is_not_delivered_yet_and_nothing_twice(
@@ -222,59 +143,6 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_probed(
         editor_of(world).edit(added.id, Edit(name="LAKE", bucket=new_bucket))
     assert proxy.requests == []
     assert world.destinations.get(added.id) == added
-
-
-def while_probed(world: Any, added: Destination, edit: Edit, theirs: Edit) -> None:
-    """Edit a destination, and have somebody else edit it between two of the probes."""
-    steps: list[str] = []
-
-    def told(step: Step) -> None:
-        if not steps:
-            editor_of(world).edit(added.id, theirs)
-        steps.append(step.action)
-
-    try:
-        editor_of(world).edit(added.id, edit, told)
-    finally:
-        assert len(steps) > 1, "their change came before the last probe"
-
-
-@pytest.mark.parametrize(
-    ("mine", "theirs"),
-    [
-        ({"name": "Mine"}, {"name": "Theirs"}),
-        ({"manifest": False}, {"manifest": False, "marker": False}),
-        ({"include_merged_ids": True}, {"include_merged_ids": True}),
-    ],
-)
-def test_what_somebody_else_saves_during_the_probes_is_not_overwritten(
-    world: Any, bucket: str, new_bucket: str, mine: dict[str, Any], theirs: dict[str, Any]
-) -> None:
-    added = world.add_destination(bucket)
-    with pytest.raises(BadRequest, match="someone else has changed it meanwhile"):
-        while_probed(world, added, Edit(bucket=new_bucket, **mine), Edit(**theirs))
-    assert world.destinations.get(added.id) == msgspec.structs.replace(added, **theirs)
-
-
-def test_what_somebody_else_saves_during_the_probes_of_another_field_holds_as_well(
-    world: Any, bucket: str, new_bucket: str
-) -> None:
-    added = world.add_destination(bucket)
-    while_probed(world, added, Edit(bucket=new_bucket), Edit(name="Theirs", marker=False))
-    now = world.destinations.get(added.id)
-    assert (now.bucket, now.name, now.marker) == (new_bucket, "Theirs", False)
-
-
-def test_two_who_each_switch_one_data_type_off_leave_one(
-    world: Any, bucket: str, new_bucket: str
-) -> None:
-    added = world.add_destination(bucket)
-    editor_of(world).edit(added.id, Edit(include_merged_ids=True))
-    mine, theirs = Edit(bucket=new_bucket, include_events=False), Edit(include_merged_ids=False)
-    with pytest.raises(BadRequest, match="receive nothing"):
-        while_probed(world, added, mine, theirs)
-    now = world.destinations.get(added.id)
-    assert (now.bucket, now.data_types) == (bucket, ("events",))
 
 
 @pytest.mark.parametrize(
@@ -434,114 +302,3 @@ def test_a_deleted_destination_gets_nothing_more_and_the_other_does(
     assert len(objects(new_bucket)) == 6
     assert [run.state for run in world.ledger.runs(destination_id=gone.id)] == ["success"]
     assert kept.state == "active"
-
-
-class Beside:
-    """An exporter that runs in threads while commands run in processes of their own."""
-
-    def __init__(self, world: Any) -> None:
-        self._world = world
-        world.clock = SystemClock()
-        self._exporter = world.exporter()
-        self._exporter.start()
-        self._number = 0
-
-    def seal_next(self) -> Hour:
-        """Seal one more hour of today."""
-        hour = Hour.of_micros(self._world.clock.now_micros()).day_start().plus(self._number)
-        self._number += 1
-        return seal(self._world, hour)
-
-    def command(self, verb: str, number: int, bucket: str, kill_at: str = "") -> int:
-        """Run a command; return its exit code, negative if it was killed."""
-        database = str(self._world.engine.url.database)
-        done = subprocess.run(
-            [sys.executable, str(CHILD), database, str(number), verb, bucket],
-            env=os.environ | {"TAILRACE_KILL_AT": kill_at},
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=90,
-        )
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        return done.returncode
-
-    def wait_until_nothing_is_owed(self) -> None:
-        """Wait for the exporter."""
-        until = time.monotonic() + 60
-        while self._world.ledger.runs(states=OWED_STATES):
-            assert time.monotonic() < until, self._world.ledger.runs()
-            threading.Event().wait(0.05)
-
-    def stop(self) -> None:
-        """Stop the exporter."""
-        assert self._exporter.stop()
-
-
-@pytest.fixture
-def beside(world: Any) -> Iterator[Beside]:
-    made = Beside(world)
-    yield made
-    made.stop()
-
-
-@SLOW
-@pytest.mark.parametrize("point", ["destination.held", "destination.before_commit"])
-def test_an_edit_that_is_killed_beside_an_exporter_loses_and_doubles_nothing(
-    world: Any, bucket: str, new_bucket: str, beside: Beside, objects: Any, point: str
-) -> None:
-    added = world.add_destination(bucket)
-    hours = [beside.seal_next() for _ in range(4)]
-    assert beside.command("edit", added.id, new_bucket, kill_at=point) == -signal.SIGKILL
-    assert world.destinations.get(added.id).bucket == bucket
-    hours += [beside.seal_next() for _ in range(4)]
-    assert beside.command("edit", added.id, new_bucket) == 0
-    hours += [beside.seal_next() for _ in range(4)]
-    beside.wait_until_nothing_is_owed()
-
-    there = [set(objects(bucket)), set(objects(new_bucket))]
-    for hour in hours:
-        marker = keys_of(world, hour)[1]
-        complete = [keys for keys in there if marker in keys]
-        assert len(complete) == 1, f"{hour} is complete in {len(complete)} buckets"
-        assert set(keys_of(world, hour)) <= complete[0]
-    assert not any("access-check" in key for keys in there for key in keys)
-    assert len([key for key in there[1] if key.endswith("_complete")]) >= 4
-
-
-@SLOW
-@pytest.mark.parametrize("point", ["destination.held", "destination.before_commit"])
-def test_a_deletion_that_is_killed_beside_an_exporter_is_whole_or_not_at_all(
-    world: Any, bucket: str, beside: Beside, objects: Any, point: str
-) -> None:
-    added = world.add_destination(bucket)
-    hours = [beside.seal_next() for _ in range(4)]
-    assert beside.command("delete", added.id, "-", kill_at=point) == -signal.SIGKILL
-    assert world.destinations.get(added.id).state == "active"
-    hours.append(beside.seal_next())
-    assert beside.command("delete", added.id, "-") == 0
-    beside.seal_next()
-    beside.wait_until_nothing_is_owed()
-
-    runs = {run.hour: run.state for run in world.ledger.runs()}
-    assert set(runs) == set(hours), "the hour after the deletion is not owed"
-    for hour, state in runs.items():
-        marked = keys_of(world, hour)[1] in objects(bucket)
-        assert (state == "success") == marked, hour
-
-
-@SLOW
-def test_pauses_that_are_killed_beside_an_exporter_lose_nothing(
-    world: Any, bucket: str, beside: Beside, objects: Any
-) -> None:
-    added = world.add_destination(bucket)
-    point = "destination.before_commit"
-    hours = []
-    for verb, state in (("pause", "active"), ("resume", "paused")):
-        hours += [beside.seal_next() for _ in range(3)]
-        assert beside.command(verb, added.id, "-", kill_at=point) == -signal.SIGKILL
-        assert world.destinations.get(added.id).state == state
-        assert beside.command(verb, added.id, "-") == 0
-    hours += [beside.seal_next() for _ in range(3)]
-    beside.wait_until_nothing_is_owed()
-    assert objects(bucket) == sorted(key for hour in hours for key in keys_of(world, hour))

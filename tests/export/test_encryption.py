@@ -20,7 +20,7 @@ from tailrace.export.encryption import check_encryption, check_kms_key
 from tailrace.export.verify import verify
 from tailrace.state.delivery import Destination
 from tests.export import test_manual_exports as by_hand
-from tests.export.test_editing import DATA, claim, deliver_all, editor_of, keys_of, seal
+from tests.export.editing import DATA, claim, deliver_all, editor_of, keys_of, seal
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
