@@ -6,6 +6,7 @@ kept composed (NFC), and compared so.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from tailrace.errors import BadRequest
@@ -18,8 +19,8 @@ _TYPED_AS_MAX = 4
 
 # What Persian and Hindi words and emoji of several parts are joined or parted with. Not to be seen
 # by themselves, so that they make no other name, and stand between other characters alone.
-_JOINERS = frozenset("\u200c\u200d")
-_WITHOUT_JOINERS = dict.fromkeys(map(ord, _JOINERS))
+_JOINERS = "\u200c\u200d"
+_LOOSE_JOINER = re.compile(rf"(?:\A|[ {_JOINERS}])[{_JOINERS}]|[{_JOINERS}](?: |\Z)")
 
 # Printable letters and symbols that look like a blank: Hangul fillers, and braille without a dot.
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -57,15 +58,11 @@ def folded_name(name: str) -> str:
 
 
 def _can_be_shown(text: str) -> bool:
-    if not _seen(text).isprintable():
-        return False
-    ends = frozenset(("", " ", *_JOINERS))
-    beside = zip(("", *text), text, (*text[1:], ""), strict=False)
-    return not any(at in _JOINERS and {before, after} & ends for before, at, after in beside)
+    return _seen(text).isprintable() and _LOOSE_JOINER.search(text) is None
 
 
 def _seen(text: str) -> str:
-    return text.translate(_WITHOUT_JOINERS)
+    return re.sub(f"[{_JOINERS}]", "", text)
 
 
 def _composed(text: str) -> str:

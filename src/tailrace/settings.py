@@ -10,8 +10,6 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from email.errors import MessageError
-from email.headerregistry import Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -20,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from tailrace.errors import BadSetting
+from tailrace.mailbox import is_mailbox
 
 FILE_NAME = "tailrace.toml"
 ENVIRONMENT_PREFIX = "TAILRACE_"
@@ -339,11 +338,7 @@ def _convert(field: _Field, value: Any, where: str, *, strict: bool) -> Any:
 
 
 def _check_address(address: str, where: str) -> None:
-    try:
-        parsed = Address(addr_spec=address)
-    except (ValueError, MessageError, IndexError):
-        parsed = None
-    if parsed is None or not parsed.domain or not address.isascii():
+    if not is_mailbox(address):
         raise BadSetting(
             f"{where}: {address!r} is no mail address. Write it as name@example.com, in ASCII."
         )

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tailrace.accounts.addresses import checked_address
 from tailrace.errors import BadRequest, MailServerTrouble
-from tailrace.notify.message import Outgoing, can_name, message_of
+from tailrace.mailbox import is_mailbox
+from tailrace.notify.message import Outgoing, message_of
 
 SENDER = "exports@tailrace.example"
 
@@ -74,7 +75,7 @@ def test_a_message_names_every_address_that_a_person_may_have(locals_: list[str]
     ["=?utf-8?q?x?=@example.com", "=?x?q?a?=@example.com", "ann@", "ann@b@c", "", "ä@example.com"],
 )
 def test_an_address_that_no_message_can_name_is_told_as_that(address: str) -> None:
-    assert not can_name(address)
+    assert not is_mailbox(address)
     with pytest.raises(MailServerTrouble, match="no mail can name this address") as raised:
         wire("ann@example.com", address)
     assert raised.value.step == "recipient"

@@ -93,10 +93,8 @@ def failures(
         # While access is refused one probe decides for all, whatever they met.
         return not is_refused and run.manual_export not in halted
 
-    current = [
-        _with_what_goes_on(one, may_be_taken)
-        for one in _by_cause(met, without_access=lasting is not None)
-    ]
+    groups = _by_cause(met, without_access=lasting is not None)
+    current = [_of_runs(name, runs, may_be_taken) for name, runs in groups.items()]
     if lasting is not None and destination.outage_since_micros is not None:
         refused = [run for run in met if run.cause is not None and run.cause.kind == "access"]
         cause = destination.outage_cause or lasting.cause
@@ -156,43 +154,32 @@ def _halted(
     return halted
 
 
-def _with_what_goes_on(failure: Failure, may_be_taken: Callable[[Run], bool]) -> Failure:
-    """Return a failure with what is done about it, and what could be."""
-    own = [run for run in failure.runs if may_be_taken(run)]
-    hours = {run.hour for run in own if run.state != "running" and run.due_micros != 0}
-    in_work = any(run.state == "running" and run.due_micros != 0 for run in failure.runs)
-    # A run in work is due when its holder's lease has run out, which is no try.
-    due = (run.due_micros for run in own if run.state == "retrying")
-    return msgspec.structs.replace(
-        failure,
-        # What is due at once waits for no time.
-        next_try_micros=min(filter(None, due), default=None),
-        # A run in work ends, whatever is switched off meanwhile; one that is due has to be taken.
-        under_way=in_work or any(run.due_micros == 0 for run in own),
-        hours_to_try=0 if failure.cause.kind == "access" else len(hours),
-    )
-
-
 def _has_met(run: Run) -> bool:
     """Tell whether a run met its cause since it was last sent out from the beginning."""
     tried = run.attempts - 1 if run.state == "running" else run.attempts
     return run.cause is not None and tried > 0
 
 
-def _by_cause(runs: Sequence[Run], *, without_access: bool) -> list[Failure]:
+def _by_cause(runs: Sequence[Run], *, without_access: bool) -> dict[str, list[Run]]:
+    """Return the runs that met each cause, by the name of its failure."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         assert run.cause is not None
         if not (without_access and run.cause.kind == "access"):
             groups.setdefault(failure_name(run.cause), []).append(run)
-    return [_of_runs(name, group) for name, group in groups.items()]
+    return groups
 
 
-def _of_runs(name: str, runs: list[Run]) -> Failure:
+def _of_runs(name: str, runs: list[Run], may_be_taken: Callable[[Run], bool]) -> Failure:
     cause = runs[0].cause
     assert cause is not None
     tries = [one for run in runs for one in run.tries if one.cause is not None]
     is_tried = any(run.state in ("retrying", "running") for run in runs)
+    own = [run for run in runs if may_be_taken(run)]
+    hours = {run.hour for run in own if run.state != "running" and run.due_micros != 0}
+    in_work = any(run.state == "running" and run.due_micros != 0 for run in runs)
+    # A run in work is due when its holder's lease has run out, which is no try.
+    due = (run.due_micros for run in own if run.state == "retrying")
     return Failure(
         name=name,
         cause=cause,
@@ -201,7 +188,11 @@ def _of_runs(name: str, runs: list[Run]) -> Failure:
         ended_micros=None,
         outage=None,
         runs=tuple(runs),
-        next_try_micros=None,
+        # What is due at once waits for no time.
+        next_try_micros=min(filter(None, due), default=None),
+        # A run in work ends, whatever is switched off meanwhile; one that is due has to be taken.
+        under_way=in_work or any(run.due_micros == 0 for run in own),
+        hours_to_try=0 if cause.kind == "access" else len(hours),
     )
 
 

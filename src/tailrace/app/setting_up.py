@@ -91,7 +91,7 @@ class SettingUp:
         `begin` does, and `ChangedMeanwhile` where somebody else chose something else.
         """
         name = self._check_name(self.get(number), choices.name)
-        chosen = _data(msgspec.structs.replace(_with_data(choices), name=name))
+        chosen = data_of(msgspec.structs.replace(_with_data(choices), name=name))
         draft = self._drafts.change(
             self._project,
             number,
@@ -128,7 +128,7 @@ class SettingUp:
         return self._drafts.change(
             self._project,
             number,
-            lambda before: msgspec.structs.replace(typed, **_data(before)),
+            lambda before: msgspec.structs.replace(typed, **data_of(before)),
             seal if secret and typed.access == "key" else None,
             seen=seen,
             meant=meant,
@@ -321,7 +321,7 @@ def encryption_typed(choices: Choices) -> dict[str, str | None]:
     }
 
 
-def _data(choices: Choices) -> dict[str, Any]:
+def data_of(choices: Choices) -> dict[str, Any]:
     """Return the fields of the first step."""
     return {
         "name": choices.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from email.errors import MessageError
 from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -15,6 +14,7 @@ import msgspec
 from tailrace.clock import to_datetime
 from tailrace.errors import MailServerTrouble
 from tailrace.ids import Ids
+from tailrace.mailbox import is_mailbox
 from tailrace.state.mails import Mail
 
 SENDER_NAME = "tailrace"
@@ -75,18 +75,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str | None = None
 
 
-def can_name(address: str) -> bool:
-    """Tell whether a message can name an address. What an earlier release took may be none."""
-    try:
-        Address(addr_spec=address)
-    except (ValueError, MessageError, IndexError):
-        # Each is what the library's parser raises for some text that is no address.
-        return False
-    return address.isascii()
-
-
 def unnamed(address: str) -> MailServerTrouble:
-    """Return the error of an address that no message can name."""
+    """Return the error of an address that no message can name, as an earlier release took some."""
     return MailServerTrouble(
         f"Cannot write a mail to {address}: no mail can name this address. Remove the person, and "
         "add them with another one.",
@@ -98,7 +88,7 @@ def unnamed(address: str) -> MailServerTrouble:
 def outgoing(mail: Mail) -> Outgoing:
     """Return a kept mail as it goes out, to all of its addresses that a message can name."""
     return Outgoing(
-        to=tuple(one.address for one in mail.recipients if can_name(one.address)),
+        to=tuple(one.address for one in mail.recipients if is_mailbox(one.address)),
         subject=mail.subject,
         text=mail.text,
         html=mail.html,
@@ -122,7 +112,7 @@ def message_of(out: Outgoing, sender: str) -> EmailMessage:
     can name.
     """
     for address in out.to:
-        if not can_name(address):
+        if not is_mailbox(address):
             raise unnamed(address)
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(SENDER_NAME, addr_spec=sender)

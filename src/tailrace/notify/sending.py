@@ -10,7 +10,8 @@ import structlog
 
 from tailrace.clock import MICROS, Clock
 from tailrace.errors import MailServerTrouble
-from tailrace.notify.message import can_name, message_of, outgoing, unnamed
+from tailrace.mailbox import is_mailbox
+from tailrace.notify.message import message_of, outgoing, unnamed
 from tailrace.notify.smtp import Refused, Session, open_session
 from tailrace.settings import SmtpSettings
 from tailrace.state.mails import Mail, Mails, Outcome
@@ -84,11 +85,12 @@ def _send_all(
 
 def _refuse_unnamed(mails: Mails, one: Mail, addresses: list[str]) -> list[str]:
     """Refuse for good the addresses that no message can name; return the others."""
+    named = [address for address in addresses if is_mailbox(address)]
     for address in addresses:
-        if not can_name(address):
+        if address not in named:
             log.error("mail_refused", mail=one.id, address=address, answer="no mail can name it")
             _refuse(mails, one, [address], str(unnamed(address)))
-    return [address for address in addresses if can_name(address)]
+    return named
 
 
 def _can_go_on(session: Session) -> bool:

@@ -6,6 +6,7 @@ import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from tailrace.app.samples import Sample, sample
+from tailrace.app.setting_up import data_of
 from tailrace.errors import BadRequest, ChangedMeanwhile
 from tailrace.hours import Hour
 from tailrace.notify.amounts import counted, size
@@ -93,12 +94,7 @@ def _refused(visit: Visit, chosen: Choices, sentence: str) -> Response:
     """Show what was chosen once more, and what is kept now."""
     now = draft_of(visit)
     kept = named(visit, now)
-    typed = msgspec.structs.replace(
-        kept,
-        name=chosen.name,
-        include_events=chosen.include_events,
-        include_merged_ids=chosen.include_merged_ids,
-    )
+    typed = msgspec.structs.replace(kept, **data_of(chosen))
     return _show(visit, now, chosen, Problems(), now.version, stale(sentence, kept, typed))
 
 

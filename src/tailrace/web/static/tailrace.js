@@ -125,8 +125,7 @@
   let gridAt = "";
   function mark() {
     for (const one of all("[data-grid] a.hour"))
-      if (location.pathname !== under && one.pathname === location.pathname) one.ariaCurrent = "true";
-      else one.ariaCurrent = null;
+      one.ariaCurrent = location.pathname !== under && one.pathname === location.pathname ? "true" : null;
   }
   function rove(root) {
     for (const grid of all("[data-grid]", root)) {
