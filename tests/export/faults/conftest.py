@@ -108,6 +108,7 @@ class Life:
         """Prove that every hour lies in the bucket exactly once, and every run is a success."""
         assert {run.state for run in self.world.ledger.runs()} == {"success"}
         assert self.world.destinations.get(self.destination.id).outage_since_micros is None
+        self.faults.settle()
         prove(self.owner, self.bucket, self.expected, self.faults.reached, **allowed)
 
 

@@ -18,6 +18,7 @@ from tests.export.faults.exchange import Exchange, Gone, Reached
 
 Fault = Callable[[Exchange], None]
 _CLOSE_SECONDS = 60
+_SETTLE_SECONDS = 60
 
 
 class Rule:
@@ -55,6 +56,8 @@ class FaultProxy:
         self.reached: list[Reached] = []
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+        self._under_way = 0
         self._receive_bytes = receive_bytes
         self._port = 0
         self._open: set[socket.socket] = set()
@@ -80,6 +83,11 @@ class FaultProxy:
         """Write down what the server did."""
         with self._lock:
             self.reached.append(reached)
+
+    def settle(self) -> None:
+        """Wait until no request is under way, also none whose client has gone."""
+        with self._settled:
+            assert self._settled.wait_for(lambda: self._under_way == 0, _SETTLE_SECONDS)
 
     def count(self, operation: str = "*", key: str = "*") -> int:
         """Count the requests that came."""
@@ -148,9 +156,15 @@ class FaultProxy:
 
     def _meet(self, exchange: Exchange) -> None:
         with self._lock:
+            self._under_way += 1
             self.requests.append((exchange.operation, exchange.key))
             rule = next((rule for rule in self._rules if rule.takes(exchange)), None)
-        if rule is None:
-            exchange.give(exchange.pass_on())
-        else:
-            rule.fault(exchange)
+        try:
+            if rule is None:
+                exchange.give(exchange.pass_on())
+            else:
+                rule.fault(exchange)
+        finally:
+            with self._settled:
+                self._under_way -= 1
+                self._settled.notify_all()
