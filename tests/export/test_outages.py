@@ -50,6 +50,47 @@ def test_refused_access_is_tried_six_times_in_38_minutes_then_an_outage_begins(
     assert not exporter.deliver_next(), "hours sealed meanwhile make no tries"
 
 
+def test_a_restart_between_the_tries_puts_no_outage_off(
+    world: Any, bucket: str, server: seaweed.Seaweed
+) -> None:
+    destination = world.add_destination(bucket)
+    world.seal(world.put_file(1, DATA))
+    server.put_policy(bucket, policy_without("s3:PutObject"))
+
+    for minutes in (0, 1, 2, 5, 10, 20):
+        world.wait(minutes * MINUTE)
+        assert world.exporter().deliver_next()
+
+    assert (world.run().state, world.run().attempts) == ("failed", 6)
+    assert world.destinations.get(destination.id).outage_since_micros is not None
+
+
+def test_a_try_that_a_stop_interrupts_is_no_refusal_and_takes_none_back(
+    world: Any, bucket: str, proxy: Any
+) -> None:
+    destination = world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, DATA))
+
+    for number, minutes in enumerate((0, 1, 2, 5, 10, 20), start=1):
+        world.wait(minutes * MINUTE)
+        stopped = world.exporter()
+        proxy.add(
+            "PUT",
+            "%231.json.gz",
+            before=lambda stopped=stopped: stopped.stop(0),
+            answer=(500, ERROR % b"InternalError"),
+        )
+        assert stopped.deliver_next()
+        run = world.run()
+        assert (run.state, run.attempts, run.due_micros) == ("pending", number - 1, 0)
+        assert run.tries[-1].outcome == "let go"
+        proxy.add("PUT", "%231.json.gz", answer=(403, ERROR % b"AccessDenied"))
+        assert world.exporter().deliver_next()
+
+    assert (world.run().state, world.run().attempts) == ("failed", 6)
+    assert world.destinations.get(destination.id).outage_since_micros is not None
+
+
 def outage(world: Any, bucket: str, server: seaweed.Seaweed) -> Any:
     """Bring a destination into an outage by taking s3:PutObject away."""
     destination = world.add_destination(bucket)

@@ -53,6 +53,7 @@ WRITES: dict[str, Callable[[Books, Delivery], object]] = {
     "file_delivered": lambda b, d: b.ledger.file_delivered(d, 1, "k", "put", 1),
     "succeeded": lambda b, d: b.ledger.succeeded(d, 1),
     "waiting": lambda b, d: b.ledger.waiting(d),
+    "let_go": lambda b, d: b.ledger.let_go(d),
     "retry": lambda b, d: b.ledger.retry(d, b.busy, 1),
     "failed": lambda b, d: b.ledger.failed(d, b.refused, next_probe_micros=1),
     "conflict": lambda b, d: b.ledger.conflict(d, b.refused, "k"),
@@ -152,6 +153,30 @@ def test_what_is_handed_over_to_a_busy_run_is_found_when_it_lets_go(books: Books
     books.seal(books.today, files=2)
     books.ledger.waiting(held)
     books.deliver(books.held())
+
+
+def test_refusals_are_counted_beside_tries_and_a_try_that_is_let_go_counts_for_neither(
+    books: Books,
+) -> None:
+    books.active()
+    books.seal(books.today)
+    ends: list[Callable[[Delivery], object]] = [
+        lambda held: books.ledger.retry(held, books.refused, 0),
+        lambda held: books.ledger.retry(held, books.busy, 0),
+        books.ledger.let_go,
+        lambda held: books.ledger.retry(held, books.refused, 0),
+        lambda held: books.ledger.conflict(held, books.refused, "k"),
+    ]
+    counts = []
+    for end in ends:
+        held = books.held()
+        counts.append((held.attempts, held.refusals))
+        end(held)
+    assert counts == [(1, 0), (2, 1), (3, 1), (3, 1), (4, 2)]
+
+    assert books.ledger.send_again(held.destination_id, "events", held.hour)
+    again = books.held()
+    assert (again.attempts, again.refusals) == (1, 0)
 
 
 def test_a_retry_comes_back_at_its_time_with_its_cause(books: Books) -> None:

@@ -260,7 +260,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.holders)
     @rule(
         data=st.data(),
-        act=st.sampled_from(["put", "end", "renew", "upload", "retry", "failed", "conflict"]),
+        act=st.sampled_from(
+            ["put", "end", "renew", "upload", "retry", "failed", "conflict", "let go"]
+        ),
     )
     def work(self, data: st.DataObject, act: str) -> None:
         self._try(data.draw(st.sampled_from(self.holders)), act)
@@ -322,6 +324,8 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.failed(held, REFUSED, next_probe_micros=self.now + 10)
         elif act == "conflict":
             self.ledger.conflict(held, REFUSED, "k")
+        elif act == "let go":
+            self.ledger.let_go(held)
         else:
             self._end(held)
         self.expires.pop(key, None)

@@ -6,7 +6,6 @@ Started by the service's export process. What to do about a failure is decided h
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -50,11 +49,6 @@ WHOLE_CHECK_SECONDS = 3600
 LATEST_HOURS = 8 * 24
 # Requests under way may end within this time; the service has ten seconds for all its parts.
 STOP_SECONDS = 7.0
-# Runs whose refusals in a row are counted; one that is dropped starts its schedule again.
-REFUSALS_MAX = 10_000
-
-
-_RunKey = tuple[int, str, int, int]
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -83,7 +77,6 @@ class Exporter:
         self._stopping = threading.Event()
         self._turn = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._refusals = _Refusals()
         self._at_work = AtWork(workers=workers, per_destination=per_destination)
         self._watch = Watch(ports.ledger, ports.destinations, ports.clients, ports.machine)
         self._check_at_micros = 0
@@ -222,12 +215,11 @@ class Exporter:
         except Exception as error:
             if isinstance(error, Stopped) or self._stopping.is_set():
                 # Nothing is known against the run: it is due at once for whoever starts next.
-                ports.ledger.waiting(held)
+                ports.ledger.let_go(held)
                 return
             key = None if run is None else run.key
             self._settle(held, destination, diagnose(error, destination, key), error)
             return
-        self._refusals.forget(held)
         self._at_work.ended_well(held)
         log.info("export_" + ending, **_names(held))
 
@@ -240,7 +232,7 @@ class Exporter:
             if not isinstance(unwrapped(error), Halted):
                 raise
             if not self._ports.ledger.is_cancelled(held):
-                self._ports.ledger.waiting(held)
+                self._ports.ledger.let_go(held)
                 return "halted"
         run.withdraw()
         return "cancelled"
@@ -257,50 +249,20 @@ class Exporter:
             ledger.failed(held, cause)
             log.error("export_file_dropped", **facts)
         elif cause.kind == "conflict":
-            self._refusals.forget(held)
             ledger.conflict(held, cause, cause.key or "")
             log.error("export_conflict", **facts)
         elif cause.kind == "access":
-            next_try = schedule.after_refusal(self._refusals.count(held), now)
+            next_try = schedule.after_refusal(held.refusals + 1, now)
             if next_try is not None:
                 ledger.retry(held, cause, next_try)
                 log.warning("export_refused", **facts)
                 return
-            self._refusals.forget(held)
             begun = ledger.failed(held, cause, next_probe_micros=schedule.next_probe(now))
             log.error("export_failed", outage_began=begun, **facts)
         else:
             ledger.retry(held, cause, schedule.after_trouble(held.attempts, now, self._ports.ids))
             trace = error if cause.kind == "unknown" else None
             log.warning("export_trouble", exc_info=trace, **facts)
-
-
-class _Refusals:
-    """How often in a row a run's access was refused. In memory: a restart is a kind new start."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: OrderedDict[_RunKey, int] = OrderedDict()
-
-    def count(self, held: Delivery) -> int:
-        """Count one more refusal and return the number; the ledger's first try starts at 1."""
-        key = _key(held)
-        with self._lock:
-            before = self._counts.pop(key, 0)
-            number = 1 if held.attempts <= 1 else before + 1
-            self._counts[key] = number
-            while len(self._counts) > REFUSALS_MAX:
-                self._counts.popitem(last=False)
-            return number
-
-    def forget(self, held: Delivery) -> None:
-        """Start from nothing the next time."""
-        with self._lock:
-            self._counts.pop(_key(held), None)
-
-
-def _key(held: Delivery) -> _RunKey:
-    return held.destination_id, held.data_type, held.hour.number, held.manual_export
 
 
 def _names(held: Delivery) -> dict[str, object]:

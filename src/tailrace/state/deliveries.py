@@ -30,7 +30,7 @@ from tailrace.state.delivery import (
 from tailrace.state.handover import files_of
 from tailrace.state.manual_exports import finish_if_done
 from tailrace.state.outages import note_outage
-from tailrace.state.rows import text_of
+from tailrace.state.rows import UNTRIED, text_of
 from tailrace.state.sealed import SealedFile
 from tailrace.state.tables import (
     delivery,
@@ -155,10 +155,20 @@ class Deliveries(Book):
         with writing(self.engine) as connection:
             _hold(connection, held)
             if not _is_sealed(connection, held) and not _open_files(connection, held):
-                _end(connection, held, "pending", due_micros=None, attempts=0)
+                _end(connection, held, "pending", due_micros=None, **UNTRIED)
                 return
             tries = _tried(held, self.clock.now_micros(), "let go")
-            _end(connection, held, "pending", due_micros=0, attempts=0, tries=tries)
+            _end(connection, held, "pending", due_micros=0, tries=tries, **UNTRIED)
+
+    def let_go(self, held: Delivery) -> None:
+        """Let go of a run that was interrupted; it is due at once, and the try counts for nothing.
+
+        What was counted before stays, so that restarts put no outage off.
+        """
+        with writing(self.engine) as connection:
+            tries = _tried(held, self.clock.now_micros(), "let go")
+            attempts = held.attempts - 1
+            _end(connection, held, "pending", due_micros=0, attempts=attempts, tries=tries)
 
     def cancelled(self, held: Delivery) -> None:
         """End a run of a manual export that was cancelled; nothing of it is left to clean up."""
@@ -174,10 +184,17 @@ class Deliveries(Book):
             )
 
     def retry(self, held: Delivery, cause: Cause, next_try_micros: int) -> None:
-        """Let go of a run until its next try."""
+        """Let go of a run until its next try; refused access is counted."""
         with writing(self.engine) as connection:
-            tries = _tried(held, self.clock.now_micros(), "retrying", cause)
-            _end(connection, held, "retrying", due_micros=next_try_micros, cause=cause, tries=tries)
+            _end(
+                connection,
+                held,
+                "retrying",
+                due_micros=next_try_micros,
+                cause=cause,
+                refusals=held.refusals + (cause.kind == "access"),
+                tries=_tried(held, self.clock.now_micros(), "retrying", cause),
+            )
 
     def failed(self, held: Delivery, cause: Cause, *, next_probe_micros: int | None = None) -> bool:
         """Give up trying; the hour stays owed.
@@ -197,8 +214,15 @@ class Deliveries(Book):
         """Stop before an object of other content; a person decides."""
         with writing(self.engine) as connection:
             named = msgspec.structs.replace(cause, key=key)
-            tries = _tried(held, self.clock.now_micros(), "conflict", named)
-            _end(connection, held, "conflict", due_micros=None, cause=named, tries=tries)
+            _end(
+                connection,
+                held,
+                "conflict",
+                due_micros=None,
+                cause=named,
+                refusals=0,
+                tries=_tried(held, self.clock.now_micros(), "conflict", named),
+            )
 
     def send_again(
         self,
@@ -222,7 +246,7 @@ class Deliveries(Book):
                     delivery.c.manual_export == manual_export,
                     delivery.c.state.in_(("failed", "conflict")),
                 )
-                .values(state="retrying", due_micros=0, attempts=0)
+                .values(state="retrying", due_micros=0, **UNTRIED)
             )
             return changed.rowcount == 1
 

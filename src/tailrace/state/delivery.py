@@ -190,7 +190,8 @@ class Destination(msgspec.Struct, frozen=True):
 class Delivery(msgspec.Struct, frozen=True):
     """One run in a worker's hands: this hour, to this destination, under this lease.
 
-    `attempts` counts this one, since the last time that all went well. `upload_key` and
+    `attempts` counts this one, since the last time that all went well; `refusals` are those before
+    it whose access was refused. `upload_key` and
     `upload_id` name a multipart upload that an earlier holder began and did not end: abort it.
     `manual_export` is `AUTOMATIC` or the number of a manual export; that may `overwrite` objects
     of other content, and once it is `cancelled` nothing is left to do but to clean up.
@@ -203,6 +204,7 @@ class Delivery(msgspec.Struct, frozen=True):
     hour: Hour
     lease: int
     attempts: int
+    refusals: int
     upload_key: str | None
     upload_id: str | None
     manual_export: int = AUTOMATIC

@@ -34,7 +34,7 @@ from tailrace.state.destination_fields import CHANGEABLE, PLACE
 from tailrace.state.drafts import follow
 from tailrace.state.naming import checked_name
 from tailrace.state.outages import clear_outage, send_troubled_again
-from tailrace.state.rows import text_of
+from tailrace.state.rows import UNTRIED, text_of
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.tables import (
     delivery,
@@ -269,7 +269,7 @@ class Editing(DestinationBook):
                     (delivery.c.state.in_(("pending", "running")), "pending"), else_="retrying"
                 ),
                 due_micros=0,
-                attempts=0,
+                **UNTRIED,
                 lease=delivery.c.lease + 1,
                 upload_key=None,
                 upload_id=None,

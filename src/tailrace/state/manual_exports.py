@@ -17,7 +17,7 @@ from tailrace.state.database import next_number, reading
 from tailrace.state.delivery import OWED_STATES, ManualExport, ManualExportState
 from tailrace.state.derive import derive_manual
 from tailrace.state.destination_book import find_destination
-from tailrace.state.rows import manual_export_of
+from tailrace.state.rows import UNTRIED, manual_export_of
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.tables import delivery, destination, manual_export, sealed_hour
 
@@ -143,7 +143,7 @@ class ManualExports(Audited):
             again = connection.execute(
                 delivery.update()
                 .where(of_export(export_id), delivery.c.state.in_(("failed", "conflict")))
-                .values(state="retrying", due_micros=0, attempts=0)
+                .values(state="retrying", due_micros=0, **UNTRIED)
             )
             self._note(connection, export_id, "resumed", {"tried_again": again.rowcount})
             return self._get(connection, export_id)

@@ -12,7 +12,7 @@ from tailrace.state import outage_history
 from tailrace.state.book import Book
 from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Cause
-from tailrace.state.rows import text_of
+from tailrace.state.rows import UNTRIED, text_of
 from tailrace.state.tables import delivery, destination, manual_export
 
 # New outages that are looked into one after the other; more than that wait for the next turn.
@@ -148,7 +148,7 @@ def clear_outage(connection: Connection, destination_id: int, ended_micros: int)
             delivery.c.destination_id == destination_id,
             delivery.c.state.in_(("failed", "retrying")),
         )
-        .values(state="retrying", due_micros=0, attempts=0)
+        .values(state="retrying", due_micros=0, **UNTRIED)
     )
     return True
 
@@ -164,7 +164,7 @@ def send_troubled_again(connection: Connection, destination_id: int) -> None:
             delivery.c.destination_id == destination_id,
             delivery.c.state.in_(("conflict", "retrying")),
         )
-        .values(state="retrying", due_micros=0, attempts=0)
+        .values(state="retrying", due_micros=0, **UNTRIED)
     )
 
 

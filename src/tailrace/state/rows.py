@@ -18,6 +18,9 @@ from tailrace.state.delivery import (
 )
 from tailrace.state.sealed import SealedFile
 
+# Of a run whose schedule of tries begins anew.
+UNTRIED: dict[str, Any] = {"attempts": 0, "refusals": 0}
+
 _cause_decoder = msgspec.json.Decoder(Cause)
 _tries_decoder = msgspec.json.Decoder(tuple[Try, ...])
 _capabilities_decoder = msgspec.json.Decoder(Capabilities)
@@ -62,6 +65,7 @@ def delivery_of(row: Row[Any]) -> Delivery:
         hour=Hour(row.hour),
         lease=row.lease,
         attempts=row.attempts,
+        refusals=row.refusals,
         upload_key=row.upload_key,
         upload_id=row.upload_id,
         manual_export=row.manual_export,

@@ -265,6 +265,8 @@ delivery = sa.Table(
     # when the present holder's lease has run out. Null: nobody may take it.
     sa.Column("due_micros", sa.BigInteger),
     sa.Column("attempts", sa.BigInteger, nullable=False),
+    # Of these, those whose access was refused.
+    sa.Column("refusals", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("lease", sa.BigInteger, nullable=False),
     sa.Column("upload_key", sa.Text),
     sa.Column("upload_id", sa.Text),
