@@ -17,44 +17,7 @@ from tailrace.export.diagnose import diagnose
 from tailrace.export.objects import ObjectConflict
 from tailrace.export.probe import KeepsNothing
 from tailrace.state.delivery import Destination
-
-
-def answer(
-    code: str, status: int, call: str = "PutObject", message: str = "", **error: str
-) -> ClientError:
-    response: Any = {
-        "Error": {"Code": code, "Message": message, **error},
-        "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "R1", "HTTPHeaders": {}},
-    }
-    return ClientError(response, call)
-
-
-@pytest.fixture
-def acme() -> Destination:
-    return Destination(
-        id=1,
-        organization=100001,
-        project=187520,
-        kind="amazon-s3",
-        name="Amazon S3",
-        bucket="acme",
-        region="eu-west-1",
-        prefix="exports/",
-        endpoint_url=None,
-        access_key_id=None,
-        secret_encrypted=None,
-        role_arn=None,
-        external_id=None,
-        include_events=True,
-        include_merged_ids=False,
-        manifest=True,
-        marker=True,
-        state="active",
-        from_hour=None,
-        until_hour=None,
-        capabilities=None,
-        created_micros=0,
-    )
+from tests.export.answered import answer
 
 
 @pytest.mark.parametrize(("call", "action"), ACTIONS.items())
@@ -100,6 +63,9 @@ def test_the_action_in_a_message_of_the_same_organization_wins(acme: Destination
         ("KMS.NotFoundException", 400, "access"),
         ("KMS.KMSInvalidStateException", 400, "access"),
         ("SomeNewDenial", 403, "access"),
+        ("UserSuspended", 403, "access"),
+        ("NotSignedUp", 403, "access"),
+        ("InvalidSecurity", 403, "operator"),
         ("InvalidAccessKeyId", 403, "operator"),
         ("SignatureDoesNotMatch", 403, "operator"),
         ("ExpiredToken", 400, "operator"),
@@ -269,7 +235,8 @@ def test_a_refused_put_without_words_may_be_a_demand_for_encryption(acme: Destin
         "User: arn:aws:iam::1:user/x is not authorized to perform: s3:PutObject on resource: "
         '"arn:aws:s3:::acme/x" because no resource-based policy allows the s3:PutObject action'
     )
-    for other in (answer("AccessDenied", 403, message=named), answer("403", 403, "GetObject")):
+    reading = answer("AccessDenied", 403, "GetObject")
+    for other in (answer("AccessDenied", 403, message=named), reading):
         cause = diagnose(other, acme)
         assert cause.permission is not None
         assert "encryption" not in cause.fix

@@ -242,6 +242,29 @@ def test_a_fault_of_the_operators_never_becomes_an_outage(
     assert world.destinations.get(destination.id).outage_since_micros is None
 
 
+def test_a_refusal_that_nobody_knows_is_told_to_the_owner_and_tried_till_it_ends(
+    world: Any, bucket: str, proxy: Any
+) -> None:
+    destination = world.add_destination(bucket, endpoint_url=proxy.url)
+    world.seal(world.put_file(1, DATA))
+    exporter = world.exporter()
+    for wait in (60, 120, 300, 600, 1200, 0):
+        proxy.add("PUT", "%231.json.gz", answer=(403, ERROR % b"SomethingNew"))
+        exporter.deliver_next()
+        world.wait(wait + 1)
+
+    cause = world.destinations.get(destination.id).outage_cause
+    assert (world.run().state, cause.kind, cause.code) == ("failed", "access", "SomethingNew")
+    assert (cause.permission, cause.missing_actions) == (None, ())
+    assert (cause.call, cause.status) == ("PutObject", 403)
+
+    world.wait(15 * 60)
+    exporter.look_after()
+    while exporter.deliver_next():
+        pass
+    assert world.run().state == "success"
+
+
 class OddClients:
     """Makes clients like another source, but raises for one endpoint."""
 

@@ -109,9 +109,19 @@ FULL = Row(
 )
 ACCOUNT = Row(
     "access",
-    "The account that owns the bucket is blocked",
-    "the account that owns the bucket is blocked",
-    "Ask the owner of the bucket to settle it with the store's support.",
+    "The store has suspended an account",
+    "an account is suspended, blocked or not signed up there: that of the bucket's owner, or the "
+    "one whose credentials were used{message}",
+    "Settle it with the store's support, or have whoever holds that account do so. It is no matter "
+    "of permissions.",
+)
+# A 403 whose code is not known. It lasts as one of a policy does, so the owner is told; which
+# permission, or whether any, nobody can say.
+REFUSED = Row(
+    "access",
+    DENIED.title,
+    "which says nothing of permissions that tailrace knows{message}",
+    "Look the code up in the store's manual, or ask its support; it is tried again meanwhile.",
 )
 KMS_STATE = Row(
     "access",
@@ -186,13 +196,17 @@ CREDENTIALS = {
     "InvalidClientTokenId",
     "TokenRefreshRequired",
     "UnrecognizedClientException",
-    "NotSignedUp",
+    "InvalidSecurity",
 }
 
 TABLE: dict[str, Row] = {
     "AccessDenied": DENIED,
     "AllAccessDisabled": ACCOUNT,
     "AccountProblem": ACCOUNT,
+    "AccountSuspended": ACCOUNT,
+    "UserSuspended": ACCOUNT,
+    "UserDisable": ACCOUNT,
+    "NotSignedUp": ACCOUNT,
     "NoSuchBucket": NO_BUCKET,
     "PermanentRedirect": REGION,
     "TemporaryRedirect": REGION,

@@ -34,6 +34,7 @@ from tailrace.export.answers import (
     NO_ENCRYPTION,
     PUT_DENIED,
     PUT_DENIED_ON_PURPOSE,
+    REFUSED,
     ROLE,
     TABLE,
     TEMPORARY,
@@ -67,13 +68,9 @@ _NAMING = {
     ROLE,
 }
 
-# Answers to HEAD have no body: botocore gives their status as the code.
-_BODILESS = {
-    "301": "PermanentRedirect",
-    "307": "TemporaryRedirect",
-    "403": "AccessDenied",
-    "Forbidden": "AccessDenied",
-}
+# Answers without a body, as those to HEAD, or with one that is no error of S3's: botocore gives
+# their status as the code.
+_BODILESS = {"301": "PermanentRedirect", "307": "TemporaryRedirect", "403": "Forbidden"}
 # STS says so under the code of a wrong secret.
 _OUT_OF_TIME = re.compile(r"\bSignature (expired|not yet current)\b")
 # Of an answer's own words, in a sentence that is mailed.
@@ -135,6 +132,9 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
     message = " ".join(str(said).split()).rstrip(".")
     meta: Any = error.response.get("ResponseMetadata", {})
     code = _BODILESS.get(code, code)
+    if code == "Forbidden" and call.startswith("Head"):
+        # A HEAD has no other way to say it. To other calls a proxy, say, answers so.
+        code = "AccessDenied"
     if code in {"404", "NotFound"} and key is None:
         code = "NoSuchBucket"
     region = meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or error.response.get(
@@ -198,26 +198,36 @@ def _row(code: str, status: int, call: str, message: str, destination: Destinati
         return CLOCK
     if code in CREDENTIALS and destination.access_key_id is not None:
         return THEIR_KEY
-    if code == "AccessDenied" and call == "AssumeRole":
+    denied = _is_denial(code, status, message)
+    if denied and call == "AssumeRole":
         return ROLE
-    if code == "AccessDenied" and re.search(r"\bkms\b", message, re.IGNORECASE):
+    if denied and re.search(r"\bkms\b", message, re.IGNORECASE):
         return KMS_DENIED
-    if code == "AccessDenied" and "explicit deny" in message:
+    if denied and "explicit deny" in message:
         return PUT_DENIED_ON_PURPOSE if call in _ENCRYPTING else DENIED_ON_PURPOSE
     if _is_of_encryption(code, status, call, message, destination):
         return NO_ENCRYPTION
     if code == "InvalidRequest" and _DEMANDED.search(message):
         return DEMANDS
-    if code == "AccessDenied" and call == "HeadObject":
+    if denied and call == "HeadObject":
         return LOOK_DENIED
-    if code == "AccessDenied" and call in _ENCRYPTING and not _NO_ALLOW.search(message):
+    if denied and call in _ENCRYPTING and not _NO_ALLOW.search(message):
         return PUT_DENIED
     known = TABLE.get(code)
     if known is not None:
         return known
     if status >= 500 or status == 429:
         return TEMPORARY
-    return DENIED if status == 403 else UNKNOWN
+    if denied:
+        return DENIED
+    return REFUSED if status == 403 else UNKNOWN
+
+
+def _is_denial(code: str, status: int, message: str) -> bool:
+    """Say whether a permission is missing: by the code, or else in words that are Amazon's."""
+    if code == "AccessDenied":
+        return True
+    return status == 403 and code not in TABLE and _NAMED_ACTION.search(message) is not None
 
 
 def _is_of_encryption(

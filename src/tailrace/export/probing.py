@@ -20,7 +20,7 @@ from botocore.exceptions import (
 )
 
 from tailrace.errors import NeedsCustomer, TailraceError
-from tailrace.export.answers import ACTIONS, REGION_TITLE
+from tailrace.export.answers import ACTIONS, REGION_TITLE, TABLE
 from tailrace.export.diagnose import diagnose, take_region
 from tailrace.export.encryption import encryption_options
 from tailrace.export.objects import STORE_ERRORS, code_of, is_precondition, status_of
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 # `settings`: the destination names a bucket or region that is not so, or an endpoint that can't be.
-Outcome = Literal["ok", "missing", "not tried", "temporary", "operator", "settings", "unknown"]
+# `refused`: the store refuses the call, and not for a permission that would be known to be missing.
+Outcome = Literal[
+    "ok", "missing", "not tried", "temporary", "operator", "settings", "refused", "unknown"
+]
 
 _REGION_HEADER = "x-amz-bucket-region"
 
@@ -148,10 +151,11 @@ class Probes:
             return client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
         self._try("ListObjectsV2", call)
-        refused = self.steps[-1].cause
-        if self._ended and refused and self.steps[0].outcome in _WORDLESS:
+        refused, outcome = self.steps[-1].cause, self.steps[-1].outcome
+        lasting = self._ended or outcome == "refused"
+        if lasting and refused and self.steps[0].outcome in _WORDLESS:
             # A HEAD's 403 or 400 has no body that could have said it: the credentials were refused
-            # there.
+            # there, say, or the account.
             self.steps[0] = Step("HeadBucket", self.steps[0].action, _outcome(refused), refused)
         self._tell()
 
@@ -358,7 +362,10 @@ _REGION_CODES = {
 
 def _outcome(cause: Cause) -> Outcome:
     if cause.kind == "access":
-        return "missing" if cause.permission is not None else "settings"
+        if cause.permission is not None:
+            return "missing"
+        # It says nothing of the other calls, which are tried.
+        return "refused" if cause.status == 403 and cause.code not in TABLE else "settings"
     if cause.kind in {"temporary", "operator"}:
         return "temporary" if cause.kind == "temporary" else "operator"
     return "unknown"
