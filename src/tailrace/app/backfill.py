@@ -153,9 +153,9 @@ class Backfills:
         can't be read.
         """
         destination, hours, types = self._check(asked)
-        client = open_clients(self._folder, self._settings).of(destination)
-        store = store_of(client, destination)
         try:
+            client = open_clients(self._folder, self._settings).of(destination)
+            store = store_of(client, destination)
             made = plan(
                 destination, hours, types, self._ledger, store, LAYOUT, overwrite=asked.overwrite
             )

@@ -23,11 +23,12 @@ from botocore.credentials import (
     CredentialResolver,
     DeferredRefreshableCredentials,
 )
+from botocore.exceptions import EndpointConnectionError
 from botocore.loaders import Loader, create_loader
 
 from tailrace.clock import Clock
 from tailrace.errors import NeedsOperator
-from tailrace.export.endpoints import check_address, check_endpoint
+from tailrace.export.endpoints import NoAddress, check_address, check_endpoint
 from tailrace.export.transport import Transport, any_address
 from tailrace.state.delivery import Destination
 
@@ -76,7 +77,10 @@ class Clients:
         self._kept: OrderedDict[tuple[_Access, bytes], S3Client] = OrderedDict()
 
     def of(self, destination: Destination) -> S3Client:
-        """Return a client with the destination's access; raise `BadRequest` for its endpoint."""
+        """Return a client with the destination's access.
+
+        Raise `BadRequest` for its endpoint, `EndpointConnectionError` if that has no address.
+        """
         access = _access_of(destination)
         key = self._key_of(access)
         with self._lock:
@@ -109,7 +113,7 @@ class Clients:
         settings = self._settings
         endpoint_url = access.endpoint_url
         if endpoint_url is not None:
-            endpoint_url = check_endpoint(endpoint_url, private_allowed=settings.private_endpoints)
+            endpoint_url = _checked(endpoint_url, settings)
         session = self._session(access)
         client: S3Client = session.client(
             "s3",
@@ -176,6 +180,17 @@ def _access_of(destination: Destination) -> _Access:
         external_id=destination.external_id,
         checksums=capabilities is not None and capabilities.checksums,
     )
+
+
+def _checked(endpoint_url: str, settings: ClientSettings) -> str:
+    """Return the endpoint in its plain form; raise as `check_endpoint` does.
+
+    Raise what a request would raise where its name has no address just now: that may pass.
+    """
+    try:
+        return check_endpoint(endpoint_url, private_allowed=settings.private_endpoints)
+    except NoAddress as error:
+        raise EndpointConnectionError(endpoint_url=endpoint_url, error=error) from error
 
 
 def _address_check(endpoint_url: str | None, settings: ClientSettings) -> Callable[[str], None]:

@@ -47,6 +47,7 @@ from tailrace.export.client import DEFAULT_REGION
 from tailrace.export.encryption import encryption_words
 from tailrace.export.objects import ObjectConflict, code_of, status_of
 from tailrace.export.policy import is_amazon
+from tailrace.export.unreached import bad_certificate, host_without_address
 from tailrace.state.delivery import Cause, CauseKind, Destination
 
 # Under an encrypting key these calls read what was encrypted before, parts included.
@@ -92,12 +93,21 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
             f'a manual export of its hour: "tailrace backfill {destination.id}" with --overwrite.'
         )
         return Cause("conflict", "Conflict", error.what, fix, key=error.key, title=CONFLICT_TITLE)
+    certificate = bad_certificate(error, destination)
+    if certificate is not None:
+        sentence = f"Cannot reach {place}: {certificate.why}."
+        fix, title = certificate.fix, "The store's certificate is not valid"
+        return Cause("access", certificate.code, sentence, fix, key=key, title=title)
     kind, code, fix = _of_exception(error)
     title = "tailrace cannot deliver to this bucket"
     sentence = str(error)
     if isinstance(error, BotoCoreError):
         title = "The store can't be reached"
         sentence = f"Cannot reach {place}: {_one_line(error)}."
+        nameless = host_without_address(error)
+        if nameless is not None:
+            sentence = f"Cannot reach {place}: {nameless} has no address."
+            fix = "If it stays, correct the endpoint's name; it is tried again meanwhile."
     elif isinstance(error, OSError):
         # The network's errors come as botocore's, so this is the archive's disk.
         title = "A file of the archive can't be read"

@@ -22,6 +22,10 @@ Resolve = Callable[[str, int], Iterable[str]]
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+class NoAddress(BadRequest):
+    """The name in an endpoint does not resolve: it is wrong, or its service is out of order."""
+
+
 def resolve(host: str, port: int) -> list[str]:
     """Return the addresses that a connection to `host` would use; raise `OSError` if none."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -30,6 +34,8 @@ def resolve(host: str, port: int) -> list[str]:
 
 def check_endpoint(url: str, *, private_allowed: bool, resolve: Resolve = resolve) -> str:
     """Return the URL in its plain form, or raise `BadRequest` that says what is wrong with it.
+
+    `NoAddress` is the one of these that may pass by itself.
 
     Loopback, private, link-local (a cloud's metadata service) and other special addresses are
     refused unless `private_allowed`. A name that does not resolve is refused only then, because
@@ -40,7 +46,7 @@ def check_endpoint(url: str, *, private_allowed: bool, resolve: Resolve = resolv
         try:
             addresses = list(resolve(host, port))
         except OSError as error:
-            raise BadRequest(
+            raise NoAddress(
                 f"Cannot use the endpoint {url}: {host} has no address ({error}). Check its name."
             ) from error
         for text in addresses:

@@ -134,7 +134,8 @@ class Probes:
             self._client = self._clients.of(self._destination)
         except _NO_CLIENT as error:
             cause = diagnose(error, self._destination)
-            self._note("HeadBucket", "settings", cause)
+            outcome: Outcome = "temporary" if isinstance(error, _UNREACHABLE) else "settings"
+            self._note("HeadBucket", outcome, cause)
             self._ended = True
             self._tell()
             return
@@ -348,7 +349,7 @@ class Probes:
 
 # How a HEAD ends whose answer, without a body, does not say why.
 _WORDLESS = {"missing", "unknown"}
-# An endpoint or region of which botocore or our own rules make no client.
+# An endpoint or region of which botocore or our own rules make no client, or not now.
 _NO_CLIENT = (TailraceError, BotoCoreError, ValueError)
 # Nothing would answer the other probes either, each after its whole time-out.
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError)
