@@ -72,6 +72,9 @@ def test_the_action_in_a_message_of_the_same_organization_wins(acme: Destination
         ("RequestTimeTooSkewed", 403, "operator"),
         ("RequestExpired", 400, "operator"),
         ("QuotaExceeded", 403, "access"),
+        ("XMinioAdminBucketQuotaExceeded", 400, "access"),
+        ("Unauthorized", 401, "operator"),
+        ("401", 401, "operator"),
         ("KMS.ThrottlingException", 400, "temporary"),
         ("InvalidBucketName", 400, "operator"),
         ("MethodNotAllowed", 405, "operator"),
@@ -122,10 +125,16 @@ def test_a_role_that_may_not_be_assumed_is_the_customers_to_mend(acme: Destinati
     assert "external ID" in cause.fix
 
 
-def test_a_refused_key_of_the_destination_is_not_the_operators_fault(acme: Destination) -> None:
+@pytest.mark.parametrize(
+    ("code", "status"), [("InvalidAccessKeyId", 403), ("Unauthorized", 401), ("401", 401)]
+)
+def test_a_refused_key_of_the_destination_is_not_the_operators_fault(
+    acme: Destination, code: str, status: int
+) -> None:
     own = msgspec.structs.replace(acme, access_key_id="AK1")
-    cause = diagnose(answer("InvalidAccessKeyId", 403), own)
+    cause = diagnose(answer(code, status), own)
     assert (cause.kind, cause.permission) == ("access", None)
+    assert "access key" in cause.fix
 
 
 @pytest.mark.parametrize(
@@ -203,9 +212,10 @@ def test_an_answer_that_lacks_something_is_told_in_a_sentence(acme: Destination)
 
 
 def test_a_full_bucket_is_the_owners_matter_and_no_missing_permission(acme: Destination) -> None:
-    cause = diagnose(answer("QuotaExceeded", 403), acme, "exports/x")
-    assert (cause.kind, cause.permission) == ("access", None)
-    assert "quota" in cause.fix
+    for code, status in (("QuotaExceeded", 403), ("XMinioAdminBucketQuotaExceeded", 400)):
+        cause = diagnose(answer(code, status), acme, "exports/x")
+        assert (cause.kind, cause.permission) == ("access", None)
+        assert "quota" in cause.fix
 
 
 def test_a_deny_on_purpose_is_told_from_a_missing_allow(acme: Destination) -> None:

@@ -197,6 +197,7 @@ CREDENTIALS = {
     "TokenRefreshRequired",
     "UnrecognizedClientException",
     "InvalidSecurity",
+    "Unauthorized",
 }
 
 TABLE: dict[str, Row] = {
@@ -221,6 +222,7 @@ TABLE: dict[str, Row] = {
     "QuotaExceeded": FULL,
     "InsufficientStorage": FULL,
     "XMinioStorageFull": FULL,
+    "XMinioAdminBucketQuotaExceeded": FULL,
     "RequestTimeTooSkewed": CLOCK,
     "RequestExpired": CLOCK,
     "InvalidBucketName": WRONG_USE,

@@ -71,7 +71,12 @@ _NAMING = {
 
 # Answers without a body, as those to HEAD, or with one that is no error of S3's: botocore gives
 # their status as the code.
-_BODILESS = {"301": "PermanentRedirect", "307": "TemporaryRedirect", "403": "Forbidden"}
+_BODILESS = {
+    "301": "PermanentRedirect",
+    "307": "TemporaryRedirect",
+    "401": "Unauthorized",
+    "403": "Forbidden",
+}
 # STS says so under the code of a wrong secret.
 _OUT_OF_TIME = re.compile(r"\bSignature (expired|not yet current)\b")
 # Of an answer's own words, in a sentence that is mailed.
