@@ -12,7 +12,13 @@ def resolving_to(*addresses: str) -> Callable[[str, int], list[str]]:
     return lambda host, port: list(addresses)
 
 
-PUBLIC = resolving_to("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
+# The last two are ways to a public address: a network's NAT64, and 6to4.
+PUBLIC = resolving_to(
+    "93.184.215.14",
+    "2606:2800:21f:cb07:6820:80da:af6b:8b2c",
+    "64:ff9b::5db8:d70e",
+    "2002:5db8:d70e::",
+)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,22 @@ def test_a_user_and_password_are_refused_and_not_repeated() -> None:
         "::ffff:169.254.169.254",
         "2002:7f00:1::",
         "64:ff9b::a9fe:a9fe",
+        "64:ff9b::a83f:8110",
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1::5db8:d70e",
+        "::a9fe:a9fe",
+        "::127.0.0.1",
+        "::5db8:d70e",
+        "::ffff:0:169.254.169.254",
+        "::ffff:168.63.129.16",
+        "2002:a83f:8110::",
+        "2001:0:a83f:8110::1",
+        "fec0::1",
+        "5f00::1",
+        "100::1",
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
     ],
 )
 def test_an_address_of_this_network_is_refused_unless_the_operator_allows_it(address: str) -> None:

@@ -17,6 +17,12 @@ from tailrace.errors import BadRequest
 ENDPOINT_URL_LENGTH_MAX = 300
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# All that is given out for the internet. What is outside has its own meaning on some machines, as
+# site-local and IPv4-compatible addresses and a network's own NAT64 have.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Public by their numbers, and yet a cloud's own services answer there: Azure's platform, Oracle's
+# older metadata.
+_OF_CLOUDS = tuple(ipaddress.IPv4Network(one) for one in ("168.63.129.16/32", "192.0.0.0/24"))
 
 Resolve = Callable[[str, int], Iterable[str]]
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -112,6 +118,10 @@ def _is_public(address: IPAddress) -> bool:
             return _is_public(address.sixtofour)
         if address in _NAT64:
             return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address not in _GLOBAL_UNICAST:
+            return False
+    elif any(address in one for one in _OF_CLOUDS):
+        return False
     return address.is_global and not address.is_multicast
 
 
