@@ -487,3 +487,31 @@ def test_other_probes_that_remove_the_object_make_no_store_look_incapable(
     assert found.passed, found.steps
     assert found.capabilities.conditional_put
     assert found.capabilities.conditional_complete
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_object_that_other_probes_remove_before_it_is_read_is_put_once_more(
+    make_destination: Callable[..., Destination],
+    bucket: str,
+    proxy: Any,
+    clients: Clients,
+    owner: S3Client,
+    keys: Callable[[], list[str]],
+    times: int,
+) -> None:
+    there = make_destination(bucket, endpoint_url=proxy.url)
+    key = access_check_key(there)
+    for _ in range(times):
+        proxy.add(
+            "GET",
+            "access-check",
+            before=lambda: owner.delete_object(Bucket=bucket, Key=key),
+        )
+
+    found = verify(there, clients)
+
+    assert found.passed == (times == 1)
+    failed = [(step.call, step.outcome) for step in found.steps if step.outcome != "ok"]
+    assert failed == ([] if times == 1 else [("GetObject", "unknown")])
+    assert found.missing_actions == ()
+    assert keys() == []

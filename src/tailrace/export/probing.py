@@ -173,7 +173,7 @@ class Probes:
         if not self._written:
             self._note("GetObject", "not tried")
         else:
-            self._try("GetObject", self._object.get)
+            self._try("GetObject", self._read_back)
         self._tell()
 
     def multipart(self) -> bool:
@@ -238,6 +238,16 @@ class Probes:
         with contextlib.suppress(*STORE_ERRORS, TailraceError):
             if self._object_there:
                 self._object.delete(client)
+
+    def _read_back(self, client: S3Client) -> object:
+        try:
+            return self._object.get(client)
+        except ClientError as error:
+            if code_of(error) != "NoSuchKey":
+                raise
+        # Other probes of this destination may just have removed it, such as those of an outage.
+        self._object.put(client)
+        return self._object.get(client)
 
     def _delete_what_may_be_there(self) -> None:
         """Remove the object whose put had no clear answer, also where the probes have ended."""
