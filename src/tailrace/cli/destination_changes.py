@@ -39,6 +39,7 @@ from tailrace.cli.output import (
     print_json,
     print_lines,
 )
+from tailrace.cli.terminated import ending_in_order
 from tailrace.cli.verification import follow, print_trouble
 from tailrace.errors import BadRequest
 from tailrace.notify.amounts import counted, run_word
@@ -141,7 +142,7 @@ def _edit(
         chosen["endpoint_url"] = endpoint_url or None
     if encryption is not None:
         chosen["encryption"] = encryption_of(encryption)
-    with _open_editor(data) as editor:
+    with _open_editor(data) as editor, ending_in_order():
         edited = editor.edit(destination, Edit(**chosen), follow(json))
     _print_edited(edited, json)
     if edited.verification is not None and not edited.verification.passed:

@@ -34,6 +34,7 @@ from tailrace.cli.output import (
     JsonOption,
     open_folder,
 )
+from tailrace.cli.terminated import ending_in_order
 from tailrace.cli.verification import follow
 from tailrace.folder import DataFolder
 from tailrace.settings import load
@@ -96,7 +97,7 @@ def _add(
 
     types = types_of(include)
     access = access_of(access_key_id, secret_access_key_file, role_arn, external_id)
-    with open_destinations(data) as (folder, destinations):
+    with open_destinations(data) as (folder, destinations), ending_in_order():
         verified = add_amazon_s3(
             folder,
             destinations,
@@ -132,7 +133,7 @@ def _verify(
     """Probe a destination again; one that was only being set up becomes active if all passes."""
     from tailrace.app.destinations import verify_destination
 
-    with open_destinations(data) as (folder, destinations):
+    with open_destinations(data) as (folder, destinations), ending_in_order():
         found = destinations.get(destination)
         settings = load(folder.path, os.environ).settings
         verified = verify_destination(

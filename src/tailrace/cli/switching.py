@@ -24,6 +24,7 @@ from tailrace.cli.output import (
     print_json,
     print_lines,
 )
+from tailrace.cli.terminated import ending_in_order
 from tailrace.cli.verification import follow, print_trouble
 from tailrace.notify.amounts import counted, run_word
 from tailrace.settings import load
@@ -102,7 +103,8 @@ def _resume(
             _print_plan(missed(destinations, destination), json)
             return
         clients = open_clients(folder, load(folder.path, os.environ).settings)
-        found = resume(destinations, clients, destination, leave_out or [], follow(json))
+        with ending_in_order():
+            found = resume(destinations, clients, destination, leave_out or [], follow(json))
     _print_resumed(found, json)
     if not found.verification.passed:
         raise typer.Exit(FAILED)

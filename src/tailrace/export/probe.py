@@ -47,6 +47,13 @@ class ProbeObject:
         self.url = f"s3://{bucket}/{key}"
         self._target: dict[str, Any] = {"Bucket": bucket, "Key": key}
         self._encryption = encryption
+        # The IDs of uploads that were begun and are not known to have ended.
+        self._uploads: list[str] = []
+
+    @property
+    def uploads(self) -> tuple[str, ...]:
+        """The IDs of its uploads that are, or may be, still in the bucket."""
+        return tuple(self._uploads)
 
     def put(self, client: S3Client) -> object:
         """Put with no header that needs a right but the encryption's, which each object has."""
@@ -74,11 +81,13 @@ class ProbeObject:
         return client.delete_object(**self._target)
 
     def create(self, client: S3Client, **options: Any) -> str:
-        """Begin an upload in parts and return its ID."""
+        """Begin an upload in parts and return its ID, which is among `uploads` until it ends."""
         answer = client.create_multipart_upload(
             **self._target, Metadata=_METADATA, **self._encryption, **options
         )
-        return answer["UploadId"]
+        upload_id = answer["UploadId"]
+        self._uploads.append(upload_id)
+        return upload_id
 
     def part(self, client: S3Client, upload_id: str, **options: Any) -> str:
         """Put the upload's only part and return its ETag."""
@@ -94,7 +103,9 @@ class ProbeObject:
 
     def abort(self, client: S3Client, upload_id: str) -> object:
         """Give the upload up."""
-        return client.abort_multipart_upload(**self._target, UploadId=upload_id)
+        answer = client.abort_multipart_upload(**self._target, UploadId=upload_id)
+        self._uploads.remove(upload_id)
+        return answer
 
     def put_if_absent(self, client: S3Client) -> object:
         """Put it where it is already."""
@@ -142,7 +153,7 @@ class ProbeObject:
         try:
             etag = self.part(client, upload_id, **part)
             done: Any = {"PartNumber": 1, "ETag": etag, **part}
-            return client.complete_multipart_upload(
+            answer = client.complete_multipart_upload(
                 **self._target, UploadId=upload_id, MultipartUpload={"Parts": [done]}, **complete
             )
         except STORE_ERRORS:
@@ -151,4 +162,7 @@ class ProbeObject:
             except ClientError as error:
                 if code_of(error) != "NoSuchUpload":
                     raise
+                self._uploads.remove(upload_id)
             raise
+        self._uploads.remove(upload_id)
+        return answer

@@ -126,7 +126,6 @@ class Probes:
         self._written = False
         # What is, or may be, in the bucket because of these probes.
         self._object_there = False
-        self._upload_id: str | None = None
 
     def head_bucket(self) -> None:
         """Find the bucket and its region."""
@@ -162,7 +161,7 @@ class Probes:
 
     def put(self) -> bool:
         """Write the object; say whether it is there now."""
-        self._written = self._try("PutObject", self._object.put) is not None
+        self._written = self._try("PutObject", self._write) is not None
         # Without a clear answer the object may be there all the same.
         self._object_there = self._written or self.steps[-1].outcome in {"temporary", "unknown"}
         self._tell()
@@ -184,16 +183,12 @@ class Probes:
             self._note("AbortMultipartUpload", "not tried")
             self._tell()
             return False
-        self._upload_id = upload_id
         self._tell()
         put = self._try("UploadPart", lambda client: self._object.part(client, upload_id))
         self._tell()
         aborted = self._try(
             "AbortMultipartUpload", lambda client: self._object.abort(client, upload_id)
         )
-        if aborted is None:
-            self.left_behind.append(f"the multipart upload {upload_id} of {self._object.url}")
-        self._upload_id = None
         self._tell()
         return put is not None and aborted is not None
 
@@ -216,7 +211,11 @@ class Probes:
         )
 
     def delete(self) -> None:
-        """Remove the object."""
+        """Remove the object, and name what stays."""
+        self.left_behind.extend(
+            f"the multipart upload {upload_id} of {self._object.url}"
+            for upload_id in self._object.uploads
+        )
         if not self._object_there:
             self._note("DeleteObject", "not tried")
         elif self._written:
@@ -229,15 +228,20 @@ class Probes:
 
     def clean_up(self) -> None:
         """Remove what is in the bucket because of these probes, as far as that can be done."""
-        client, upload_id = self._client, self._upload_id
+        client = self._client
         if client is None:
             return
-        with contextlib.suppress(*STORE_ERRORS, TailraceError):
-            if upload_id is not None:
+        for upload_id in self._object.uploads:
+            with contextlib.suppress(*STORE_ERRORS, TailraceError):
                 self._object.abort(client, upload_id)
         with contextlib.suppress(*STORE_ERRORS, TailraceError):
             if self._object_there:
                 self._object.delete(client)
+
+    def _write(self, client: S3Client) -> object:
+        # Noted before it is sent: whoever is interrupted meanwhile does not know how it ended.
+        self._object_there = True
+        return self._object.put(client)
 
     def _read_back(self, client: S3Client) -> object:
         try:

@@ -66,7 +66,10 @@ def verify(destination: Destination, clients: ClientSource, told: Told = nobody)
     """Run all probes that can be run, in order, and collect every failure.
 
     `told` hears of each step as soon as its outcome is certain. Should it raise, or the caller be
-    interrupted, what the probes have put is removed first.
+    interrupted at any moment, what the probes have put is removed first: the object, also where the
+    answer to its put was not seen, and every upload whose ID was. An upload in the very beginning
+    of which the interruption came may stay: it is not known by its ID then, and to list uploads is
+    not among the permissions that are asked for. It holds no part.
     """
     probes = Probes(destination, clients, told)
     try:
