@@ -83,6 +83,36 @@ def test_these_are_all_requests(destination: Destination, clients: Clients) -> N
     assert len(source.calls) == REQUESTS
 
 
+@pytest.mark.parametrize("code", [b"QuotaExceeded", b"InvalidAccessKeyId"])
+def test_the_object_is_removed_also_where_a_later_step_ends_the_checks(
+    make_destination: Callable[..., Destination],
+    bucket: str,
+    proxy: Any,
+    clients: Clients,
+    keys: Callable[[], list[str]],
+    code: bytes,
+) -> None:
+    proxy.add("POST", "uploads", answer=(403, b"<Error><Code>%s</Code></Error>" % code))
+
+    found = verify(make_destination(bucket, endpoint_url=proxy.url), clients)
+
+    assert found.steps[-1].call == "DeleteObject"
+    assert found.steps[-1].outcome == "ok"
+    assert found.left_behind == ()
+    assert keys() == []
+
+
+def test_an_object_that_stays_after_the_checks_have_ended_is_named(
+    make_destination: Callable[..., Destination], bucket: str, proxy: Any, clients: Clients
+) -> None:
+    for method, holds in (("POST", "uploads"), ("DELETE", "access-check")):
+        proxy.add(method, holds, answer=(403, b"<Error><Code>QuotaExceeded</Code></Error>"))
+
+    found = verify(make_destination(bucket, endpoint_url=proxy.url), clients)
+
+    assert found.left_behind == (f"s3://{bucket}/exports/_tailrace/access-check-1",)
+
+
 @pytest.mark.parametrize("number", [2, 3])
 def test_an_upload_that_a_later_probe_could_not_give_up_is_named(
     make_destination: Callable[..., Destination],

@@ -218,7 +218,7 @@ class Probes:
         )
         if not self._object_there:
             self._note("DeleteObject", "not tried")
-        elif self._written:
+        elif self._written and not self._ended:
             if self._try("DeleteObject", self._object.delete) is None:
                 self.left_behind.append(self._object.url)
         else:
@@ -254,13 +254,14 @@ class Probes:
         return self._object.get(client)
 
     def _delete_what_may_be_there(self) -> None:
-        """Remove the object whose put had no clear answer, also where the probes have ended."""
+        """Remove the object where its put had no clear answer, or the probes have ended since."""
         assert self._client is not None
         try:
             self._object.delete(self._client)
         except (*STORE_ERRORS, TailraceError):
             self._note("DeleteObject", "not tried")
-            self.left_behind.append(f"{self._object.url}, if it was written")
+            unsure = "" if self._written else ", if it was written"
+            self.left_behind.append(f"{self._object.url}{unsure}")
             return
         self._note("DeleteObject", "ok")
 
