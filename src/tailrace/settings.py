@@ -176,6 +176,10 @@ class ExportSettings(msgspec.Struct, frozen=True):
     private_endpoints: Annotated[
         bool, Meta(description="accept endpoint URLs on loopback and private addresses")
     ] = False
+    ca_file: Annotated[
+        str,
+        Meta(description="certificates (PEM) to trust besides the public ones; empty: none"),
+    ] = ""
 
 
 class WebSettings(msgspec.Struct, frozen=True):

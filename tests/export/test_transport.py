@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import socket
 import ssl
 import threading
@@ -15,13 +14,11 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, HTTPClientError
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tailrace.clock import SystemClock
 from tailrace.export import transport
 from tailrace.export.transport import Overrun, Transport
+from tests.export.certificates import certificate_of
 
 LARGE = b"x" * 300_000
 
@@ -102,51 +99,27 @@ def pump(source: socket.socket, to: socket.socket) -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
-        .not_valid_after(datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, private = folder / "certificate.pem", folder / "key.pem"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate, private
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    file.write_bytes(certificate_of(x509.DNSName("localhost")))
+    return file
 
 
 @pytest.fixture
-def store(certificate: tuple[Path, Path]) -> Iterator[Store]:
+def store(certificate: Path) -> Iterator[Store]:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(*certificate)
+    tls.load_cert_chain(certificate)
     made = Store(tls)
     yield made
     made.close()
 
 
 @pytest.fixture(params=["straight", "through a proxy"])
-def send(
-    request: pytest.FixtureRequest, store: Store, certificate: tuple[Path, Path]
-) -> Callable[..., Any]:
+def send(request: pytest.FixtureRequest, store: Store, certificate: Path) -> Callable[..., Any]:
     by_proxy = request.param == "through a proxy"
     made = Transport(
         SystemClock(),
-        verify=str(certificate[0]),
+        ca_file=str(certificate),
         proxies={"https": store.proxy_url} if by_proxy else {},
         timeouts_seconds=(0.5, 5.0),
         connections_max=2,

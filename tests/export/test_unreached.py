@@ -16,9 +16,6 @@ import msgspec
 import pytest
 from botocore.exceptions import BotoCoreError, EndpointConnectionError
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tailrace.clock import SystemClock
 from tailrace.errors import BadRequest
@@ -27,9 +24,7 @@ from tailrace.export.diagnose import diagnose
 from tailrace.export.endpoints import NoAddress, check_endpoint
 from tailrace.export.verify import verify
 from tailrace.state.delivery import Cause, Destination
-
-NOW = datetime.datetime.now(datetime.UTC)
-DAY = datetime.timedelta(days=1)
+from tests.export.certificates import DAY, NOW, certificate_of
 
 
 def new_clients(**settings: Any) -> Clients:
@@ -43,7 +38,7 @@ def tls_server(tmp_path: Path) -> Iterator[Callable[..., tuple[str, str]]]:
 
     def start(ends: datetime.datetime, address: str) -> tuple[str, str]:
         file = tmp_path / "certificate.pem"
-        file.write_bytes(_certificate(ends, address))
+        file.write_bytes(certificate_of(x509.IPAddress(ipaddress.ip_address(address)), ends))
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(file)
         server = socket.create_server(("127.0.0.1", 0))
@@ -63,29 +58,6 @@ def _shake_hands(server: socket.socket, tls: ssl.SSLContext) -> None:
             taken = server.accept()[0]
             with contextlib.suppress(OSError), taken, tls.wrap_socket(taken, server_side=True):
                 pass
-
-
-def _certificate(ends: datetime.datetime, address: str) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store")])
-    host = x509.IPAddress(ipaddress.ip_address(address))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(NOW - 40 * DAY)
-        .not_valid_after(ends)
-        .add_extension(x509.SubjectAlternativeName([host]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return made.public_bytes(serialization.Encoding.PEM) + private
 
 
 def cause_of(destination: Destination, clients: Clients) -> Cause:
@@ -112,7 +84,7 @@ def test_a_certificate_that_only_the_stores_owner_can_mend_is_told_to_them(
 ) -> None:
     url, file = tls_server(ends, address)
     there = make_destination("acme", endpoint_url=url)
-    trusting = new_clients(private_endpoints=True, ca_bundle=file)
+    trusting = new_clients(private_endpoints=True, ca_file=file)
 
     cause = cause_of(there, trusting)
     assert (cause.kind, cause.code, cause.permission) == ("access", code, None)
@@ -140,7 +112,7 @@ def test_a_certificate_of_another_service_than_the_destinations_is_the_operators
     url, file = tls_server(NOW - DAY, "127.0.0.1")
     there = make_destination("acme", endpoint_url=url)
     with pytest.raises(BotoCoreError) as caught:
-        new_clients(private_endpoints=True, ca_bundle=file).of(there).list_buckets()
+        new_clients(private_endpoints=True, ca_file=file).of(there).list_buckets()
     for other in (None, "https://127.0.0.1:1"):
         moved = msgspec.structs.replace(there, endpoint_url=other)
         assert diagnose(caught.value, moved).kind == "operator"

@@ -158,7 +158,9 @@ def keep_access(secrets: Secrets, access: Access) -> KeptAccess:
 
 def open_clients(folder: DataFolder, settings: Settings) -> Clients:
     """Return the source of S3 clients, with the folder's key for stored secrets."""
-    client_settings = ClientSettings(private_endpoints=settings.export.private_endpoints)
+    client_settings = ClientSettings(
+        private_endpoints=settings.export.private_endpoints, ca_file=settings.export.ca_file
+    )
     return Clients(client_settings, open_secrets(folder).decrypt, SystemClock())
 
 

@@ -58,7 +58,8 @@ class ClientSettings(msgspec.Struct, frozen=True):
     read_timeout_seconds: float = 20.0
     connections_max: int = 16
     proxies: tuple[tuple[str, str], ...] = ()
-    ca_bundle: str | None = None
+    # Certificates (PEM) to trust besides the public authorities; empty: none.
+    ca_file: str = ""
     sts_endpoint_url: str | None = None
 
 
@@ -119,7 +120,6 @@ class Clients:
             "s3",
             region_name=access.region,
             endpoint_url=endpoint_url,
-            verify=settings.ca_bundle or True,
             config=_config(access, settings),
         )
         client.meta.events.register("before-call.s3", _keep_to_the_region)
@@ -149,7 +149,7 @@ class Clients:
         settings = self._settings
         return Transport(
             self._machine,
-            verify=settings.ca_bundle or True,
+            ca_file=settings.ca_file,
             proxies=dict(settings.proxies),
             timeouts_seconds=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
             connections_max=settings.connections_max,
@@ -283,7 +283,6 @@ def _role_refresher(
         "sts",
         region_name=access.region,
         endpoint_url=settings.sts_endpoint_url,
-        verify=settings.ca_bundle or True,
         config=Config(**_connection(settings)),
     )
     sts.meta.events.register("before-send.sts", transport.send)

@@ -113,6 +113,11 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
         if nameless is not None:
             sentence = f"Cannot reach {place}: {nameless} has no address."
             fix = "If it stays, correct the endpoint's name; it is tried again meanwhile."
+        elif isinstance(error, exceptions.SSLError):
+            fix = (
+                "Where the store's certificate is of an authority of one's own, whoever runs "
+                "tailrace names that in export.ca_file; else look at what lies in between."
+            )
     elif isinstance(error, OSError):
         # The network's errors come as botocore's, so this is the archive's disk.
         title = "A file of the archive can't be read"

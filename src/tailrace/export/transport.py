@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -17,7 +18,7 @@ from botocore import awsrequest
 from botocore.httpsession import URLLib3Session
 
 from tailrace.clock import MICROS, Clock
-from tailrace.errors import Transient
+from tailrace.errors import NeedsOperator, Transient
 
 # A store answers in seconds; one that takes longer is out of order and is asked again later.
 ANSWER_SECONDS = 60
@@ -105,13 +106,15 @@ class Transport:
 
     `check_address` raises for an address that a new connection must not lead to. It is asked after
     the connection is made and before a byte is sent, because a name may resolve anew each time.
+    `ca_file` names certificates to trust besides the public authorities, if it is not empty; raise
+    `NeedsOperator` where it can't be read.
     """
 
     def __init__(
         self,
         clock: Clock,
         *,
-        verify: bool | str,
+        ca_file: str,
         proxies: dict[str, str],
         timeouts_seconds: tuple[float, float],
         connections_max: int,
@@ -120,7 +123,7 @@ class Transport:
         self._clock = clock
         self._check_address = check_address
         self._session = _Session(
-            verify=verify,
+            ca_file,
             proxies=proxies,
             timeout=timeouts_seconds,
             max_pool_connections=connections_max,
@@ -267,7 +270,21 @@ class _TlsPool(awsrequest.AWSHTTPSConnectionPool):
 
 
 class _Session(URLLib3Session):
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, ca_file: str, **options: Any) -> None:
+        self._ca_file = ca_file
         super().__init__(**options)
         # The session's managers hold this very dictionary, by a name that is botocore's own.
         vars(self)["_pool_classes_by_scheme"].update({"http": _Pool, "https": _TlsPool})
+
+    def _get_ssl_context(self) -> ssl.SSLContext:
+        # botocore's own, to which urllib3 adds the public authorities.
+        context: ssl.SSLContext = super()._get_ssl_context()  # type: ignore[misc]  # as above
+        if self._ca_file:
+            try:
+                context.load_verify_locations(self._ca_file)
+            except OSError as error:
+                raise NeedsOperator(
+                    f"Cannot use the certificates in {self._ca_file} (export.ca_file): {error}. "
+                    "Name a file of certificates in PEM form."
+                ) from error
+        return context
