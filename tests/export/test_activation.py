@@ -5,16 +5,26 @@ from typing import Any
 import msgspec
 import pytest
 
+from tailrace.accounts.projects import add_organization, add_project
+from tailrace.app.switching import resume
 from tailrace.demo import seaweed
 from tailrace.errors import BadRequest
 from tailrace.export.activation import verify_and_activate
+from tailrace.ids import SystemIds
 from tailrace.state.delivery import Capabilities
 from tailrace.state.destinations import NewDestination
 
 
-def add(world: Any, bucket: str, server: seaweed.Seaweed, endpoint_url: str | None = None) -> int:
+def add(
+    world: Any,
+    bucket: str,
+    server: seaweed.Seaweed,
+    endpoint_url: str | None = None,
+    *,
+    project: int | None = None,
+) -> int:
     new = NewDestination(
-        project=world.project,
+        project=project or world.project,
         bucket=bucket,
         region=seaweed.REGION,
         prefix="exports/",
@@ -47,6 +57,47 @@ def test_a_destination_becomes_active_only_when_every_probe_passed(
         conditional_put=True, conditional_complete=True, checksums=True
     )
     assert world.exporter().deliver_next(), "today's sealed hours go out at once"
+
+
+def test_a_rival_that_only_names_the_bucket_does_not_shut_its_owner_out(
+    world: Any, bucket: str, server: seaweed.Seaweed, keys: Any
+) -> None:
+    rival = add_organization(world.engine, "Squatter", clock=world.clock)
+    theirs = add_project(world.engine, rival, "X", ids=SystemIds(), clock=world.clock).project_id
+    named = add(world, bucket, server, project=theirs)
+    owned = add(world, bucket, server)
+    assert verify_and_activate(owned, world.destinations, world.clients).passed
+    world.destinations.pause(owned)
+    assert verify_and_activate(owned, world.destinations, world.clients).passed
+    assert resume(world.destinations, world.clients, owned).destination.state == "active"
+    before = keys()
+
+    with pytest.raises(BadRequest, match="another organization") as refusal:
+        verify_and_activate(named, world.destinations, world.clients)
+
+    assert "Acme" not in str(refusal.value)
+    assert world.destinations.get(named).state == "setting_up"
+    assert keys() == before
+
+
+def test_of_two_whose_probes_pass_together_the_second_is_refused(
+    world: Any, bucket: str, server: seaweed.Seaweed, proxy: Any
+) -> None:
+    rival = add_organization(world.engine, "Rival", clock=world.clock)
+    theirs = add_project(world.engine, rival, "X", ids=SystemIds(), clock=world.clock).project_id
+    second = add(world, bucket, server, proxy.url, project=theirs)
+    first = add(world, bucket, server, proxy.url)
+    proxy.add(
+        "DELETE",
+        "access-check",
+        before=lambda: verify_and_activate(first, world.destinations, world.clients),
+    )
+
+    with pytest.raises(BadRequest, match="another organization"):
+        verify_and_activate(second, world.destinations, world.clients)
+
+    states = [world.destinations.get(number).state for number in (first, second)]
+    assert states == ["active", "setting_up"]
 
 
 def test_a_paused_destination_stays_paused(

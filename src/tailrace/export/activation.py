@@ -30,7 +30,7 @@ def verify_and_activate(
     destination = destinations.get(destination_id)
     if destination.state == "deleted":
         raise BadRequest(f"Cannot verify destination {destination_id}: it is deleted.")
-    # Probes write: not into what became another organization's while this one was paused.
+    # Probes write: not into what became another organization's before this one, or meanwhile.
     destinations.refuse_bucket(destination)
     if region is not None:
         wanted = check_region(region, destination.endpoint_url)
