@@ -13,6 +13,7 @@ from tailrace.export.activation import verify_and_activate
 from tailrace.ids import SystemIds
 from tailrace.state.delivery import Capabilities
 from tailrace.state.destinations import NewDestination
+from tailrace.state.manual_exports import ManualExports, NewManualExport
 
 
 def add(
@@ -109,6 +110,61 @@ def test_a_paused_destination_stays_paused(
 
     assert verify_and_activate(number, world.destinations, world.clients).passed
     assert world.destinations.get(number).state == "paused"
+
+
+def test_verifying_a_paused_destination_ends_its_outage_and_what_is_exported_by_hand_goes_on(
+    world: Any, bucket: str, server: seaweed.Seaweed
+) -> None:
+    number = add(world, bucket, server)
+    verify_and_activate(number, world.destinations, world.clients)
+    world.seal(world.put_file(1, b"ours"))
+    world.destinations.pause(number)
+    exports = ManualExports(world.engine, world.clock)
+    export = exports.start(
+        NewManualExport(
+            destination_id=number,
+            from_hour=world.hour,
+            until_hour=world.hour.next(),
+            include_events=True,
+            include_merged_ids=False,
+        )
+    )
+    policy = seaweed.export_policy("exports/")
+    server.put_policy(bucket, {**policy, "s3:PutObject": ["elsewhere/*"]})
+    exporter = world.exporter()
+    while world.destinations.get(number).outage_since_micros is None:
+        assert exporter.deliver_next()
+        world.wait(21 * 60)
+    assert not verify_and_activate(number, world.destinations, world.clients).passed
+    assert world.destinations.get(number).outage_since_micros is not None
+
+    server.put_policy(bucket, policy)
+    assert verify_and_activate(number, world.destinations, world.clients).passed
+
+    verified = world.destinations.get(number)
+    assert (verified.state, verified.outage_since_micros) == ("paused", None)
+    assert exporter.deliver_next()
+    assert exports.get(export.id).state == "finished"
+    assert not exporter.deliver_next(), "automatic exports are still off"
+    assert world.ledger.runs(manual_export=0)[0].state == "pending"
+
+
+def test_a_paused_destination_that_is_resumed_while_its_probes_run_is_left_alone(
+    world: Any, bucket: str, server: seaweed.Seaweed, proxy: Any
+) -> None:
+    number = add(world, bucket, server, proxy.url)
+    capabilities = verify_and_activate(number, world.destinations, world.clients).capabilities
+    paused = world.destinations.pause(number)
+    proxy.add(
+        "DELETE",
+        "access-check",
+        before=lambda: world.destinations.resume(paused, capabilities),
+    )
+
+    with pytest.raises(BadRequest, match="changed it meanwhile"):
+        verify_and_activate(number, world.destinations, world.clients)
+
+    assert world.destinations.get(number).state == "active"
 
 
 def test_verifying_an_active_destination_keeps_its_interval(
