@@ -107,12 +107,15 @@ def nobody(step: Step) -> None:
 class Probes:
     """The probes of one run and what they found."""
 
-    def __init__(self, destination: Destination, clients: ClientSource, told: Told) -> None:
+    def __init__(
+        self, destination: Destination, clients: ClientSource, told: Told, *, kept: bool = True
+    ) -> None:
         self.steps: list[Step] = []
         self.region: str | None = None
         self._destination = destination
         self._clients = clients
         self._told = told
+        self._kept = kept
         self._told_of = 0
         self.left_behind: list[str] = []
         self._object = ProbeObject(
@@ -130,7 +133,7 @@ class Probes:
         try:
             self._client = self._clients.of(self._destination)
         except _NO_CLIENT as error:
-            cause = diagnose(error, self._destination)
+            cause = diagnose(error, self._destination, kept=self._kept)
             self._note("HeadBucket", "settings", cause)
             self._ended = True
             self._tell()
@@ -290,7 +293,7 @@ class Probes:
 
     def _failed(self, call: str, error: Exception) -> None:
         key = self._object.key if call not in {"HeadBucket", "ListObjectsV2"} else None
-        cause = diagnose(error, self._destination, key)
+        cause = diagnose(error, self._destination, key, kept=self._kept)
         # botocore refuses a bucket name that can't be, before anything is sent.
         outcome = "settings" if isinstance(error, ParamValidationError) else _outcome(cause)
         self._note(call, outcome, cause)
@@ -324,7 +327,7 @@ class Probes:
             kind="access",
             code="WrongRegion",
             sentence=f"Bucket {self._destination.bucket} lies in {region}, not in {given}.",
-            fix=take_region(self._destination, region),
+            fix=take_region(self._destination, region, kept=self._kept),
             call="HeadBucket",
             title=REGION_TITLE,
         )
