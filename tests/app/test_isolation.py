@@ -234,6 +234,9 @@ USES: dict[str, Use] = {
         t.destination, lambda _: True, title="busy"
     ),
     "Destinations.under_way": lambda w, t: w.destinations.under_way(t.destination, 0),
+    "Destinations.verified_paused": lambda w, t: w.destinations.verified_paused(
+        seen_paused(t), CAPABLE
+    ),
     "ManualExports.cancel": lambda w, t: w.exports.cancel(t.export),
     "ManualExports.check_destination": lambda w, t: w.exports.check_destination(t.destination),
     "ManualExports.get": lambda w, t: w.exports.get(t.export),

@@ -274,7 +274,7 @@ def test_a_plan_says_what_is_there_and_what_would_be_written(
         "already there  0 objects, 0 bytes",
     ]
     assert lines[3].startswith("to write       2 objects, ")
-    assert lines[4] == ("conflicts      1 objects, 100 bytes, left as they are without --overwrite")
+    assert lines[4] == "conflicts      1 object, 100 bytes, left as it is without --overwrite"
     assert lines[5:] == [
         f"  {other}",
         "Hours from 2026-01-03T01 on are not sealed yet and are left out.",

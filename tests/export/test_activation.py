@@ -5,16 +5,27 @@ from typing import Any
 import msgspec
 import pytest
 
+from tailrace.accounts.projects import add_organization, add_project
+from tailrace.app.switching import resume
 from tailrace.demo import seaweed
 from tailrace.errors import BadRequest
 from tailrace.export.activation import verify_and_activate
+from tailrace.ids import SystemIds
 from tailrace.state.delivery import Capabilities
 from tailrace.state.destinations import NewDestination
+from tailrace.state.manual_exports import ManualExports, NewManualExport
 
 
-def add(world: Any, bucket: str, server: seaweed.Seaweed, endpoint_url: str | None = None) -> int:
+def add(
+    world: Any,
+    bucket: str,
+    server: seaweed.Seaweed,
+    endpoint_url: str | None = None,
+    *,
+    project: int | None = None,
+) -> int:
     new = NewDestination(
-        project=world.project,
+        project=project or world.project,
         bucket=bucket,
         region=seaweed.REGION,
         prefix="exports/",
@@ -49,6 +60,47 @@ def test_a_destination_becomes_active_only_when_every_probe_passed(
     assert world.exporter().deliver_next(), "today's sealed hours go out at once"
 
 
+def test_a_rival_that_only_names_the_bucket_does_not_shut_its_owner_out(
+    world: Any, bucket: str, server: seaweed.Seaweed, keys: Any
+) -> None:
+    rival = add_organization(world.engine, "Squatter", clock=world.clock)
+    theirs = add_project(world.engine, rival, "X", ids=SystemIds(), clock=world.clock).project_id
+    named = add(world, bucket, server, project=theirs)
+    owned = add(world, bucket, server)
+    assert verify_and_activate(owned, world.destinations, world.clients).passed
+    world.destinations.pause(owned)
+    assert verify_and_activate(owned, world.destinations, world.clients).passed
+    assert resume(world.destinations, world.clients, owned).destination.state == "active"
+    before = keys()
+
+    with pytest.raises(BadRequest, match="another organization") as refusal:
+        verify_and_activate(named, world.destinations, world.clients)
+
+    assert "Acme" not in str(refusal.value)
+    assert world.destinations.get(named).state == "setting_up"
+    assert keys() == before
+
+
+def test_of_two_whose_probes_pass_together_the_second_is_refused(
+    world: Any, bucket: str, server: seaweed.Seaweed, proxy: Any
+) -> None:
+    rival = add_organization(world.engine, "Rival", clock=world.clock)
+    theirs = add_project(world.engine, rival, "X", ids=SystemIds(), clock=world.clock).project_id
+    second = add(world, bucket, server, proxy.url, project=theirs)
+    first = add(world, bucket, server, proxy.url)
+    proxy.add(
+        "DELETE",
+        "access-check",
+        before=lambda: verify_and_activate(first, world.destinations, world.clients),
+    )
+
+    with pytest.raises(BadRequest, match="another organization"):
+        verify_and_activate(second, world.destinations, world.clients)
+
+    states = [world.destinations.get(number).state for number in (first, second)]
+    assert states == ["active", "setting_up"]
+
+
 def test_a_paused_destination_stays_paused(
     world: Any, bucket: str, server: seaweed.Seaweed
 ) -> None:
@@ -58,6 +110,61 @@ def test_a_paused_destination_stays_paused(
 
     assert verify_and_activate(number, world.destinations, world.clients).passed
     assert world.destinations.get(number).state == "paused"
+
+
+def test_verifying_a_paused_destination_ends_its_outage_and_what_is_exported_by_hand_goes_on(
+    world: Any, bucket: str, server: seaweed.Seaweed
+) -> None:
+    number = add(world, bucket, server)
+    verify_and_activate(number, world.destinations, world.clients)
+    world.seal(world.put_file(1, b"ours"))
+    world.destinations.pause(number)
+    exports = ManualExports(world.engine, world.clock)
+    export = exports.start(
+        NewManualExport(
+            destination_id=number,
+            from_hour=world.hour,
+            until_hour=world.hour.next(),
+            include_events=True,
+            include_merged_ids=False,
+        )
+    )
+    policy = seaweed.export_policy("exports/")
+    server.put_policy(bucket, {**policy, "s3:PutObject": ["elsewhere/*"]})
+    exporter = world.exporter()
+    while world.destinations.get(number).outage_since_micros is None:
+        assert exporter.deliver_next()
+        world.wait(21 * 60)
+    assert not verify_and_activate(number, world.destinations, world.clients).passed
+    assert world.destinations.get(number).outage_since_micros is not None
+
+    server.put_policy(bucket, policy)
+    assert verify_and_activate(number, world.destinations, world.clients).passed
+
+    verified = world.destinations.get(number)
+    assert (verified.state, verified.outage_since_micros) == ("paused", None)
+    assert exporter.deliver_next()
+    assert exports.get(export.id).state == "finished"
+    assert not exporter.deliver_next(), "automatic exports are still off"
+    assert world.ledger.runs(manual_export=0)[0].state == "pending"
+
+
+def test_a_paused_destination_that_is_resumed_while_its_probes_run_is_left_alone(
+    world: Any, bucket: str, server: seaweed.Seaweed, proxy: Any
+) -> None:
+    number = add(world, bucket, server, proxy.url)
+    capabilities = verify_and_activate(number, world.destinations, world.clients).capabilities
+    paused = world.destinations.pause(number)
+    proxy.add(
+        "DELETE",
+        "access-check",
+        before=lambda: world.destinations.resume(paused, capabilities),
+    )
+
+    with pytest.raises(BadRequest, match="changed it meanwhile"):
+        verify_and_activate(number, world.destinations, world.clients)
+
+    assert world.destinations.get(number).state == "active"
 
 
 def test_verifying_an_active_destination_keeps_its_interval(

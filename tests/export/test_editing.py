@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from tailrace.app.destinations import Access
@@ -55,10 +56,29 @@ def test_a_place_whose_probes_fail_changes_nothing(
     assert done.verification is not None
     assert done.verification.missing_actions == ("s3:GetObject",)
     assert done.changed == ()
+    assert done.wanted is not None
+    assert done.wanted.bucket == new_bucket
     assert world.destinations.get(added.id) == added
     seal(world, world.hour)
     deliver_all(world)
     assert objects(bucket) == keys_of(world, world.hour), "it goes on as before"
+
+
+def test_of_a_place_in_another_region_no_command_is_advised_that_probes_the_present_one(
+    world: Any, bucket: str, new_bucket: str, proxy: Any
+) -> None:
+    added = world.add_destination(bucket)
+    edit = Edit(bucket=new_bucket, endpoint_url=proxy.url)
+    lies_in = (("x-amz-bucket-region", "eu-north-1"),)
+    editor = editor_of(world, settings=Settings(export=ExportSettings(private_endpoints=True)))
+    for status in (200, 301):
+        proxy.add("HEAD", new_bucket, answer=(status, b""), headers=lies_in)
+        done = editor.edit(added.id, edit)
+        assert done.verification is not None
+        assert done.verification.cause is not None
+        assert done.verification.cause.fix == "Make the same change with the region eu-north-1."
+    taken = editor.edit(added.id, msgspec.structs.replace(edit, region="eu-north-1"))
+    assert set(taken.changed) == {"bucket", "region", "endpoint_url"}
 
 
 def test_another_prefix_of_the_same_bucket_is_another_place(

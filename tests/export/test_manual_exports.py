@@ -140,8 +140,6 @@ def test_other_content_is_a_conflict_and_is_replaced_only_when_asked_to(
     assert states(world, over) == {hour: "success"}
     assert owner.get_object(Bucket=bucket, Key=key)["Body"].read() != b"theirs"
     assert how(world, over, hour) == ["replaced" if name == "file" else "found"]
-    exports_of(world).resume(export.id)
-    deliver_all(world)
     assert states(world, export) == {hour: "success"}, "what was in conflict finds ours now"
 
 

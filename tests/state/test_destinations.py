@@ -107,7 +107,10 @@ def test_a_destination_that_would_receive_nothing_is_refused(books: Books) -> No
 def test_a_bucket_belongs_to_one_organization(
     books: Books, ours: str | None, theirs: str | None, shared: bool
 ) -> None:
-    books.destinations.add(NewDestination(project=books.project, bucket="acme", endpoint_url=ours))
+    added = books.destinations.add(
+        NewDestination(project=books.project, bucket="acme", endpoint_url=ours)
+    )
+    books.destinations.activate(added.id, books.capabilities)
     rival = books.add_project(books.add_organization("Rival"))
     wanted = NewDestination(project=rival, bucket="acme", endpoint_url=theirs)
     if not shared:
@@ -117,6 +120,24 @@ def test_a_bucket_belongs_to_one_organization(
         books.destinations.add(wanted)
     assert "Acme" not in str(refusal.value)
     assert str(books.organization) not in str(refusal.value)
+
+
+def test_a_bucket_that_was_only_named_is_of_whoever_is_verified_first(books: Books) -> None:
+    rival = books.add_project(books.add_organization("Rival"))
+    theirs = books.setting_up(project=rival)
+    owned = books.active()
+    books.destinations.pause(owned.id)
+    books.destinations.resume(books.destinations.get(owned.id), books.capabilities)
+    edited = msgspec.structs.replace(theirs, prefix="else/")
+    for refused in (
+        lambda: books.destinations.activate(theirs.id, books.capabilities),
+        lambda: books.destinations.edit(theirs, edited, None, now_micros=0),
+        lambda: books.setting_up(project=rival),
+    ):
+        with pytest.raises(BadRequest, match="another organization") as refusal:
+            refused()
+        assert "Acme" not in str(refusal.value)
+    assert books.destinations.get(theirs.id) == theirs
 
 
 def test_projects_of_one_organization_share_a_bucket(books: Books) -> None:
@@ -203,22 +224,24 @@ def test_a_refused_change_leaves_no_entry(books: Books) -> None:
 
 
 def test_of_organizations_that_race_for_a_bucket_one_gets_it(books: Books) -> None:
-    rivals = [books.add_project(books.add_organization(f"Rival {n}")) for n in range(8)]
+    projects = [books.add_project(books.add_organization(f"Rival {n}")) for n in range(8)]
+    rivals = [books.setting_up(bucket="wanted", project=project) for project in projects]
     start = threading.Barrier(len(rivals))
 
-    def add(project: int) -> int:
+    def activate(named: Destination) -> int:
         own = Destinations(books.engine, books.clock)
         start.wait()
         try:
-            return own.add(NewDestination(project=project, bucket="wanted")).organization
+            return own.activate(named.id, books.capabilities, probed=named).organization
         except BadRequest:
             return 0
 
     with ThreadPoolExecutor(len(rivals)) as pool:
-        owners = list(pool.map(add, rivals))
+        owners = list(pool.map(activate, rivals))
 
     assert len([owner for owner in owners if owner]) == 1
-    assert {one.organization for one in books.destinations.list()} == set(owners) - {0}
+    using = [one for one in books.destinations.list() if one.state == "active"]
+    assert [one.organization for one in using] == [owner for owner in owners if owner]
 
 
 def test_of_organizations_that_race_to_edit_or_resume_into_a_bucket_one_gets_it(

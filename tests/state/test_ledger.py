@@ -267,6 +267,27 @@ class LedgerMachine(RuleBasedStateMachine):
     def work(self, data: st.DataObject, act: str) -> None:
         self._try(data.draw(st.sampled_from(self.holders)), act)
 
+    @precondition(lambda self: self.holders and len(self.exports.list()) < 3)
+    @rule()
+    def meet_other_content_and_overwrite_it(self) -> None:
+        held = self.holders[-1]
+        if not self._try(held, "conflict"):
+            return
+        new = NewManualExport(
+            destination_id=held.destination_id,
+            from_hour=held.hour,
+            until_hour=held.hour.next(),
+            include_events=held.scope > 0,
+            include_merged_ids=held.scope < 0,
+            overwrite=True,
+        )
+        self.exports.start(new)
+        self.claim_by_hand(limit=3)
+        taken = self.holders[-1]
+        self.states[_key(taken)] = self._state(_key(taken))
+        if self._put_all(taken):
+            self._try(taken, "end")
+
     def _put_all(self, held: Delivery) -> bool:
         while any(not done for _, done in self.ledger.files(held)):
             if not self._try(held, "put"):
@@ -334,6 +355,10 @@ class LedgerMachine(RuleBasedStateMachine):
         complete = all(done for _, done in self.ledger.files(held))
         if complete and (held.scope, held.hour) in self.sealed:
             self.ledger.succeeded(held, self.now)
+            if held.overwrite:
+                # All destinations share their keys here.
+                same = self.ledger.runs(hour=held.hour, scope=held.scope)
+                assert "conflict" not in {run.state for run in same}, "its object is ours now"
             return
         if held.manual_export and self.exports.get(held.manual_export).state == "cancelled":
             self.ledger.upload_ended(held)

@@ -239,6 +239,32 @@ class TestAtAStore:
         assert exports.destinations.get(destination.id).outage_since_micros is None
         assert exports.held() is not None
 
+    def test_check_again_ends_the_outage_of_a_paused_destination_too(
+        self, place: Place, exports: Exports, server: seaweed.Seaweed
+    ) -> None:
+        bucket = f"acme-{place.site.ids.random_bytes(6).hex()}"
+        server.create_bucket(bucket)
+        server.put_policy(bucket, seaweed.export_policy(PREFIX))
+        secret = open_secrets(place.site.folder).encrypt(server.exporter.secret_access_key)
+        destination = exports.add(
+            bucket=bucket,
+            endpoint_url=server.endpoint_url,
+            access_key_id=server.exporter.access_key_id,
+            secret_encrypted=secret,
+        )
+        exports.seal(exports.hour)
+        exports.refuse()
+        exports.destinations.pause(destination.id)
+        page = exports.dana.post(
+            exports.dana.get(exports.path(destination), 303).location, status=200
+        )
+        assert "Access is back" in page.text
+        assert "the rest once automatic exports are on again" in page.text
+        assert "going out now" not in page.text
+        paused = exports.destinations.get(destination.id)
+        assert (paused.state, paused.outage_since_micros) == ("paused", None)
+        assert "Nothing is wrong" in exports.dana.get(exports.path(destination)).text
+
     def test_what_waits_for_its_next_try_goes_out_at_once(
         self, place: Place, exports: Exports, server: seaweed.Seaweed
     ) -> None:

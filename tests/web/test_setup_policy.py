@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tailrace.settings import AwsSettings, ExportSettings, Settings, WebSettings
+from tailrace.state.delivery import Capabilities
 from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.drafts import Choices, Drafts
 from tests.web.conftest import Place, Visitor
@@ -208,7 +209,9 @@ def test_a_bucket_of_another_organization_is_refused_and_nothing_of_it_is_named(
 ) -> None:
     globex = place.add_organization("Globex")
     theirs = place.add_project(globex, "Reactor").project_id
-    _destinations(place).add(NewDestination(project=theirs, bucket="acme-raw", region="us-east-1"))
+    named = NewDestination(project=theirs, bucket="acme-raw", region="us-east-1")
+    able = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
+    _destinations(place).activate(_destinations(place).add(named).id, able)
     shown = dana.post(step, {**TYPED, "do": "next"}, status=422)
     assert "another organization on this installation exports to it" in shown.text
     assert "Globex" not in shown.answer.text

@@ -12,8 +12,8 @@ from tailrace.errors import Transient
 from tailrace.export import policy
 from tailrace.hours import Hour
 from tailrace.settings import ExportSettings, Settings, WebSettings
-from tailrace.state.delivery import Destination
-from tailrace.state.destinations import Destinations
+from tailrace.state.delivery import Capabilities, Destination
+from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.drafts import Choices, Drafts
 from tailrace.web import checking
 from tests.export.conftest import Proxy
@@ -228,6 +228,29 @@ def test_trouble_on_the_way_ends_the_stream_with_words(
     assert "Check again" in last
     # As a page it is the frame's own answer.
     set_up.visitor.post(set_up.path, status=503)
+
+
+def test_a_bucket_that_another_organization_made_its_own_meanwhile_is_told_without_its_name(
+    place: Place, set_up: SetUp
+) -> None:
+    globex = place.add_organization("Globex")
+    destinations = Destinations(place.engine, place.site.clock)
+    new = NewDestination(
+        project=place.add_project(globex, "Reactor").project_id,
+        bucket=set_up.bucket,
+        endpoint_url=set_up.server.endpoint_url,
+    )
+    able = Capabilities(conditional_put=True, conditional_complete=True, checksums=True)
+    destinations.activate(destinations.add(new).id, able)
+    set_up.allow()
+
+    last = set_up.stream()[-1]
+    whole = set_up.visitor.post(set_up.path, status=400)
+
+    for text in (last, whole.text):
+        assert "another organization on this installation exports to it" in text
+        assert "Globex" not in text
+    assert destinations.list(project=place.project)[0].state == "setting_up"
 
 
 def test_only_so_many_checks_run_at_once_and_each_that_ends_makes_room(

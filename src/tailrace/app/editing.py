@@ -61,7 +61,8 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
 class Edited(msgspec.Struct, frozen=True):
     """How an edit ended. `changed` names the fields that are different now; none if a probe failed.
 
-    `verification` is None where nothing had to be probed. `begun` are hours whose files lie at the
+    `verification` is None where nothing had to be probed; `wanted` is what was probed where a probe
+    failed and it was not kept. `begun` are hours whose files lie at the
     old place as well, without a marker; `left_behind` names uploads that could not be aborted.
     """
 
@@ -70,6 +71,7 @@ class Edited(msgspec.Struct, frozen=True):
     verification: Verification | None
     begun: tuple[BegunHour, ...] = ()
     left_behind: tuple[str, ...] = ()
+    wanted: Destination | None = None
 
 
 class DeletionPlan(msgspec.Struct, frozen=True):
@@ -132,9 +134,9 @@ class Editor:
         found = None
         if set(fields) & set(PROBED):
             self._destinations.refuse_bucket(wanted)
-            found = verify(wanted, self._clients, told)
+            found = verify(wanted, self._clients, told, kept=False)
             if not found.passed:
-                return Edited(seen, (), found)
+                return Edited(seen, (), found, wanted=wanted)
         capabilities = None if found is None else found.capabilities
         begun: tuple[BegunHour, ...] = ()
         left_behind: tuple[str, ...] = ()

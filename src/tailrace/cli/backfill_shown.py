@@ -198,7 +198,8 @@ def print_planned(planned: Planned, json: bool) -> None:
         ]
     )
     if shown.unknown:
-        print_lines([f"unknown        {shown.unknown} objects, which are left as they are"])
+        left = "which is left as it is" if shown.unknown == 1 else "which are left as they are"
+        print_lines([f"unknown        {counted(shown.unknown, 'object')}, {left}"])
         print_lines(f"  {key}" for key in shown.unknown_keys)
     if shown.dropped_hours:
         print_lines(
@@ -215,7 +216,10 @@ def print_planned(planned: Planned, json: bool) -> None:
 def _fate_of_conflicts(shown: _Plan) -> str:
     if not shown.conflicts.objects:
         return ""
-    return ", to be replaced" if shown.overwrite else ", left as they are without --overwrite"
+    if shown.overwrite:
+        return ", to be replaced"
+    left = "left as it is" if shown.conflicts.objects == 1 else "left as they are"
+    return f", {left} without --overwrite"
 
 
 def _print_not_sealed(hour: str | None) -> None:
@@ -247,7 +251,7 @@ def _words(data_type: str) -> str:
 
 
 def _amount(amount: _Amount) -> str:
-    return f"{amount.objects} objects, {amount.bytes} bytes"
+    return f"{counted(amount.objects, 'object')}, {amount.bytes} bytes"
 
 
 def _amount_shown(amount: Amount) -> _Amount:

@@ -40,10 +40,10 @@ from tailrace.cli.output import (
     print_lines,
 )
 from tailrace.cli.terminated import ending_in_order
-from tailrace.cli.verification import follow, print_trouble
+from tailrace.cli.verification import follow, print_trouble, stored_policy, wanted_policy
 from tailrace.errors import BadRequest
 from tailrace.notify.amounts import counted, run_word
-from tailrace.settings import load
+from tailrace.settings import Settings, load
 
 if TYPE_CHECKING:
     from tailrace.app.editing import DeletionPlan, Edited, Editor
@@ -142,9 +142,9 @@ def _edit(
         chosen["endpoint_url"] = endpoint_url or None
     if encryption is not None:
         chosen["encryption"] = encryption_of(encryption)
-    with _open_editor(data) as editor, ending_in_order():
+    with _open_editor(data) as (editor, settings), ending_in_order():
         edited = editor.edit(destination, Edit(**chosen), follow(json))
-    _print_edited(edited, json)
+    _print_edited(edited, settings, json)
     if edited.verification is not None and not edited.verification.passed:
         raise typer.Exit(FAILED)
 
@@ -156,7 +156,7 @@ def _delete(
     json: JsonOption = False,
 ) -> None:
     """Delete a destination; what was delivered stays in its bucket, and its history here."""
-    with _open_editor(data) as editor:
+    with _open_editor(data) as (editor, _):
         plan = editor.plan_deletion(destination)
         if not yes:
             _ask(plan)
@@ -197,7 +197,7 @@ def _ask(plan: DeletionPlan) -> None:
     typer.confirm(f"{what} Give these up and delete it?", abort=True)
 
 
-def _print_edited(edited: Edited, json: bool) -> None:
+def _print_edited(edited: Edited, settings: Settings, json: bool) -> None:
     shown, found = shown_of(edited.destination), edited.verification
     if json:
         print_json(
@@ -216,7 +216,10 @@ def _print_edited(edited: Edited, json: bool) -> None:
         return
     number = shown.destination_id
     if found is not None and not found.passed:
-        print_trouble(edited.destination, found)
+        policy = stored_policy(edited.destination, settings)
+        if edited.wanted is not None:
+            policy = wanted_policy(edited.wanted, settings)
+        print_trouble(found, policy)
         if edited.changed:
             again = f"Mend this, then: tailrace verify {number}"
             print_lines([f"Destination {number} is changed and stays setting up. {again}"])
@@ -241,14 +244,14 @@ def _print_edited(edited: Edited, json: bool) -> None:
 
 
 @contextmanager
-def _open_editor(data: Path) -> Iterator[Editor]:
+def _open_editor(data: Path) -> Iterator[tuple[Editor, Settings]]:
     from tailrace.app.destinations import open_clients, open_secrets
     from tailrace.app.editing import Editor
     from tailrace.clock import SystemClock
 
     with open_destinations(data) as (folder, destinations):
         settings = load(folder.path, os.environ).settings
-        yield Editor(
+        editor = Editor(
             destinations,
             open_clients(folder, settings),
             open_secrets(folder),
@@ -256,3 +259,4 @@ def _open_editor(data: Path) -> Iterator[Editor]:
             machine=SystemClock(),
             sleep=time.sleep,
         )
+        yield editor, settings

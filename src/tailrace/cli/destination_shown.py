@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tailrace.app.describing import Described
     from tailrace.app.switching import MissedRange
     from tailrace.export.verify import Verification
+    from tailrace.settings import Settings
     from tailrace.state.delivery import Destination
 
 DATA_TYPES = ("events", "merged-ids")
@@ -186,7 +187,9 @@ def print_missed(missed: Sequence[MissedRange]) -> None:
         )
 
 
-def report(destination: Destination, verification: Verification, json: bool) -> None:
+def report(
+    destination: Destination, verification: Verification, settings: Settings, json: bool
+) -> None:
     """Print how probes ended, after their steps; exit code 1 if they did not pass."""
     shown = shown_of(destination)
     if json:
@@ -194,7 +197,7 @@ def report(destination: Destination, verification: Verification, json: bool) -> 
             _Verified(shown, verification.passed, verification.missing_actions, verification)
         )
     else:
-        print_outcome(destination, verification)
+        print_outcome(destination, verification, settings)
     if not verification.passed:
         raise typer.Exit(FAILED)
 

@@ -98,10 +98,11 @@ def _add(
     types = types_of(include)
     access = access_of(access_key_id, secret_access_key_file, role_arn, external_id)
     with open_destinations(data) as (folder, destinations), ending_in_order():
+        settings = load(folder.path, os.environ).settings
         verified = add_amazon_s3(
             folder,
             destinations,
-            load(folder.path, os.environ).settings,
+            settings,
             NewBucket(
                 project=project,
                 name=name,
@@ -119,7 +120,7 @@ def _add(
             ),
             follow(json),
         )
-        report(destinations.get(verified.destination_id), verified, json)
+        report(destinations.get(verified.destination_id), verified, settings, json)
 
 
 def _verify(
@@ -139,7 +140,7 @@ def _verify(
         verified = verify_destination(
             folder, destinations, settings, found, region=region, told=follow(json)
         )
-        report(destinations.get(destination), verified, json)
+        report(destinations.get(destination), verified, settings, json)
 
 
 def _list(

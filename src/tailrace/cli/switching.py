@@ -25,9 +25,9 @@ from tailrace.cli.output import (
     print_lines,
 )
 from tailrace.cli.terminated import ending_in_order
-from tailrace.cli.verification import follow, print_trouble
+from tailrace.cli.verification import follow, print_trouble, stored_policy
 from tailrace.notify.amounts import counted, run_word
-from tailrace.settings import load
+from tailrace.settings import Settings, load
 
 if TYPE_CHECKING:
     from tailrace.app.switching import Missed, Resumed
@@ -102,10 +102,11 @@ def _resume(
         if plan:
             _print_plan(missed(destinations, destination), json)
             return
-        clients = open_clients(folder, load(folder.path, os.environ).settings)
+        settings = load(folder.path, os.environ).settings
+        clients = open_clients(folder, settings)
         with ending_in_order():
             found = resume(destinations, clients, destination, leave_out or [], follow(json))
-    _print_resumed(found, json)
+    _print_resumed(found, settings, json)
     if not found.verification.passed:
         raise typer.Exit(FAILED)
 
@@ -124,7 +125,7 @@ def _print_plan(found: Missed, json: bool) -> None:
     )
 
 
-def _print_resumed(found: Resumed, json: bool) -> None:
+def _print_resumed(found: Resumed, settings: Settings, json: bool) -> None:
     passed, number = found.verification.passed, found.destination.id
     if json:
         print_json(
@@ -139,7 +140,7 @@ def _print_resumed(found: Resumed, json: bool) -> None:
         )
         return
     if not passed:
-        print_trouble(found.destination, found.verification)
+        print_trouble(found.verification, stored_policy(found.destination, settings))
         print_lines(
             [f"Destination {number} stays paused. Mend this, then: tailrace resume {number}"]
         )

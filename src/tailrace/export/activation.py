@@ -23,14 +23,15 @@ def verify_and_activate(
 ) -> Verification:
     """Run the probes; activate the destination if all passed, and change nothing if not.
 
-    An active destination's outage ends and what its store can do is noted anew. A paused one
-    stays paused. A `region` that is given is probed in place of the destination's, and kept if the
-    bucket was met there: nothing else changes a region. `told` hears of each step.
+    An outage ends, what waits is tried at once, and what the store can do is noted anew. A paused
+    destination stays paused: of it manual exports go on. A `region` that is given is probed in
+    place of the destination's, and kept if the bucket was met there: nothing else changes a region.
+    `told` hears of each step.
     """
     destination = destinations.get(destination_id)
     if destination.state == "deleted":
         raise BadRequest(f"Cannot verify destination {destination_id}: it is deleted.")
-    # Probes write: not into what became another organization's while this one was paused.
+    # Probes write: not into what became another organization's before this one, or meanwhile.
     destinations.refuse_bucket(destination)
     if region is not None:
         wanted = check_region(region, destination.endpoint_url)
@@ -39,7 +40,7 @@ def verify_and_activate(
     if region is not None and found.met_in(region):
         destinations.set_region(destination_id, region)
     if found.passed and destination.state == "paused":
-        destinations.set_capabilities(destination_id, found.capabilities)
+        destinations.verified_paused(destination, found.capabilities)
     elif found.passed:
         destinations.activate(destination_id, found.capabilities, probed=destination)
     return found

@@ -86,10 +86,15 @@ _DEMANDED = re.compile(r"\b(Content-MD5|x-amz-checksum|Object Lock)\b", re.IGNOR
 _NAMED_ACTION = re.compile(r"not authorized to perform: ([a-z0-9]+:[A-Za-z]+)")
 
 
-def diagnose(error: Exception, destination: Destination, key: str | None = None) -> Cause:
-    """Return why work on a destination failed, from whatever was raised."""
+def diagnose(
+    error: Exception, destination: Destination, key: str | None = None, *, kept: bool = True
+) -> Cause:
+    """Return why work on a destination failed, from whatever was raised.
+
+    `kept` is false for what an edit wants a destination to be.
+    """
     if isinstance(error, ClientError):
-        return _of_answer(error, destination, key)
+        return _of_answer(error, destination, key, kept=kept)
     error = unwrapped(error)
     place = _place(destination, key)
     if isinstance(error, ObjectConflict):
@@ -127,12 +132,17 @@ def diagnose(error: Exception, destination: Destination, key: str | None = None)
     return Cause(kind, code, sentence, fix, key=key, title=title)
 
 
-def take_region(destination: Destination, region: str | None) -> str:
-    """Return how the destination takes the bucket's region; a command only for one that can be."""
+def take_region(destination: Destination, region: str | None, *, kept: bool = True) -> str:
+    """Return how the destination takes the bucket's region; a command only for one that can be.
+
+    What is not `kept` takes it with the edit that wants it: `verify` would probe what is kept.
+    """
     try:
         named = check_region(region or "", destination.endpoint_url)
     except BadRequest:
         return "Set the destination's region to that of the bucket."
+    if not kept:
+        return f"Make the same change with the region {named}."
     return f'Run "tailrace verify {destination.id} --region {named}".'
 
 
@@ -145,7 +155,9 @@ def unwrapped(error: Exception) -> Exception:
     return error
 
 
-def _of_answer(error: ClientError, destination: Destination, key: str | None) -> Cause:
+def _of_answer(
+    error: ClientError, destination: Destination, key: str | None, *, kept: bool
+) -> Cause:
     code, status, call = code_of(error), status_of(error), error.operation_name
     # An empty one is read as None.
     said = error.response.get("Error", {}).get("Message") or ""
@@ -176,7 +188,9 @@ def _of_answer(error: ClientError, destination: Destination, key: str | None) ->
         "message": f": {message[:_MESSAGE_LENGTH_MAX]}" if message else "",
         "skew": _skew(error),
         "region": f", {region}" if region else "",
-        "take_region": take_region(destination, region if isinstance(region, str) else None),
+        "take_region": take_region(
+            destination, region if isinstance(region, str) else None, kept=kept
+        ),
         "store": "S3" if is_amazon(destination.endpoint_url) else "The store",
         "do": DOING.get(call, "use"),
         "encryption": _asked_for(destination),

@@ -110,12 +110,15 @@ def nobody(step: Step) -> None:
 class Probes:
     """The probes of one run and what they found."""
 
-    def __init__(self, destination: Destination, clients: ClientSource, told: Told) -> None:
+    def __init__(
+        self, destination: Destination, clients: ClientSource, told: Told, *, kept: bool = True
+    ) -> None:
         self.steps: list[Step] = []
         self.region: str | None = None
         self._destination = destination
         self._clients = clients
         self._told = told
+        self._kept = kept
         self._told_of = 0
         self.left_behind: list[str] = []
         self._object = ProbeObject(
@@ -132,7 +135,7 @@ class Probes:
         try:
             self._client = self._clients.of(self._destination)
         except _NO_CLIENT as error:
-            cause = diagnose(error, self._destination)
+            cause = diagnose(error, self._destination, kept=self._kept)
             outcome: Outcome = "temporary" if isinstance(error, _UNREACHABLE) else "settings"
             self._note("HeadBucket", outcome, cause)
             self._ended = True
@@ -310,7 +313,7 @@ class Probes:
 
     def _failed(self, call: str, error: Exception) -> None:
         key = self._object.key if call not in {"HeadBucket", "ListObjectsV2"} else None
-        cause = diagnose(error, self._destination, key)
+        cause = diagnose(error, self._destination, key, kept=self._kept)
         # botocore refuses a bucket name that can't be, before anything is sent.
         outcome = "settings" if isinstance(error, ParamValidationError) else _outcome(cause)
         self._note(call, outcome, cause)
@@ -344,7 +347,7 @@ class Probes:
             kind="access",
             code="WrongRegion",
             sentence=f"Bucket {self._destination.bucket} lies in {region}, not in {given}.",
-            fix=take_region(self._destination, region),
+            fix=take_region(self._destination, region, kept=self._kept),
             call="HeadBucket",
             title=REGION_TITLE,
         )

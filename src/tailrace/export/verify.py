@@ -62,8 +62,12 @@ class Verification(msgspec.Struct, frozen=True):
         return self.steps[0].outcome in {"ok", "missing"} and self.region in {None, region}
 
 
-def verify(destination: Destination, clients: ClientSource, told: Told = nobody) -> Verification:
+def verify(
+    destination: Destination, clients: ClientSource, told: Told = nobody, *, kept: bool = True
+) -> Verification:
     """Run all probes that can be run, in order, and collect every failure.
+
+    What is only wanted is not `kept`: no command that works on what is kept is advised for it.
 
     `told` hears of each step as soon as its outcome is certain. Should it raise, or the caller be
     interrupted at any moment, what the probes have put is removed first: the object, also where the
@@ -71,7 +75,7 @@ def verify(destination: Destination, clients: ClientSource, told: Told = nobody)
     of which the interruption came may stay: it is not known by its ID then, and to list uploads is
     not among the permissions that are asked for. It holds no part.
     """
-    probes = Probes(destination, clients, told)
+    probes = Probes(destination, clients, told, kept=kept)
     try:
         return _run(probes, destination)
     except BaseException:

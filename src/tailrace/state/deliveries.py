@@ -32,6 +32,7 @@ from tailrace.state.manual_exports import finish_if_done
 from tailrace.state.outages import note_outage
 from tailrace.state.rows import UNTRIED, text_of
 from tailrace.state.sealed import SealedFile
+from tailrace.state.sharing import sharing
 from tailrace.state.tables import (
     delivery,
     delivery_file,
@@ -124,7 +125,10 @@ class Deliveries(Book):
         killpoints.reached("ledger.file_delivered")
 
     def succeeded(self, held: Delivery, now_micros: int) -> None:
-        """End the run. Raise `Corrupt` while its hour is open or a file is not delivered."""
+        """End the run. Raise `Corrupt` while its hour is open or a file is not delivered.
+
+        One that overwrote makes the runs due that met what was in its place.
+        """
         with writing(self.engine) as connection:
             _hold(connection, held)
             open_files = _open_files(connection, held)
@@ -143,6 +147,8 @@ class Deliveries(Book):
                 finished_micros=now_micros,
                 tries=tries,
             )
+            if held.overwrite:
+                _send_conflicts_again(connection, held)
             if held.manual_export != AUTOMATIC:
                 finish_if_done(connection, held.manual_export, now_micros)
         killpoints.reached("ledger.succeeded")
@@ -249,6 +255,24 @@ class Deliveries(Book):
                 .values(state="retrying", due_micros=0, **UNTRIED)
             )
             return changed.rowcount == 1
+
+
+def _send_conflicts_again(connection: Connection, held: Delivery) -> None:
+    """Make runs of the same keys due that are in conflict: they find our bytes now.
+
+    Those of a paused destination or manual export are not taken before it goes on.
+    """
+    connection.execute(
+        delivery.update()
+        .where(
+            delivery.c.destination_id.in_(sharing(connection, held.destination_id)),
+            delivery.c.data_type == held.data_type,
+            delivery.c.hour == held.hour.number,
+            delivery.c.scope == held.scope,
+            delivery.c.state == "conflict",
+        )
+        .values(state="retrying", due_micros=0, **UNTRIED)
+    )
 
 
 def _tried(

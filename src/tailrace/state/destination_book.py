@@ -13,10 +13,11 @@ from sqlalchemy.engine import Connection
 
 from tailrace.errors import BadRequest
 from tailrace.state.audited import Audited
-from tailrace.state.delivery import Destination
+from tailrace.state.delivery import Capabilities, Destination
 from tailrace.state.derive import derive
 from tailrace.state.destination_fields import PROBED
-from tailrace.state.rows import destination_of
+from tailrace.state.outages import clear_outage, send_troubled_again
+from tailrace.state.rows import destination_of, text_of
 from tailrace.state.tables import destination
 
 
@@ -33,6 +34,14 @@ class DestinationBook(Audited):
 
     def _derive(self, connection: Connection, destination_id: int) -> None:
         derive(connection, now_micros=self.clock.now_micros(), destination_id=destination_id)
+
+    def _note_access(
+        self, connection: Connection, destination_id: int, capabilities: Capabilities
+    ) -> None:
+        """Keep what the probes found the store to do; an outage ends, and what waits is due."""
+        set_values(connection, destination_id, capabilities=text_of(capabilities))
+        clear_outage(connection, destination_id, self.clock.now_micros())
+        send_troubled_again(connection, destination_id)
 
 
 def find_destination(

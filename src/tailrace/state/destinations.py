@@ -75,7 +75,7 @@ class Destinations(Naming, Switching, Editing, Trying):
         `draft` is the set-up on the pages that becomes it, in the same transaction, as long as it
         is of the version `draft_seen` (empty: of any). Raise `BadRequest` where it is not, for an
         unknown or a portfolio project (R8), a name that it can't have, no data type, or a bucket
-        that another organization uses (D45; that organization is not named).
+        to which another organization exports (D45; that organization is not named).
         """
         if not new.include_events and not new.include_merged_ids:
             raise BadRequest(f"Cannot add {new.bucket}: {_NOTHING}")

@@ -33,8 +33,7 @@ from tailrace.state.destination_book import (
 from tailrace.state.destination_fields import CHANGEABLE, PLACE
 from tailrace.state.drafts import follow
 from tailrace.state.naming import checked_name
-from tailrace.state.outages import clear_outage, send_troubled_again
-from tailrace.state.rows import UNTRIED, text_of
+from tailrace.state.rows import UNTRIED
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.tables import (
     delivery,
@@ -163,9 +162,7 @@ class Editing(DestinationBook):
             if changes:
                 set_values(connection, before.id, **changes)
             if capabilities is not None:
-                set_values(connection, before.id, capabilities=text_of(capabilities))
-                clear_outage(connection, before.id, self.clock.now_micros())
-                send_troubled_again(connection, before.id)
+                self._note_access(connection, before.id, capabilities)
             self._derive(connection, before.id)
             now = self.clock.now_micros()
             after = self._find(connection, before.id)

@@ -35,7 +35,11 @@ def sharing(connection: Connection, destination_id: int) -> list[int]:
 def refuse_shared_bucket(
     connection: Connection, organization: int, bucket: str, endpoint_url: str | None
 ) -> None:
-    """Raise if another organization exports to the bucket, every hour or by hand (D45)."""
+    """Raise if another organization exports to the bucket, every hour or by hand (D45).
+
+    Only what has passed its probes does so: a bucket that was merely named is nobody's, or anyone
+    could shut its owner out. Called again in the transaction in which exporting begins.
+    """
     by_hand = sa.exists().where(
         manual_export.c.destination_id == destination.c.id,
         manual_export.c.state.in_(("running", "paused")),
@@ -44,7 +48,7 @@ def refuse_shared_bucket(
         sa.select(destination.c.endpoint_url).where(
             destination.c.bucket == bucket,
             destination.c.organization != organization,
-            sa.or_(destination.c.state.in_(("setting_up", "active")), by_hand),
+            sa.or_(destination.c.state == "active", by_hand),
         )
     ).scalars()
     if any(store_of(other) == store_of(endpoint_url) for other in others):

@@ -29,8 +29,6 @@ from tailrace.state.destination_book import (
     refuse_changed,
     set_values,
 )
-from tailrace.state.outages import clear_outage, send_troubled_again
-from tailrace.state.rows import text_of
 from tailrace.state.sharing import refuse_shared_bucket
 from tailrace.state.tables import delivery, sealed_file, sealed_hour
 
@@ -122,6 +120,20 @@ class Switching(DestinationBook):
             killpoints.reached("destination.before_commit")
             return self._find(connection, destination_id)
 
+    def verified_paused(self, probed: Destination, capabilities: Capabilities) -> Destination:
+        """Note that all probes of a paused destination have passed; it stays paused.
+
+        Its outage ends, and what waits or is in conflict is due: of manual exports at once, of
+        automatic ones when it is resumed. Raise `BadRequest` for a deleted destination, and one
+        that is not any more what was `probed`.
+        """
+        with self._change() as connection:
+            before = self._find_living(connection, probed.id, "verify")
+            refuse_changed(before, probed)
+            self._note_access(connection, probed.id, capabilities)
+            self._note(connection, probed.id, "verified", msgspec.structs.asdict(capabilities))
+            return self._find(connection, probed.id)
+
     def missed(self, destination_id: int) -> list[MissedHour]:
         """Return the sealed hours that resuming a paused destination would owe, oldest first.
 
@@ -154,11 +166,9 @@ class Switching(DestinationBook):
             before.id,
             state="active",
             from_hour=first.number,
-            capabilities=text_of(capabilities),
             paused_micros=None,
         )
-        clear_outage(connection, before.id, self.clock.now_micros())
-        send_troubled_again(connection, before.id)
+        self._note_access(connection, before.id, capabilities)
         return first
 
     def _leave_out(

@@ -31,6 +31,7 @@ KEY = "access_key_id"
 _WORDS: dict[tuple[ActivityKind, str], str] = {
     ("settings", "added"): "Added the destination",
     ("settings", "activated"): "Verified access; automatic exports are on",
+    ("settings", "verified"): "Verified access; automatic exports stay off",
     ("settings", "paused"): "Switched automatic exports off",
     ("settings", "resumed"): "Switched automatic exports on",
     ("settings", "edited"): "Changed the settings",

@@ -74,10 +74,14 @@ def to_try(failure: Failure) -> str:
     return f"Try now tries {many} at once."
 
 
-def over(owed: Owed) -> str:
+def over(destination: Destination, owed: Owed) -> str:
     """Return what became of what waited, once access is back."""
     if owed.hours == 0:
         return "All that waited is delivered."
+    if destination.state == "paused":
+        return (
+            "What is exported by hand goes out now; the rest once automatic exports are on again."
+        )
     if owed.hours == 1:
         return "The one hour that waited is going out now."
     return f"The {owed.hours:,} hours that waited are going out now."

@@ -102,7 +102,7 @@ def _live(visit: Visit) -> Response:
     known = _failures(visit, destination)
     if visit.request.query_params.get("waiting") == str(known.owed.hours):
         return Response(status_code=UNCHANGED)
-    over = words.over(known.owed)
+    over = words.over(destination, known.owed)
     return fragment(visit, "failure_over.html", over=over, waiting=known.owed.hours)
 
 
@@ -135,11 +135,13 @@ def _values(visit: Visit, before: Destination, ended: Ended | None) -> dict[str,
         "may_check": allowed(visit.by.member.role, "manage_destinations"),
     }
     if failure is None or failure.ended_micros is not None:
-        return values | _mended(known, failure, site.clock.now_micros())
+        return values | _mended(destination, known, failure, site.clock.now_micros())
     return values | _lasting(visit, destination, known, failure, ended)
 
 
-def _mended(known: Failures, failure: Failure | None, now_micros: int) -> dict[str, Any]:
+def _mended(
+    destination: Destination, known: Failures, failure: Failure | None, now_micros: int
+) -> dict[str, Any]:
     """Return what is left to say of a failure that is over."""
     head = words.Heading("This is mended", "Mended", "ok", "Nothing meets this cause any more.")
     if failure is not None:
@@ -148,7 +150,7 @@ def _mended(known: Failures, failure: Failure | None, now_micros: int) -> dict[s
         "head": head,
         "is_over": True,
         "runs_by_itself": False,
-        "over": words.over(known.owed),
+        "over": words.over(destination, known.owed),
         "waiting": known.owed.hours,
     }
 

@@ -69,11 +69,18 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
             f"{counted(plan.lines[name], word)} in {counted(plan.hours[name], 'sealed hour')}",
         )
     yield "Data files", size(plan.bytes)
-    yield "Already there", f"{_objects(plan.already_there)}; they stay as they are"
+    one = plan.already_there.objects == 1
+    stay = "it stays as it is" if one else "they stay as they are"
+    yield "Already there", f"{_objects(plan.already_there)}; {stay}"
     yield "To write", _objects(plan.to_write)
     if plan.conflicts.objects:
-        fate = "they are replaced" if plan.overwrite else "they stay, and their hours wait for you"
-        yield "With other content", f"{_objects(plan.conflicts)}; {fate}"
+        yield "With other content", f"{_objects(plan.conflicts)}; {_fate_of_conflicts(plan)}"
+
+
+def _fate_of_conflicts(plan: Plan) -> str:
+    if plan.conflicts.objects == 1:
+        return "it is replaced" if plan.overwrite else "it stays, and its hour waits for you"
+    return "they are replaced" if plan.overwrite else "they stay, and their hours wait for you"
 
 
 def _remarks(plan: Plan) -> Iterator[str]:
@@ -81,14 +88,21 @@ def _remarks(plan: Plan) -> Iterator[str]:
         yield f"Hours from {plan.not_sealed_from} on are left out: they are not closed yet."
     if plan.unknown:
         yield (
-            f"{counted(plan.unknown, 'object')} in the bucket have names like these files and are "
-            f"not ours: {', '.join(plan.unknown_keys[:_KEYS_MAX])}. Nothing touches them."
+            f"{counted(plan.unknown, 'object')} in the bucket {_are_named_so(plan.unknown)} not "
+            f"ours: {', '.join(plan.unknown_keys[:_KEYS_MAX])}. Nothing touches "
+            f"{'it' if plan.unknown == 1 else 'them'}."
         )
     if plan.dropped_hours:
         yield (
             f"{counted(plan.dropped_hours, 'hour')} can't be exported: their files were removed "
             "from this machine to make room, and the bucket does not hold them."
         )
+
+
+def _are_named_so(objects: int) -> str:
+    if objects == 1:
+        return "has a name like these files and is"
+    return "have names like these files and are"
 
 
 def _objects(amount: Amount) -> str:
