@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from tailrace.clock import MICROS
 from tailrace.notify.room import Room
 from tailrace.notify.warnings import make_warnings
-from tailrace.state.database import reading
+from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Cause
 from tailrace.state.mails import Mail
+from tailrace.state.tables import delivery
 from tests.notify.conftest import Office
 
 pytestmark = pytest.mark.slow(reason="days of samples are a transaction each")
@@ -183,13 +186,12 @@ def test_a_reserve_that_is_left_by_little_is_not_mailed_of_again(office: Office)
     assert office.kinds() == ["disk", "disk"]
 
 
-def fail(office: Office, cause: Cause, times: int) -> None:
-    """Let each destination's run fail so many times."""
+def fail(office: Office, cause: Cause | Mapping[int, Cause], times: int) -> None:
+    """Let every run fail so many times, for a cause or for its destination's."""
     for _ in range(times):
-        held = [office.held(), office.claim(0)]
-        for one in held:
-            if one is not None:
-                office.ledger.retry(one, cause, 0)
+        for one in list(iter(office.claim, None)):
+            mine = cause if isinstance(cause, Cause) else cause[one.destination_id]
+            office.ledger.retry(one, mine, 0)
 
 
 def test_a_fault_of_the_operators_is_mailed_to_the_operator_alone_once_a_day(
@@ -224,18 +226,72 @@ def test_a_fault_that_the_probes_of_an_outage_meet_is_the_operators_too(office: 
     assert office.kinds() == ["fault"]
 
 
-def test_a_fault_that_is_over_can_come_again(office: Office) -> None:
+def test_a_fault_that_comes_and_goes_is_mailed_once_a_day(office: Office) -> None:
     office.active()
+    for hour in range(49):
+        office.seal(office.today.plus(hour))
+        fail(office, CLOCK, 8)
+        make_warnings(office.mailing)
+        assert len(office.kinds()) == 1 + hour // 24
+        office.deliver(office.held())
+        make_warnings(office.mailing)
+        office.wait(hours=1)
+
+
+def test_a_fault_is_told_whatever_else_is_retried(office: Office) -> None:
+    office.active(bucket="slow")
+    other = office.active(bucket="other")
+    hours = [office.today.plus(n) for n in range(201)]
+    office.seal(*hours)
+    damaged = Cause("operator", "BadDigest", "The file arrives damaged.", "Restore it.")
+    while (held := office.claim()) is not None:
+        ours = held.destination_id == other.id and held.hour == hours[0]
+        cause = damaged if ours else office.busy
+        office.ledger.retry(held, cause, 9)
+    with writing(office.engine) as connection:
+        connection.execute(delivery.update().values(attempts=8))
+    make_warnings(office.mailing)
+    assert [one.subject for one in office.mails.newest()] == ["tailrace cannot deliver: BadDigest"]
+
+
+def unreachable(name: str) -> Cause:
+    return Cause("operator", "BadRequest", f"{name} is a private address.", "Name another.")
+
+
+def test_faults_of_one_code_are_told_in_one_mail_each_with_its_sentence(office: Office) -> None:
+    numbers = [office.active(bucket=bucket).id for bucket in ("one", "two", "three")]
+    office.seal(office.today)
+    urls = ("https://a", "https://b", "https://b")
+    fail(office, dict(zip(numbers, map(unreachable, urls), strict=True)), 8)
+    make_warnings(office.mailing)
+
+    (mail,) = office.mails.newest()
+    text = " ".join(mail.text.split())
+    assert "https://a is a private address. Destination 1 https://b is a private address. " in text
+    assert "Destinations 2, 3 Name another. --" in text
+    assert text.count("Name another.") == 1
+
+
+def test_a_fault_that_comes_to_one_destination_after_the_other_is_one_mail_a_day(
+    office: Office,
+) -> None:
+    office.active(bucket="one")
     office.seal(office.today)
     fail(office, CLOCK, 8)
     make_warnings(office.mailing)
-    held = office.held()
-    office.deliver(held)
-    make_warnings(office.mailing)
-    office.seal(office.today.next())
-    fail(office, CLOCK, 8)
-    make_warnings(office.mailing)
-    assert office.kinds() == ["fault", "fault"]
+    for bucket in ("two", "three"):
+        office.wait(seconds=60)
+        office.active(bucket=bucket)
+        office.seal(office.today.next())
+        fail(office, CLOCK, 8)
+        make_warnings(office.mailing)
+    assert len(office.kinds()) == 1, "they wait for one another"
+    for hours, told in ((0.5, 1), (0.5, 2), (22.9, 2), (0.1, 3), (1, 3), (22.9, 3), (0.1, 4)):
+        office.wait(hours=hours)
+        make_warnings(office.mailing)
+        assert len(office.kinds()) == told
+    named = [one.text.partition("Destination")[2].split("\n")[0] for one in office.mails.newest()]
+    assert named == ["s  1, 2, 3", "s  1, 2, 3", "s  2, 3", "  1"]
 
 
 @pytest.mark.parametrize("kind", ["temporary", "unknown", "conflict"])

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
 
 from tailrace.notify.amounts import counted, duration, size
-from tailrace.notify.letter import Facts, Heading, Letter, Paragraph, Small
+from tailrace.notify.letter import Facts, Heading, Letter, Paragraph, Part, Small
 from tailrace.notify.room import Room
-from tailrace.state.delivery import Cause, Destination
+from tailrace.state.delivery import Destination
+from tailrace.state.faults import Fault
 from tailrace.state.owed import Owed
 
 _OPERATOR = Small("Sent to whoever runs tailrace (smtp.operator). It is mailed once.")
 
-
-class Fault(msgspec.Struct, frozen=True):
-    """A fault of the operator's, and the destinations that nothing reaches because of it."""
-
-    cause: Cause
-    destinations: tuple[int, ...]
+# Most sentences name a bucket or a file. With so many it is plain what they have in common.
+_SENTENCES_MAX = 10
 
 
 def room_letter(room: Room) -> Letter:
@@ -99,27 +96,47 @@ def disk_letter(room: Room, reserve: int) -> Letter:
     )
 
 
-def fault_letter(fault: Fault) -> Letter:
-    """Return the mail to the operator that deliveries fail for a reason of tailrace's own."""
-    numbers = ", ".join(str(number) for number in fault.destinations)
-    what = "destination" if len(fault.destinations) == 1 else "destinations"
+def fault_letter(faults: Sequence[Fault]) -> Letter:
+    """Return the mail to the operator that deliveries fail for reasons of one code of his own."""
     return Letter(
-        f"tailrace cannot deliver: {fault.cause.code}",
+        f"tailrace cannot deliver: {faults[0].cause.code}",
         (
             Paragraph(
                 "Deliveries fail for a reason that only whoever runs tailrace can mend. The owners "
                 "of the buckets are not told. No event is lost; what waits goes out by itself."
             ),
             Heading("What is wrong"),
-            Paragraph(fault.cause.sentence),
-            Paragraph(fault.cause.fix),
-            Facts(((what.capitalize(), numbers),)),
+            *_what_is_wrong(faults),
             Small(
                 "Sent to whoever runs tailrace (smtp.operator), once a day while it lasts. "
                 "tailrace status shows what is retried."
             ),
         ),
     )
+
+
+def _what_is_wrong(faults: Sequence[Fault]) -> list[Part]:
+    """Return each different sentence with its destinations, and each fix below those it is of."""
+    destinations: dict[tuple[str, str], list[int]] = {}
+    for fault in faults:
+        words = (fault.cause.fix, fault.cause.sentence)
+        destinations.setdefault(words, []).append(fault.destination_id)
+    parts: list[Part] = []
+    told = sorted(destinations.items(), key=lambda one: one[1])[:_SENTENCES_MAX]
+    for fix in dict.fromkeys(fix for (fix, _), _ in told):
+        for (_, sentence), numbers in (one for one in told if one[0][0] == fix):
+            parts += [Paragraph(sentence), _destinations(numbers)]
+        parts.append(Paragraph(fix))
+    among = {number for _, numbers in told for number in numbers}
+    others = [fault.destination_id for fault in faults if fault.destination_id not in among]
+    if others:
+        parts += [Paragraph("The same is met at others:"), _destinations(others)]
+    return parts
+
+
+def _destinations(numbers: Sequence[int]) -> Facts:
+    what = "Destination" if len(numbers) == 1 else "Destinations"
+    return Facts(((what, ", ".join(str(number) for number in numbers)),))
 
 
 def _disk(room: Room) -> Facts:

@@ -10,13 +10,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tailrace.clock import MICROS
+from tailrace.notify.faults import find_faults
 from tailrace.notify.letter import Letter, as_html, as_text, subject_line
 from tailrace.notify.outage_mails import Mailing, keep
 from tailrace.notify.recipients import of_destination
 from tailrace.notify.room import Room
 from tailrace.notify.warning_letters import (
-    Fault,
     disk_letter,
     fault_letter,
     room_letter,
@@ -25,10 +24,11 @@ from tailrace.notify.warning_letters import (
 from tailrace.state import room as room_rows
 from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Destination
+from tailrace.state.faults import Fault
 from tailrace.state.mails import MailKind, NewMail
 from tailrace.state.owed import owed
-from tailrace.state.rows import cause_of, destination_of
-from tailrace.state.tables import delivery, destination
+from tailrace.state.rows import destination_of
+from tailrace.state.tables import destination
 
 _DAY_SECONDS = 24 * 3600
 
@@ -37,15 +37,6 @@ ROOM_SECONDS = {"room for 24 hours": _DAY_SECONDS, "room for 7 days": 7 * _DAY_S
 
 # There must be a quarter more before the same is mailed again: the rate of a day goes up and down.
 _CLEARLY = 1.25
-
-# A run whose own fault lasts has had so many tries, over some minutes: no passing trouble.
-_FAULT_ATTEMPTS = 8
-
-# A fault that lasts is mailed once a day.
-_AGAIN_MICROS = _DAY_SECONDS * MICROS
-
-# Runs looked at for faults: a fault of the machine's is in each of them.
-_FAULTY_RUNS_MAX = 200
 
 
 def make_warnings(mailing: Mailing) -> int:
@@ -73,7 +64,7 @@ class _Found(msgspec.Struct, frozen=True):
     room: Room
     over: tuple[str, ...]
     begun: tuple[str, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[tuple[Fault, ...], ...]
 
     @property
     def changes(self) -> bool:
@@ -97,17 +88,10 @@ def _find(mailing: Mailing, connection: Connection) -> _Found:
             over.append(name)
         elif name not in known and room.reserves_broken >= number:
             begun.append(name)
-    faults = _faults(connection)
-    now = mailing.clock.now_micros()
-    lasting = {_fault(one) for one in faults}
-    over += [name for name in known if name.startswith(_FAULT) and name not in lasting]
-    due = []
-    for one in faults:
-        before = known.get(_fault(one))
-        if before is None or not 0 <= now - before.mailed_micros < _AGAIN_MICROS:
-            begun.append(_fault(one))
-            due.append(one)
-    return _Found(room, tuple(over), tuple(begun), tuple(due))
+    faults = find_faults(connection, known, mailing.clock.now_micros())
+    over += faults.over
+    begun += faults.begun
+    return _Found(room, tuple(over), tuple(begun), faults.mails)
 
 
 def _mails(mailing: Mailing, connection: Connection, found: _Found) -> list[NewMail]:
@@ -158,41 +142,6 @@ def _in_outage(connection: Connection) -> list[Destination]:
         .order_by(destination.c.id)
     )
     return [destination_of(row) for row in connection.execute(statement)]
-
-
-def _faults(connection: Connection) -> tuple[Fault, ...]:
-    """Return the faults of the operator's that keep anything from being delivered, each once."""
-    runs = (
-        sa.select(delivery.c.destination_id, delivery.c.cause)
-        .where(delivery.c.state == "retrying", delivery.c.attempts >= _FAULT_ATTEMPTS)
-        .order_by(delivery.c.destination_id)
-        .limit(_FAULTY_RUNS_MAX)
-    )
-    # In an outage nothing is tried but probes, which may meet such a fault as well.
-    probes = (
-        sa.select(
-            destination.c.id.label("destination_id"), destination.c.outage_cause.label("cause")
-        )
-        .where(destination.c.state == "active", destination.c.outage_since_micros.is_not(None))
-        .order_by(destination.c.id)
-    )
-    found: dict[str, Fault] = {}
-    for row in (*connection.execute(runs), *connection.execute(probes)):
-        cause = cause_of(row.cause)
-        if cause is None or cause.kind != "operator":
-            continue
-        before = found.get(cause.code)
-        numbers = () if before is None else before.destinations
-        first = cause if before is None else before.cause
-        found[cause.code] = Fault(first, tuple(dict.fromkeys((*numbers, row.destination_id))))
-    return tuple(found.values())
-
-
-_FAULT = "fault "
-
-
-def _fault(one: Fault) -> str:
-    return _FAULT + one.cause.code
 
 
 def _reserve(number: int) -> str:
