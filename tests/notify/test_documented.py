@@ -60,7 +60,7 @@ def facing(make_destination: Callable[..., Destination]) -> Facing:
         organization="Acme",
         outage=Outage(1, 3, BEGAN, None, None, cause, True),
         owed=Owed(2, Hour.parse("2026-11-23T13"), 58302, 0, 12_300_000),
-        room=Room(600 * 10**9, 596 * 10**9, 14 * 10**9, 0, 0),
+        room=Room(600 * 10**9, 596 * 10**9, 14 * 10**9, 86400, 0, 0),
         to_add=to_add(destination, cause, "arn:aws:iam::111122223333:role/tailrace"),
         now_micros=BEGAN + 10 * MICROS,
     )
@@ -147,9 +147,15 @@ def test_what_waits_is_said_in_numbers(facing: Facing, owed: Owed, line: str) ->
 @pytest.mark.parametrize(
     ("room", "words"),
     [
-        (Room(9, 0, 5, 2, 2), "Room        none: uploads are refused with 503 until there is"),
-        (Room(9, 5 * 10**9, 0, 0, 0), "Room        5.0 GB, and the disk hardly fills"),
-        (Room(9, 10, 40, 0, 0), "Room        for 6 hours at the rate of the last day"),
+        (Room(9, 0, 5, 0, 2, 2), "Room        none: uploads are refused with 503 until there is"),
+        (Room(9, 5 * 10**9, 0, 3600, 0, 0), "Room        5.0 GB, and the disk hardly fills"),
+        (Room(9, 10, 40, 86400, 0, 0), "Room        for 6 hours at the rate of the last day"),
+        (Room(9, 10, 40, 82800, 0, 0), "Room        for 6 hours at the rate of the last day"),
+        (
+            Room(9, 10, 5, 7200, 0, 0),
+            "Room        for 4 hours at the rate of 2 hours of the last day",
+        ),
+        (Room(9, 10**6, 5, 3599, 0, 0), "Room        1.0 MB; for how long is not known yet"),
     ],
 )
 def test_room_is_said_in_time(facing: Facing, room: Room, words: str) -> None:

@@ -66,9 +66,60 @@ def test_only_the_last_day_counts(office: Office) -> None:
 
 
 def test_a_disk_that_does_not_fill_has_room_without_end(office: Office) -> None:
-    assert room(office).seconds_left is None
     live(office, 2, -1)
+    assert room(office).is_known
     assert room(office).seconds_left is None
+
+
+def test_the_rate_of_the_first_day_is_that_of_its_hours(office: Office) -> None:
+    office.disk.free = 44 * GB
+    live(office, 3, 5)
+    assert room(office).seconds_left == pytest.approx(25 / 5 * 3600)
+
+
+@pytest.mark.parametrize("hours_off", [1.5, 20, 26])
+def test_the_time_in_which_the_service_was_stopped_counts_for_nothing(
+    office: Office, hours_off: float
+) -> None:
+    live(office, 3, 5)
+    office.mailing.gauge.sample()
+    office.wait(hours=hours_off)
+    office.disk.free = 34 * GB
+    live(office, 2, 5)
+    assert room(office).seconds_left == pytest.approx(20 / 5 * 3600)
+
+
+def test_in_the_first_hour_nothing_is_known_and_nobody_is_mailed(office: Office) -> None:
+    office.disk.free = 20 * GB
+    for minutes in range(0, 70, 10):
+        office.mailing.gauge.sample()
+        make_warnings(office.mailing)
+        assert office.kinds() == ([] if minutes < 60 else ["room"])
+        assert room(office).is_known == (minutes >= 60)
+        office.disk.free -= GB
+        office.wait(seconds=600)
+    assert (
+        "Filled by            6.0 GB in 60 minutes of the last day" in office.mails.newest()[0].text
+    )
+
+
+def test_a_warning_is_not_over_because_nothing_is_known_after_a_stop(office: Office) -> None:
+    office.disk.free = 80 * GB
+    live(office, 3, 2)
+    assert office.kinds() == ["room"]
+    office.wait(hours=30)
+    for _ in range(8):
+        office.mailing.gauge.sample()
+        make_warnings(office.mailing)
+        office.wait(seconds=600)
+        office.disk.free -= GB // 3
+    assert office.kinds() == ["room"]
+
+
+def test_a_reserve_that_is_broken_before_the_rate_is_known_is_told(office: Office) -> None:
+    office.disk.free = 9 * GB
+    make_warnings(office.mailing)
+    assert "Filled by            not known yet" in office.mails.newest()[0].text
 
 
 def test_samples_of_a_clock_that_was_set_back_are_forgotten(office: Office) -> None:
@@ -107,14 +158,15 @@ def test_a_disk_that_fills_at_once_is_told_of_once(office: Office) -> None:
     for _ in range(3):
         make_warnings(office.mailing)
     assert [one.subject for one in office.mails.newest()] == [
-        "tailrace's disk has room for 14 hours"
+        "tailrace's disk has room for less than an hour"
     ]
 
 
 def test_room_that_goes_up_and_down_is_mailed_once(office: Office) -> None:
     office.disk.free = 100 * GB
-    office.mailing.gauge.sample()
-    office.wait(hours=1)
+    for _ in range(24):
+        office.mailing.gauge.sample()
+        office.wait(hours=1)
     # A week of room at 88 GB, and a quarter more than that at 90.2.
     for free in (88.5, 87.9, 88.5, 87.9, 90.0, 87.9):
         office.disk.free = round(free * GB)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tailrace.notify.amounts import counted, duration, size
 from tailrace.notify.letter import Facts, Heading, Letter, Paragraph, Part, Small
-from tailrace.notify.room import Room
+from tailrace.notify.room import WATCHED_SECONDS_MIN, Room, watched_words
 from tailrace.state.delivery import Destination
 from tailrace.state.faults import Fault
 from tailrace.state.owed import Owed
@@ -23,8 +23,9 @@ def room_letter(room: Room) -> Letter:
         f"tailrace's disk has room for {_left(room)}",
         (
             Paragraph(
-                f"The disk of tailrace's data folder has room for {_left(room)} at the rate of the "
-                "last day. Then uploads are refused with 503 until there is room again."
+                f"The disk of tailrace's data folder has room for {_left(room)} at the rate of "
+                f"{watched_words(room)}. Then uploads are refused with 503 until there is room "
+                "again."
             ),
             _disk(room),
             Heading("What to do"),
@@ -46,8 +47,9 @@ def waiting_room_letter(room: Room, destination: Destination, waits: Owed) -> Le
         (
             Paragraph(
                 f"Access to the bucket {destination.bucket} is refused, so its hours wait on "
-                f"tailrace's disk, and that has room for {_left(room)} at the rate of the last "
-                "day. Then new events are refused with 503. What waits is not lost."
+                f"tailrace's disk, and that has room for {_left(room)} at the rate of "
+                f"{watched_words(room)}. Then new events are refused with 503. What waits is not "
+                "lost."
             ),
             Facts(
                 (
@@ -140,7 +142,11 @@ def _destinations(numbers: Sequence[int]) -> Facts:
 
 
 def _disk(room: Room) -> Facts:
-    filled = f"{size(room.filled_bytes)} in the last day" if room.filled_bytes > 0 else "nothing"
+    filled = "not known yet"
+    if room.watched_seconds >= WATCHED_SECONDS_MIN:
+        filled = "nothing"
+        if room.filled_bytes > 0:
+            filled = f"{size(room.filled_bytes)} in {watched_words(room)}"
     return Facts(
         (
             ("Free", size(room.free_bytes)),

@@ -78,7 +78,7 @@ def _find(mailing: Mailing, connection: Connection) -> _Found:
     over, begun = [], []
     for name, seconds in ROOM_SECONDS.items():
         if name in known:
-            if left is None or left > seconds * _CLEARLY:
+            if room.is_known and (left is None or left > seconds * _CLEARLY):
                 over.append(name)
         elif left is not None and left < seconds:
             begun.append(name)
