@@ -12,6 +12,7 @@ import pytest
 from tailrace.clock import MICROS
 from tailrace.export.answers import PUT_DENIED
 from tailrace.hours import Hour
+from tailrace.notify.conflict_letter import conflict_letter
 from tailrace.notify.letter import Letter, as_text
 from tailrace.notify.outage_letters import (
     Facing,
@@ -21,6 +22,7 @@ from tailrace.notify.outage_letters import (
 )
 from tailrace.notify.room import Room
 from tailrace.notify.to_add import to_add
+from tailrace.state.conflicts import InConflict
 from tailrace.state.delivery import Cause, Destination
 from tailrace.state.outage_history import Outage
 from tailrace.state.owed import Owed
@@ -79,7 +81,10 @@ def ended(facing: Facing) -> Facing:
 def test_the_page_shows_the_mails_as_they_are(facing: Facing) -> None:
     blocks = re.findall(r"^```text\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     mails = [block for block in blocks if block.startswith("Subject: ")]
-    assert mails == [shown(outage_letter(facing)), shown(all_clear_letter(ended(facing)))]
+    keys = tuple(f"amplitude/187520/187520_2026-11-23_{hour}#1.json.gz" for hour in (13, 14))
+    conflict = conflict_letter(facing.destination, InConflict(3, 2, keys))
+    letters = (outage_letter(facing), all_clear_letter(ended(facing)), conflict)
+    assert mails == [shown(letter) for letter in letters]
 
 
 def test_a_reminder_says_for_how_long_access_has_been_refused(facing: Facing) -> None:

@@ -1,4 +1,4 @@
-"""What is mailed while it lasts: little room on the disk, and faults that the operator has to mend.
+"""What is mailed while it lasts: little room, the operator's faults, and runs in conflict.
 
 Each warning is kept by its name with its mail, in one transaction, so that it is mailed once; it
 is forgotten when it is clearly over, and only then can it come again.
@@ -10,6 +10,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tailrace.notify.conflict_letter import conflict_letter
+from tailrace.notify.conflicts import find_conflicts
 from tailrace.notify.faults import find_faults
 from tailrace.notify.letter import Letter, as_html, as_text, subject_line
 from tailrace.notify.outage_mails import Mailing, keep
@@ -22,6 +24,7 @@ from tailrace.notify.warning_letters import (
     waiting_room_letter,
 )
 from tailrace.state import room as room_rows
+from tailrace.state.conflicts import conflicts_of
 from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Destination
 from tailrace.state.faults import Fault
@@ -65,6 +68,7 @@ class _Found(msgspec.Struct, frozen=True):
     over: tuple[str, ...]
     begun: tuple[str, ...]
     faults: tuple[tuple[Fault, ...], ...]
+    conflicts: tuple[Destination, ...]
 
     @property
     def changes(self) -> bool:
@@ -88,10 +92,12 @@ def _find(mailing: Mailing, connection: Connection) -> _Found:
             over.append(name)
         elif name not in known and room.reserves_broken >= number:
             begun.append(name)
-    faults = find_faults(connection, known, mailing.clock.now_micros())
-    over += faults.over
-    begun += faults.begun
-    return _Found(room, tuple(over), tuple(begun), faults.mails)
+    now = mailing.clock.now_micros()
+    faults = find_faults(connection, known, now)
+    conflicts = find_conflicts(connection, known, now)
+    over += (*faults.over, *conflicts.over)
+    begun += (*faults.begun, *conflicts.begun)
+    return _Found(room, tuple(over), tuple(begun), faults.mails, conflicts.destinations)
 
 
 def _mails(mailing: Mailing, connection: Connection, found: _Found) -> list[NewMail]:
@@ -114,6 +120,15 @@ def _mails(mailing: Mailing, connection: Connection, found: _Found) -> list[NewM
     if broken:
         mails.append(_mail("disk", disk_letter(found.room, max(broken)), operator))
     mails += [_mail("fault", fault_letter(one), operator) for one in found.faults]
+    mails += [
+        _mail(
+            "conflict",
+            conflict_letter(one, conflicts_of(connection, one.id)),
+            of_destination(connection, one, operator),
+            one,
+        )
+        for one in found.conflicts
+    ]
     return mails
 
 
