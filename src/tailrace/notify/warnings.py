@@ -1,4 +1,4 @@
-"""What is mailed while it lasts: little room, the operator's faults, and runs in conflict.
+"""What is mailed while it lasts: little room, faults, runs in conflict, stores that are away.
 
 Each warning is kept by its name with its mail, in one transaction, so that it is mailed once; it
 is forgotten when it is clearly over, and only then can it come again.
@@ -17,6 +17,8 @@ from tailrace.notify.letter import Letter, as_html, as_text, subject_line
 from tailrace.notify.outage_mails import Mailing, keep
 from tailrace.notify.recipients import of_destination
 from tailrace.notify.room import Room
+from tailrace.notify.stall_letter import stall_letter
+from tailrace.notify.stalls import Stall, find_stalls
 from tailrace.notify.warning_letters import (
     disk_letter,
     fault_letter,
@@ -69,6 +71,7 @@ class _Found(msgspec.Struct, frozen=True):
     begun: tuple[str, ...]
     faults: tuple[tuple[Fault, ...], ...]
     conflicts: tuple[Destination, ...]
+    stalls: tuple[Stall, ...]
 
     @property
     def changes(self) -> bool:
@@ -95,9 +98,15 @@ def _find(mailing: Mailing, connection: Connection) -> _Found:
     now = mailing.clock.now_micros()
     faults = find_faults(connection, known, now)
     conflicts = find_conflicts(connection, known, now)
-    over += (*faults.over, *conflicts.over)
-    begun += (*faults.begun, *conflicts.begun)
-    return _Found(room, tuple(over), tuple(begun), faults.mails, conflicts.destinations)
+    stalls = find_stalls(connection, known, now)
+    return _Found(
+        room=room,
+        over=(*over, *faults.over, *conflicts.over, *stalls.over),
+        begun=(*begun, *faults.begun, *conflicts.begun, *stalls.begun),
+        faults=faults.mails,
+        conflicts=conflicts.destinations,
+        stalls=stalls.told,
+    )
 
 
 def _mails(mailing: Mailing, connection: Connection, found: _Found) -> list[NewMail]:
@@ -129,6 +138,9 @@ def _mails(mailing: Mailing, connection: Connection, found: _Found) -> list[NewM
         )
         for one in found.conflicts
     ]
+    if found.stalls:
+        letter = stall_letter(found.stalls, mailing.clock.now_micros())
+        mails.append(_mail("stall", letter, operator))
     return mails
 
 
