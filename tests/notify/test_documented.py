@@ -12,6 +12,7 @@ import pytest
 from tailrace.clock import MICROS
 from tailrace.export.answers import PUT_DENIED
 from tailrace.hours import Hour
+from tailrace.notify.conflict_letter import conflict_letter
 from tailrace.notify.letter import Letter, as_text
 from tailrace.notify.outage_letters import (
     Facing,
@@ -21,6 +22,7 @@ from tailrace.notify.outage_letters import (
 )
 from tailrace.notify.room import Room
 from tailrace.notify.to_add import to_add
+from tailrace.state.conflicts import InConflict
 from tailrace.state.delivery import Cause, Destination
 from tailrace.state.outage_history import Outage
 from tailrace.state.owed import Owed
@@ -60,7 +62,7 @@ def facing(make_destination: Callable[..., Destination]) -> Facing:
         organization="Acme",
         outage=Outage(1, 3, BEGAN, None, None, cause, True),
         owed=Owed(2, Hour.parse("2026-11-23T13"), 58302, 0, 12_300_000),
-        room=Room(600 * 10**9, 596 * 10**9, 14 * 10**9, 0, 0),
+        room=Room(600 * 10**9, 596 * 10**9, 14 * 10**9, 86400, 0, 0),
         to_add=to_add(destination, cause, "arn:aws:iam::111122223333:role/tailrace"),
         now_micros=BEGAN + 10 * MICROS,
     )
@@ -79,7 +81,10 @@ def ended(facing: Facing) -> Facing:
 def test_the_page_shows_the_mails_as_they_are(facing: Facing) -> None:
     blocks = re.findall(r"^```text\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     mails = [block for block in blocks if block.startswith("Subject: ")]
-    assert mails == [shown(outage_letter(facing)), shown(all_clear_letter(ended(facing)))]
+    keys = tuple(f"amplitude/187520/187520_2026-11-23_{hour}#1.json.gz" for hour in (13, 14))
+    conflict = conflict_letter(facing.destination, InConflict(3, 2, keys))
+    letters = (outage_letter(facing), all_clear_letter(ended(facing)), conflict)
+    assert mails == [shown(letter) for letter in letters]
 
 
 def test_a_reminder_says_for_how_long_access_has_been_refused(facing: Facing) -> None:
@@ -147,9 +152,15 @@ def test_what_waits_is_said_in_numbers(facing: Facing, owed: Owed, line: str) ->
 @pytest.mark.parametrize(
     ("room", "words"),
     [
-        (Room(9, 0, 5, 2, 2), "Room        none: uploads are refused with 503 until there is"),
-        (Room(9, 5 * 10**9, 0, 0, 0), "Room        5.0 GB, and the disk hardly fills"),
-        (Room(9, 10, 40, 0, 0), "Room        for 6 hours at the rate of the last day"),
+        (Room(9, 0, 5, 0, 2, 2), "Room        none: uploads are refused with 503 until there is"),
+        (Room(9, 5 * 10**9, 0, 3600, 0, 0), "Room        5.0 GB, and the disk hardly fills"),
+        (Room(9, 10, 40, 86400, 0, 0), "Room        for 6 hours at the rate of the last day"),
+        (Room(9, 10, 40, 82800, 0, 0), "Room        for 6 hours at the rate of the last day"),
+        (
+            Room(9, 10, 5, 7200, 0, 0),
+            "Room        for 4 hours at the rate of 2 hours of the last day",
+        ),
+        (Room(9, 10**6, 5, 3599, 0, 0), "Room        1.0 MB; for how long is not known yet"),
     ],
 )
 def test_room_is_said_in_time(facing: Facing, room: Room, words: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from tailrace.clock import MICROS
 from tailrace.notify.room import Room
 from tailrace.notify.warnings import make_warnings
-from tailrace.state.database import reading
+from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Cause
 from tailrace.state.mails import Mail
+from tailrace.state.tables import delivery
 from tests.notify.conftest import Office
 
 pytestmark = pytest.mark.slow(reason="days of samples are a transaction each")
@@ -63,9 +66,60 @@ def test_only_the_last_day_counts(office: Office) -> None:
 
 
 def test_a_disk_that_does_not_fill_has_room_without_end(office: Office) -> None:
-    assert room(office).seconds_left is None
     live(office, 2, -1)
+    assert room(office).is_known
     assert room(office).seconds_left is None
+
+
+def test_the_rate_of_the_first_day_is_that_of_its_hours(office: Office) -> None:
+    office.disk.free = 44 * GB
+    live(office, 3, 5)
+    assert room(office).seconds_left == pytest.approx(25 / 5 * 3600)
+
+
+@pytest.mark.parametrize("hours_off", [1.5, 20, 26])
+def test_the_time_in_which_the_service_was_stopped_counts_for_nothing(
+    office: Office, hours_off: float
+) -> None:
+    live(office, 3, 5)
+    office.mailing.gauge.sample()
+    office.wait(hours=hours_off)
+    office.disk.free = 34 * GB
+    live(office, 2, 5)
+    assert room(office).seconds_left == pytest.approx(20 / 5 * 3600)
+
+
+def test_in_the_first_hour_nothing_is_known_and_nobody_is_mailed(office: Office) -> None:
+    office.disk.free = 20 * GB
+    for minutes in range(0, 70, 10):
+        office.mailing.gauge.sample()
+        make_warnings(office.mailing)
+        assert office.kinds() == ([] if minutes < 60 else ["room"])
+        assert room(office).is_known == (minutes >= 60)
+        office.disk.free -= GB
+        office.wait(seconds=600)
+    assert (
+        "Filled by            6.0 GB in 60 minutes of the last day" in office.mails.newest()[0].text
+    )
+
+
+def test_a_warning_is_not_over_because_nothing_is_known_after_a_stop(office: Office) -> None:
+    office.disk.free = 80 * GB
+    live(office, 3, 2)
+    assert office.kinds() == ["room"]
+    office.wait(hours=30)
+    for _ in range(8):
+        office.mailing.gauge.sample()
+        make_warnings(office.mailing)
+        office.wait(seconds=600)
+        office.disk.free -= GB // 3
+    assert office.kinds() == ["room"]
+
+
+def test_a_reserve_that_is_broken_before_the_rate_is_known_is_told(office: Office) -> None:
+    office.disk.free = 9 * GB
+    make_warnings(office.mailing)
+    assert "Filled by            not known yet" in office.mails.newest()[0].text
 
 
 def test_samples_of_a_clock_that_was_set_back_are_forgotten(office: Office) -> None:
@@ -104,14 +158,15 @@ def test_a_disk_that_fills_at_once_is_told_of_once(office: Office) -> None:
     for _ in range(3):
         make_warnings(office.mailing)
     assert [one.subject for one in office.mails.newest()] == [
-        "tailrace's disk has room for 14 hours"
+        "tailrace's disk has room for less than an hour"
     ]
 
 
 def test_room_that_goes_up_and_down_is_mailed_once(office: Office) -> None:
     office.disk.free = 100 * GB
-    office.mailing.gauge.sample()
-    office.wait(hours=1)
+    for _ in range(24):
+        office.mailing.gauge.sample()
+        office.wait(hours=1)
     # A week of room at 88 GB, and a quarter more than that at 90.2.
     for free in (88.5, 87.9, 88.5, 87.9, 90.0, 87.9):
         office.disk.free = round(free * GB)
@@ -183,13 +238,12 @@ def test_a_reserve_that_is_left_by_little_is_not_mailed_of_again(office: Office)
     assert office.kinds() == ["disk", "disk"]
 
 
-def fail(office: Office, cause: Cause, times: int) -> None:
-    """Let each destination's run fail so many times."""
+def fail(office: Office, cause: Cause | Mapping[int, Cause], times: int) -> None:
+    """Let every run fail so many times, for a cause or for its destination's."""
     for _ in range(times):
-        held = [office.held(), office.claim(0)]
-        for one in held:
-            if one is not None:
-                office.ledger.retry(one, cause, 0)
+        for one in list(iter(office.claim, None)):
+            mine = cause if isinstance(cause, Cause) else cause[one.destination_id]
+            office.ledger.retry(one, mine, 0)
 
 
 def test_a_fault_of_the_operators_is_mailed_to_the_operator_alone_once_a_day(
@@ -224,18 +278,72 @@ def test_a_fault_that_the_probes_of_an_outage_meet_is_the_operators_too(office: 
     assert office.kinds() == ["fault"]
 
 
-def test_a_fault_that_is_over_can_come_again(office: Office) -> None:
+def test_a_fault_that_comes_and_goes_is_mailed_once_a_day(office: Office) -> None:
     office.active()
+    for hour in range(49):
+        office.seal(office.today.plus(hour))
+        fail(office, CLOCK, 8)
+        make_warnings(office.mailing)
+        assert len(office.kinds()) == 1 + hour // 24
+        office.deliver(office.held())
+        make_warnings(office.mailing)
+        office.wait(hours=1)
+
+
+def test_a_fault_is_told_whatever_else_is_retried(office: Office) -> None:
+    office.active(bucket="slow")
+    other = office.active(bucket="other")
+    hours = [office.today.plus(n) for n in range(201)]
+    office.seal(*hours)
+    damaged = Cause("operator", "BadDigest", "The file arrives damaged.", "Restore it.")
+    while (held := office.claim()) is not None:
+        ours = held.destination_id == other.id and held.hour == hours[0]
+        cause = damaged if ours else office.busy
+        office.ledger.retry(held, cause, 9)
+    with writing(office.engine) as connection:
+        connection.execute(delivery.update().values(attempts=8))
+    make_warnings(office.mailing)
+    assert [one.subject for one in office.mails.newest()] == ["tailrace cannot deliver: BadDigest"]
+
+
+def unreachable(name: str) -> Cause:
+    return Cause("operator", "BadRequest", f"{name} is a private address.", "Name another.")
+
+
+def test_faults_of_one_code_are_told_in_one_mail_each_with_its_sentence(office: Office) -> None:
+    numbers = [office.active(bucket=bucket).id for bucket in ("one", "two", "three")]
+    office.seal(office.today)
+    urls = ("https://a", "https://b", "https://b")
+    fail(office, dict(zip(numbers, map(unreachable, urls), strict=True)), 8)
+    make_warnings(office.mailing)
+
+    (mail,) = office.mails.newest()
+    text = " ".join(mail.text.split())
+    assert "https://a is a private address. Destination 1 https://b is a private address. " in text
+    assert "Destinations 2, 3 Name another. --" in text
+    assert text.count("Name another.") == 1
+
+
+def test_a_fault_that_comes_to_one_destination_after_the_other_is_one_mail_a_day(
+    office: Office,
+) -> None:
+    office.active(bucket="one")
     office.seal(office.today)
     fail(office, CLOCK, 8)
     make_warnings(office.mailing)
-    held = office.held()
-    office.deliver(held)
-    make_warnings(office.mailing)
-    office.seal(office.today.next())
-    fail(office, CLOCK, 8)
-    make_warnings(office.mailing)
-    assert office.kinds() == ["fault", "fault"]
+    for bucket in ("two", "three"):
+        office.wait(seconds=60)
+        office.active(bucket=bucket)
+        office.seal(office.today.next())
+        fail(office, CLOCK, 8)
+        make_warnings(office.mailing)
+    assert len(office.kinds()) == 1, "they wait for one another"
+    for hours, told in ((0.5, 1), (0.5, 2), (22.9, 2), (0.1, 3), (1, 3), (22.9, 3), (0.1, 4)):
+        office.wait(hours=hours)
+        make_warnings(office.mailing)
+        assert len(office.kinds()) == told
+    named = [one.text.partition("Destination")[2].split("\n")[0] for one in office.mails.newest()]
+    assert named == ["s  1, 2, 3", "s  1, 2, 3", "s  2, 3", "  1"]
 
 
 @pytest.mark.parametrize("kind", ["temporary", "unknown", "conflict"])

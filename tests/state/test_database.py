@@ -191,6 +191,28 @@ def test_an_outage_of_an_earlier_release_gets_its_row(tmp_path: Path) -> None:
     new.dispose()
 
 
+def test_a_fault_of_an_earlier_release_is_found_by_its_code(tmp_path: Path) -> None:
+    path = tmp_path / "tailrace.sqlite"
+    old = _make_at(path, "0014")
+    with old.begin() as connection:
+        for statement in ROWS[:4]:
+            connection.execute(sa.text(statement))
+        for hour, kind in enumerate(("operator", "temporary")):
+            cause = f'{{"kind":"{kind}","code":"Oops","sentence":"No.","fix":"Mend it."}}'
+            statement = ROWS[5].replace(", upload_key,", ", manual_export, cause,")
+            statement = statement.replace(" upload_id,", "").replace("'k#1', 'upload'", "0, :cause")
+            values = {"cause": cause}
+            connection.execute(sa.text(statement.replace("6, 2", f"{hour}, 2")), values)
+    old.dispose()
+
+    new = open_database(path)
+
+    with reading(new) as connection:
+        codes = sa.select(delivery.c.fault_code).order_by(delivery.c.hour)
+        assert connection.execute(codes).scalars().all() == ["Oops", None]
+    new.dispose()
+
+
 def test_a_second_opening_changes_nothing(tmp_path: Path) -> None:
     first = open_database(tmp_path / "tailrace.sqlite")
     with writing(first) as connection:

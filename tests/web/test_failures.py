@@ -163,6 +163,28 @@ def test_addresses_of_mails_are_for_those_who_may_see_mails(exports: Exports) ->
     assert "2 people" in viewer.text
 
 
+def test_the_mail_about_a_conflict_stands_on_its_page(exports: Exports) -> None:
+    destination = exports.add()
+    exports.seal(exports.hour)
+    exports.ledger.conflict(exports.held(), OTHER, "raw/y")
+    with writing(exports.place.engine) as connection:
+        for number, minutes in enumerate((-60, 1)):
+            new = NewMail(
+                kind="conflict",
+                subject=f"Objects {number}",
+                text="",
+                html="",
+                recipients=("ann@acme.example",),
+                organization=exports.place.organization,
+                destination_id=destination.id,
+            )
+            made = exports.clock.now_micros() + minutes * MINUTE
+            keep_mail(connection, new, made_micros=made, message_id=f"<{number}@x>")
+    page = exports.dana.get(exports.dana.get(exports.path(destination), 303).location)
+    assert "Objects 1" in page.text
+    assert "Objects 0" not in page.text, "it was about another conflict"
+
+
 def test_viewers_see_the_page_and_may_not_check(exports: Exports) -> None:
     destination = exports.add()
     exports.seal(exports.hour)

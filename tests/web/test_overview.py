@@ -8,6 +8,9 @@ import pytest
 
 from tailrace.clock import SteppedClock
 from tailrace.hours import Hour
+from tailrace.notify.room import Room
+from tailrace.web.health import health, owed_of
+from tailrace.web.overview_values import tiles
 from tests.web.conftest import Place, Visitor
 from tests.web.exporting import Exporting
 
@@ -93,6 +96,22 @@ def test_the_overview_tells_of_every_hour(
     assert "15:00 UTC" in shown.text
     assert "116,604" in shown.text
     assert len(shown.all("tr")) >= 14 + 3
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (Room(9, 10, 5, 3599, 0, 0), "0 events; room for how long is not known yet"),
+        (Room(9, 10, 5, 7200, 0, 0), "0 events; room for 4 hours"),
+        (Room(9, 10, 0, 7200, 0, 0), "0 events; the disk does not fill"),
+    ],
+)
+def test_the_overview_tells_how_long_there_is_room(
+    exporting: Exporting, room: Room, words: str
+) -> None:
+    added = exporting.add()
+    doing = health(added, (), 0, "")
+    assert tiles(added, (), doing, owed_of(()), 0, room, 0)[-1].note == words
 
 
 def test_an_outage_stands_above_all_with_its_cause_and_fix(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
 
 from tailrace.notify.amounts import counted, duration, size
-from tailrace.notify.letter import Facts, Heading, Letter, Paragraph, Small
-from tailrace.notify.room import Room
-from tailrace.state.delivery import Cause, Destination
+from tailrace.notify.letter import Facts, Heading, Letter, Paragraph, Part, Small
+from tailrace.notify.room import WATCHED_SECONDS_MIN, Room, watched_words
+from tailrace.state.delivery import Destination
+from tailrace.state.faults import Fault
 from tailrace.state.owed import Owed
 
 _OPERATOR = Small("Sent to whoever runs tailrace (smtp.operator). It is mailed once.")
 
-
-class Fault(msgspec.Struct, frozen=True):
-    """A fault of the operator's, and the destinations that nothing reaches because of it."""
-
-    cause: Cause
-    destinations: tuple[int, ...]
+# Most sentences name a bucket or a file. With so many it is plain what they have in common.
+_SENTENCES_MAX = 10
 
 
 def room_letter(room: Room) -> Letter:
@@ -26,8 +23,9 @@ def room_letter(room: Room) -> Letter:
         f"tailrace's disk has room for {_left(room)}",
         (
             Paragraph(
-                f"The disk of tailrace's data folder has room for {_left(room)} at the rate of the "
-                "last day. Then uploads are refused with 503 until there is room again."
+                f"The disk of tailrace's data folder has room for {_left(room)} at the rate of "
+                f"{watched_words(room)}. Then uploads are refused with 503 until there is room "
+                "again."
             ),
             _disk(room),
             Heading("What to do"),
@@ -49,8 +47,9 @@ def waiting_room_letter(room: Room, destination: Destination, waits: Owed) -> Le
         (
             Paragraph(
                 f"Access to the bucket {destination.bucket} is refused, so its hours wait on "
-                f"tailrace's disk, and that has room for {_left(room)} at the rate of the last "
-                "day. Then new events are refused with 503. What waits is not lost."
+                f"tailrace's disk, and that has room for {_left(room)} at the rate of "
+                f"{watched_words(room)}. Then new events are refused with 503. What waits is not "
+                "lost."
             ),
             Facts(
                 (
@@ -99,21 +98,17 @@ def disk_letter(room: Room, reserve: int) -> Letter:
     )
 
 
-def fault_letter(fault: Fault) -> Letter:
-    """Return the mail to the operator that deliveries fail for a reason of tailrace's own."""
-    numbers = ", ".join(str(number) for number in fault.destinations)
-    what = "destination" if len(fault.destinations) == 1 else "destinations"
+def fault_letter(faults: Sequence[Fault]) -> Letter:
+    """Return the mail to the operator that deliveries fail for reasons of one code of his own."""
     return Letter(
-        f"tailrace cannot deliver: {fault.cause.code}",
+        f"tailrace cannot deliver: {faults[0].cause.code}",
         (
             Paragraph(
                 "Deliveries fail for a reason that only whoever runs tailrace can mend. The owners "
                 "of the buckets are not told. No event is lost; what waits goes out by itself."
             ),
             Heading("What is wrong"),
-            Paragraph(fault.cause.sentence),
-            Paragraph(fault.cause.fix),
-            Facts(((what.capitalize(), numbers),)),
+            *_what_is_wrong(faults),
             Small(
                 "Sent to whoever runs tailrace (smtp.operator), once a day while it lasts. "
                 "tailrace status shows what is retried."
@@ -122,8 +117,36 @@ def fault_letter(fault: Fault) -> Letter:
     )
 
 
+def _what_is_wrong(faults: Sequence[Fault]) -> list[Part]:
+    """Return each different sentence with its destinations, and each fix below those it is of."""
+    destinations: dict[tuple[str, str], list[int]] = {}
+    for fault in faults:
+        words = (fault.cause.fix, fault.cause.sentence)
+        destinations.setdefault(words, []).append(fault.destination_id)
+    parts: list[Part] = []
+    told = sorted(destinations.items(), key=lambda one: one[1])[:_SENTENCES_MAX]
+    for fix in dict.fromkeys(fix for (fix, _), _ in told):
+        for (_, sentence), numbers in (one for one in told if one[0][0] == fix):
+            parts += [Paragraph(sentence), _destinations(numbers)]
+        parts.append(Paragraph(fix))
+    among = {number for _, numbers in told for number in numbers}
+    others = [fault.destination_id for fault in faults if fault.destination_id not in among]
+    if others:
+        parts += [Paragraph("The same is met at others:"), _destinations(others)]
+    return parts
+
+
+def _destinations(numbers: Sequence[int]) -> Facts:
+    what = "Destination" if len(numbers) == 1 else "Destinations"
+    return Facts(((what, ", ".join(str(number) for number in numbers)),))
+
+
 def _disk(room: Room) -> Facts:
-    filled = f"{size(room.filled_bytes)} in the last day" if room.filled_bytes > 0 else "nothing"
+    filled = "not known yet"
+    if room.watched_seconds >= WATCHED_SECONDS_MIN:
+        filled = "nothing"
+        if room.filled_bytes > 0:
+            filled = f"{size(room.filled_bytes)} in {watched_words(room)}"
     return Facts(
         (
             ("Free", size(room.free_bytes)),

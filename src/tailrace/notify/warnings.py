@@ -1,4 +1,4 @@
-"""What is mailed while it lasts: little room on the disk, and faults that the operator has to mend.
+"""What is mailed while it lasts: little room, faults, runs in conflict, stores that are away.
 
 Each warning is kept by its name with its mail, in one transaction, so that it is mailed once; it
 is forgotten when it is clearly over, and only then can it come again.
@@ -10,25 +10,30 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tailrace.clock import MICROS
+from tailrace.notify.conflict_letter import conflict_letter
+from tailrace.notify.conflicts import find_conflicts
+from tailrace.notify.faults import find_faults
 from tailrace.notify.letter import Letter, as_html, as_text, subject_line
 from tailrace.notify.outage_mails import Mailing, keep
 from tailrace.notify.recipients import of_destination
 from tailrace.notify.room import Room
+from tailrace.notify.stall_letter import stall_letter
+from tailrace.notify.stalls import Stall, find_stalls
 from tailrace.notify.warning_letters import (
-    Fault,
     disk_letter,
     fault_letter,
     room_letter,
     waiting_room_letter,
 )
 from tailrace.state import room as room_rows
+from tailrace.state.conflicts import conflicts_of
 from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Destination
+from tailrace.state.faults import Fault
 from tailrace.state.mails import MailKind, NewMail
 from tailrace.state.owed import owed
-from tailrace.state.rows import cause_of, destination_of
-from tailrace.state.tables import delivery, destination
+from tailrace.state.rows import destination_of
+from tailrace.state.tables import destination
 
 _DAY_SECONDS = 24 * 3600
 
@@ -37,15 +42,6 @@ ROOM_SECONDS = {"room for 24 hours": _DAY_SECONDS, "room for 7 days": 7 * _DAY_S
 
 # There must be a quarter more before the same is mailed again: the rate of a day goes up and down.
 _CLEARLY = 1.25
-
-# A run whose own fault lasts has had so many tries, over some minutes: no passing trouble.
-_FAULT_ATTEMPTS = 8
-
-# A fault that lasts is mailed once a day.
-_AGAIN_MICROS = _DAY_SECONDS * MICROS
-
-# Runs looked at for faults: a fault of the machine's is in each of them.
-_FAULTY_RUNS_MAX = 200
 
 
 def make_warnings(mailing: Mailing) -> int:
@@ -73,7 +69,9 @@ class _Found(msgspec.Struct, frozen=True):
     room: Room
     over: tuple[str, ...]
     begun: tuple[str, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[tuple[Fault, ...], ...]
+    conflicts: tuple[Destination, ...]
+    stalls: tuple[Stall, ...]
 
     @property
     def changes(self) -> bool:
@@ -87,7 +85,7 @@ def _find(mailing: Mailing, connection: Connection) -> _Found:
     over, begun = [], []
     for name, seconds in ROOM_SECONDS.items():
         if name in known:
-            if left is None or left > seconds * _CLEARLY:
+            if room.is_known and (left is None or left > seconds * _CLEARLY):
                 over.append(name)
         elif left is not None and left < seconds:
             begun.append(name)
@@ -97,17 +95,18 @@ def _find(mailing: Mailing, connection: Connection) -> _Found:
             over.append(name)
         elif name not in known and room.reserves_broken >= number:
             begun.append(name)
-    faults = _faults(connection)
     now = mailing.clock.now_micros()
-    lasting = {_fault(one) for one in faults}
-    over += [name for name in known if name.startswith(_FAULT) and name not in lasting]
-    due = []
-    for one in faults:
-        before = known.get(_fault(one))
-        if before is None or not 0 <= now - before.mailed_micros < _AGAIN_MICROS:
-            begun.append(_fault(one))
-            due.append(one)
-    return _Found(room, tuple(over), tuple(begun), tuple(due))
+    faults = find_faults(connection, known, now)
+    conflicts = find_conflicts(connection, known, now)
+    stalls = find_stalls(connection, known, now)
+    return _Found(
+        room=room,
+        over=(*over, *faults.over, *conflicts.over, *stalls.over),
+        begun=(*begun, *faults.begun, *conflicts.begun, *stalls.begun),
+        faults=faults.mails,
+        conflicts=conflicts.destinations,
+        stalls=stalls.told,
+    )
 
 
 def _mails(mailing: Mailing, connection: Connection, found: _Found) -> list[NewMail]:
@@ -130,6 +129,18 @@ def _mails(mailing: Mailing, connection: Connection, found: _Found) -> list[NewM
     if broken:
         mails.append(_mail("disk", disk_letter(found.room, max(broken)), operator))
     mails += [_mail("fault", fault_letter(one), operator) for one in found.faults]
+    mails += [
+        _mail(
+            "conflict",
+            conflict_letter(one, conflicts_of(connection, one.id)),
+            of_destination(connection, one, operator),
+            one,
+        )
+        for one in found.conflicts
+    ]
+    if found.stalls:
+        letter = stall_letter(found.stalls, mailing.clock.now_micros())
+        mails.append(_mail("stall", letter, operator))
     return mails
 
 
@@ -158,41 +169,6 @@ def _in_outage(connection: Connection) -> list[Destination]:
         .order_by(destination.c.id)
     )
     return [destination_of(row) for row in connection.execute(statement)]
-
-
-def _faults(connection: Connection) -> tuple[Fault, ...]:
-    """Return the faults of the operator's that keep anything from being delivered, each once."""
-    runs = (
-        sa.select(delivery.c.destination_id, delivery.c.cause)
-        .where(delivery.c.state == "retrying", delivery.c.attempts >= _FAULT_ATTEMPTS)
-        .order_by(delivery.c.destination_id)
-        .limit(_FAULTY_RUNS_MAX)
-    )
-    # In an outage nothing is tried but probes, which may meet such a fault as well.
-    probes = (
-        sa.select(
-            destination.c.id.label("destination_id"), destination.c.outage_cause.label("cause")
-        )
-        .where(destination.c.state == "active", destination.c.outage_since_micros.is_not(None))
-        .order_by(destination.c.id)
-    )
-    found: dict[str, Fault] = {}
-    for row in (*connection.execute(runs), *connection.execute(probes)):
-        cause = cause_of(row.cause)
-        if cause is None or cause.kind != "operator":
-            continue
-        before = found.get(cause.code)
-        numbers = () if before is None else before.destinations
-        first = cause if before is None else before.cause
-        found[cause.code] = Fault(first, tuple(dict.fromkeys((*numbers, row.destination_id))))
-    return tuple(found.values())
-
-
-_FAULT = "fault "
-
-
-def _fault(one: Fault) -> str:
-    return _FAULT + one.cause.code
 
 
 def _reserve(number: int) -> str:

@@ -30,7 +30,7 @@ from tailrace.state.delivery import (
 from tailrace.state.handover import files_of
 from tailrace.state.manual_exports import finish_if_done
 from tailrace.state.outages import note_outage
-from tailrace.state.rows import UNTRIED, text_of
+from tailrace.state.rows import UNTRIED, text_of, values_of_cause
 from tailrace.state.sealed import SealedFile
 from tailrace.state.sharing import sharing
 from tailrace.state.tables import (
@@ -304,8 +304,7 @@ def _end(
     cause: Cause | None = None,
     **values: Any,
 ) -> None:
-    text = None if cause is None else text_of(cause)
-    _write(connection, held, state=state, cause=text, **values)
+    _write(connection, held, state=state, **values_of_cause(cause), **values)
 
 
 def _write(connection: Connection, held: Delivery, **values: Any) -> None:

@@ -19,7 +19,7 @@ from tailrace.state.book import ReadingBook
 from tailrace.state.database import reading, writing
 from tailrace.state.tables import mail, mail_recipient
 
-MailKind = Literal["outage", "reminder", "all-clear", "room", "disk", "fault"]
+MailKind = Literal["outage", "reminder", "all-clear", "room", "disk", "fault", "conflict", "stall"]
 RecipientState = Literal["waiting", "sent", "refused", "given up"]
 MailState = Literal["waiting", "sent", "not sent", "nobody"]
 

@@ -5,6 +5,8 @@ Sample times are the machine's, times of warnings the service's, in microseconds
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,6 +18,17 @@ DAY_MICROS = 24 * 3600 * MICROS
 
 # A day has no more than 144 of them.
 SAMPLE_MICROS = 600 * MICROS
+
+# Between samples further apart than this the service was stopped, or a clock was changed: they
+# tell nothing of how fast it fills the disk.
+WATCHED_MICROS = 3600 * MICROS
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """By how many bytes the disk has filled, negative if it emptied, and in what time."""
+
+    size_bytes: int
+    watched_micros: int
 
 
 class Warned(msgspec.Struct, frozen=True):
@@ -45,22 +58,26 @@ def sample_due(connection: Connection, now_micros: int) -> bool:
     return newest is None or not 0 <= now_micros - newest < SAMPLE_MICROS
 
 
-def filled_in_a_day(connection: Connection, now_micros: int, free_bytes: int) -> int | None:
-    """Return by how many bytes the disk has filled in the last 24 hours, negative if it emptied.
+def filled_lately(connection: Connection, now_micros: int, free_bytes: int) -> Filled:
+    """Return by how much the disk has filled in as much of the last 24 hours as was watched.
 
-    In the first day, by how many since the first sample; None before there is one.
+    `free_bytes` are those of now.
     """
     statement = (
-        sa.select(room_sample.c.free_bytes)
+        sa.select(room_sample)
         .where(
             room_sample.c.at_micros >= now_micros - DAY_MICROS,
             room_sample.c.at_micros <= now_micros,
         )
         .order_by(room_sample.c.at_micros)
-        .limit(1)
     )
-    first = connection.execute(statement).scalar_one_or_none()
-    return None if first is None else int(first) - free_bytes
+    samples = [(int(row.at_micros), int(row.free_bytes)) for row in connection.execute(statement)]
+    steps = [
+        (now - before, free_before - free)
+        for (before, free_before), (now, free) in pairwise([*samples, (now_micros, free_bytes)])
+        if now - before <= WATCHED_MICROS
+    ]
+    return Filled(sum(filled for _, filled in steps), sum(watched for watched, _ in steps))
 
 
 def warnings(connection: Connection) -> dict[str, Warned]:

@@ -135,6 +135,14 @@ def cause_of(text: str | None) -> Cause | None:
     return None if text is None else _cause_decoder.decode(text)
 
 
+def values_of_cause(cause: Cause | None) -> dict[str, Any]:
+    """Return what a row of `delivery` says of why its run did not succeed."""
+    if cause is None:
+        return {"cause": None, "fault_code": None}
+    fault_code = cause.code if cause.kind == "operator" else None
+    return {"cause": text_of(cause), "fault_code": fault_code}
+
+
 def tries_of(text: str | None) -> tuple[Try, ...]:
     """Return the tries of a column that may be empty."""
     return () if text is None else _tries_decoder.decode(text)

@@ -271,6 +271,8 @@ delivery = sa.Table(
     sa.Column("upload_key", sa.Text),
     sa.Column("upload_id", sa.Text),
     sa.Column("cause", sa.Text),
+    # The cause's code if it is a fault of the operator's; null for every other cause.
+    sa.Column("fault_code", sa.Text),
     sa.Column("created_micros", sa.BigInteger, nullable=False),
     # When the newest try began, and the last of those that ended, as JSON.
     sa.Column("started_micros", sa.BigInteger),
@@ -297,6 +299,17 @@ delivery = sa.Table(
         "hour",
         sqlite_where=sa.text("finished_micros IS NULL"),
         postgresql_where=sa.text("finished_micros IS NULL"),
+    ),
+    # For faults of the operator's, whatever else waits.
+    sa.Index(
+        "delivery_faulty",
+        "state",
+        "fault_code",
+        "destination_id",
+        "hour",
+        "attempts",
+        sqlite_where=sa.text("fault_code IS NOT NULL"),
+        postgresql_where=sa.text("fault_code IS NOT NULL"),
     ),
     # And for how far a manual export is.
     sa.Index(

@@ -148,7 +148,7 @@ def as_lines(head: Heading, cause: Cause, shown: Sequence[tuple[str, str, str, s
 
 
 def mailed(mails: Sequence[Mail], *, names: bool) -> tuple[Mailed, ...]:
-    """Return the mails about an outage, the newest first."""
+    """Return the mails about a failure, the newest first."""
     return tuple(
         Mailed(one.subject, moment(one.made_micros), _whom(one, names=names)) for one in mails
     )

@@ -214,10 +214,14 @@ def _room(visit: Visit) -> Room:
 
 
 def _mails(visit: Visit, destination: Destination, failure: Failure) -> list[Mail]:
-    if failure.outage is None:
+    if failure.outage is None and failure.cause.kind != "conflict":
         return []
     found = Mails(visit.site.engine, visit.site.clock).newest(destination_id=destination.id)
-    return [one for one in found if one.outage_id == failure.outage.id]
+    if failure.outage is not None:
+        return [one for one in found if one.outage_id == failure.outage.id]
+    return [
+        one for one in found if one.kind == "conflict" and one.made_micros >= failure.began_micros
+    ]
 
 
 def _failures(visit: Visit, destination: Destination) -> Failures:

@@ -249,6 +249,8 @@ def _delays(known: Sequence[KnownHourOf]) -> Tile:
 def _room(room: Room | None) -> str:
     if room is None:
         return ""
+    if not room.is_known:
+        return "; room for how long is not known yet"
     left = room.seconds_left
     if left is None:
         return "; the disk does not fill"
