@@ -98,6 +98,21 @@ def test_a_reminder_says_for_how_long_access_has_been_refused(facing: Facing) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("principal", "command"),
+    [
+        ("arn:aws:iam::111122223333:role/tailrace", "tailrace policy 3 tailrace tries again"),
+        ("", "tailrace policy 3 --principal ARN-OF-THE-USER tailrace tries again"),
+    ],
+)
+def test_the_command_for_the_whole_policy_asks_for_who_is_not_known(
+    facing: Facing, principal: str, command: str
+) -> None:
+    added = to_add(facing.destination, facing.outage.cause, principal)
+    text = as_text(outage_letter(msgspec.structs.replace(facing, to_add=added)))
+    assert command in " ".join(text.split())
+
+
 def test_several_missing_permissions_are_named_in_one_sentence(facing: Facing) -> None:
     cause = msgspec.structs.replace(
         facing.outage.cause, missing_actions=("s3:ListBucket", "s3:PutObject", "s3:DeleteObject")

@@ -49,6 +49,13 @@ def test_a_fault_is_over_once_its_runs_have_another_cause_or_none(books: Books) 
     assert found(books) == []
 
 
+def test_nobody_is_told_of_what_is_paused(books: Books) -> None:
+    paused, other = (books.active(bucket=name).id for name in ("one", "two"))
+    meet(books, books.today)
+    books.destinations.pause(paused)
+    assert [fault.destination_id for fault in found(books)] == [other]
+
+
 def test_one_code_at_many_destinations_hides_no_other(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,8 +158,8 @@ def _console(at: Facing, one: ToAdd) -> str:
 
 
 def _whole_policy(at: Facing) -> str:
-    of_key = "" if at.destination.access_key_id is None else " --principal ARN-OF-THE-USER"
-    return f"tailrace policy {at.destination.id}{of_key}"
+    whose = "" if all(one.named for one in at.to_add) else " --principal ARN-OF-THE-USER"
+    return f"tailrace policy {at.destination.id}{whose}"
 
 
 def _what_waits(at: Facing) -> Facts:

@@ -27,7 +27,7 @@ from tailrace.notify.recipients import of_destination
 from tailrace.notify.room import RoomGauge
 from tailrace.notify.to_add import missing_actions, to_add
 from tailrace.settings import Settings
-from tailrace.state import outage_history
+from tailrace.state import outage_history, outages, tables
 from tailrace.state.database import reading, writing
 from tailrace.state.delivery import Cause, Destination
 from tailrace.state.destination_book import find_destination
@@ -40,7 +40,7 @@ from tailrace.state.mails import (
 )
 from tailrace.state.outage_history import Outage
 from tailrace.state.owed import owed
-from tailrace.state.tables import manual_export, organization, project
+from tailrace.state.tables import organization, project
 
 log = structlog.get_logger(__name__)
 
@@ -140,12 +140,8 @@ def _step(connection: Connection, found: Outage, now: int) -> Step | None:
 
 def is_tried(connection: Connection, destination: Destination) -> bool:
     """Return whether anything is to go to the destination: nobody is told of what they paused."""
-    if destination.state != "paused":
-        return destination.state == "active"
-    by_hand = sa.exists().where(
-        manual_export.c.destination_id == destination.id, manual_export.c.state == "running"
-    )
-    return bool(connection.execute(sa.select(by_hand)).scalar_one())
+    statement = sa.select(outages.is_tried()).where(tables.destination.c.id == destination.id)
+    return bool(connection.execute(statement).scalar_one())
 
 
 def _a_day_ago(made: int, now: int) -> bool:

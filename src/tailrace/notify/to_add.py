@@ -22,11 +22,15 @@ from tailrace.state.delivery import Cause, Destination
 
 
 class ToAdd(msgspec.Struct, frozen=True):
-    """Statements as JSON, and the policy that they belong into, which may be a KMS key's."""
+    """Statements as JSON, and the policy that they belong into, which may be a KMS key's.
+
+    `named` says whether the principal is known, and so stands in them.
+    """
 
     where: str
     json: str
     of_key: bool = False
+    named: bool = True
 
 
 def missing_actions(cause: Cause) -> tuple[str, ...]:
@@ -51,7 +55,7 @@ def to_add(destination: Destination, cause: Cause, principal_arn: str) -> tuple[
         found.append(ToAdd(f"the policy of the bucket {destination.bucket}", _listed(allowed)))
     elif allowed:
         without = _listed(_without_principal(one) for one in allowed)
-        found.append(ToAdd(f"a policy of {_who(destination)}", without))
+        found.append(ToAdd(f"a policy of {_who(destination)}", without, named=False))
     if named is not None and set(KEY_ACTIONS) & set(missing):
         key = destination.kms_key_arn
         where = "the bucket's KMS key" if key is None else f"the KMS key {key}"

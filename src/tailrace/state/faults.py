@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tailrace.state.delivery import Cause
+from tailrace.state.outages import is_tried
 from tailrace.state.rows import cause_of
 from tailrace.state.tables import delivery, destination
 
@@ -26,7 +27,7 @@ def faults(connection: Connection, attempts_min: int) -> list[Fault]:
     """Return the faults that last, one for each code and destination.
 
     A run's counts once it was tried so often; that of the newest hour is told. In an outage
-    nothing is tried but probes, which may meet a fault as well.
+    nothing is tried but probes, which may meet a fault as well. Nobody is told of what is paused.
     """
     met = (*_of_runs(connection, attempts_min), *_of_probes(connection))
     found = {(fault.cause.code, fault.destination_id): fault for fault in reversed(met)}
@@ -48,7 +49,8 @@ def _of_runs(connection: Connection, attempts_min: int) -> list[Fault]:
             .over(partition_by=delivery.c.fault_code, order_by=delivery.c.destination_id)
             .label("place"),
         )
-        .where(*lasting)
+        .join(destination, destination.c.id == delivery.c.destination_id)
+        .where(is_tried(), *lasting)
         .group_by(delivery.c.fault_code, delivery.c.destination_id)
         .subquery()
     )
@@ -73,7 +75,7 @@ def _of_probes(connection: Connection) -> list[Fault]:
         sa.select(
             destination.c.id.label("destination_id"), destination.c.outage_cause.label("cause")
         )
-        .where(destination.c.state == "active", destination.c.outage_since_micros.is_not(None))
+        .where(is_tried(), destination.c.outage_since_micros.is_not(None))
         .order_by(destination.c.id)
     )
     met = _faults(connection, statement)

@@ -33,16 +33,10 @@ class Outages(Book):
 
         One that is paused is probed while a manual export waits for it.
         """
-        by_hand = sa.exists().where(
-            manual_export.c.destination_id == destination.c.id, manual_export.c.state == "running"
-        )
         statement = (
             sa.select(destination.c.id)
             .where(
-                sa.or_(
-                    destination.c.state == "active",
-                    sa.and_(destination.c.state == "paused", by_hand),
-                ),
+                is_tried(),
                 destination.c.outage_since_micros.is_not(None),
                 destination.c.next_probe_micros <= now_micros,
             )
@@ -106,6 +100,16 @@ class Outages(Book):
         """Make every owed hour due at once; return False if there was no outage."""
         with writing(self.engine) as connection:
             return clear_outage(connection, destination_id, self.clock.now_micros())
+
+
+def is_tried() -> sa.ColumnElement[bool]:
+    """Return whether anything goes to a destination: of one that is paused only by hand."""
+    by_hand = sa.exists().where(
+        manual_export.c.destination_id == destination.c.id, manual_export.c.state == "running"
+    )
+    return sa.or_(
+        destination.c.state == "active", sa.and_(destination.c.state == "paused", by_hand)
+    )
 
 
 def note_outage(
