@@ -143,6 +143,7 @@ def test_a_file_without_certificates_is_named_with_its_setting(
 
     found = verify(make_destination("acme"), clients_with(str(file)))
 
+    assert found.steps[0].outcome == "operator"
     cause = found.steps[0].cause
     assert cause is not None
     assert cause.kind == "operator"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tailrace.notify.letter import WIDTH
 from tailrace.notify.warnings import make_warnings
 from tailrace.state.delivery import Cause
+from tailrace.state.manual_exports import ManualExports, NewManualExport
 from tests.notify.conftest import Office
 
 OTHER = Cause("conflict", "Conflict", "An object with other content is there.", "Move it away.")
@@ -104,6 +105,38 @@ def test_nobody_is_mailed_of_what_was_paused(office: Office) -> None:
     office.destinations.pause(destination.id)
     make_warnings(office.mailing)
     assert office.kinds() == []
+
+
+def test_nobody_is_mailed_of_what_was_paused_while_something_else_is_exported_by_hand(
+    office: Office,
+) -> None:
+    destination = office.active()
+    meet(office, 2)
+    office.destinations.pause(destination.id)
+    exports = ManualExports(office.engine, office.clock)
+    exports.start(
+        NewManualExport(
+            destination_id=destination.id,
+            from_hour=office.today.plus(1),
+            until_hour=office.today.plus(2),
+            include_events=True,
+            include_merged_ids=False,
+        )
+    )
+    make_warnings(office.mailing)
+    assert office.kinds() == []
+
+
+def test_a_clock_that_is_set_back_hides_no_conflict(office: Office) -> None:
+    office.active()
+    meet(office, 1)
+    office.wait(hours=30 * 24)
+    make_warnings(office.mailing)
+    office.wait(hours=-30 * 24)
+    make_warnings(office.mailing)
+    assert office.kinds() == ["conflict", "conflict"]
+    make_warnings(office.mailing)
+    assert len(office.kinds()) == 2
 
 
 def test_without_anybody_the_operator_is_told(office: Office) -> None:

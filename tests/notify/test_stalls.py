@@ -50,6 +50,14 @@ def test_the_operator_is_told_after_a_day_and_each_day(office: Office) -> None:
     assert "for 3 days" in office.mails.newest()[0].subject
 
 
+def test_answers_that_are_not_known_are_told_as_well(office: Office) -> None:
+    office.active()
+    office.seal(office.today)
+    fail(office, Cause("unknown", "Teapot", "It answered 418 Teapot.", "It is tried again."))
+    assert live(office, 26) == [24]
+    assert "418 Teapot" in office.mails.newest()[0].text
+
+
 def test_those_of_a_store_are_one_mail(office: Office) -> None:
     for number in range(12):
         office.active(bucket=f"b{number}")
@@ -116,7 +124,7 @@ def test_a_restart_or_a_try_in_between_does_not_begin_the_day_anew(office: Offic
     assert live(office, 10) == [4]
 
 
-@pytest.mark.parametrize("kind", ["operator", "unknown", "access"])
+@pytest.mark.parametrize("kind", ["operator", "access"])
 def test_other_causes_are_not_told_as_this(office: Office, kind: str) -> None:
     office.active()
     office.seal(office.today)

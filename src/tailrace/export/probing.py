@@ -19,7 +19,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from tailrace.errors import NeedsCustomer, TailraceError
+from tailrace.errors import NeedsCustomer, NeedsOperator, TailraceError
 from tailrace.export.answers import ACTIONS, REGION_TITLE, TABLE
 from tailrace.export.diagnose import diagnose, take_region
 from tailrace.export.encryption import encryption_options
@@ -136,8 +136,7 @@ class Probes:
             self._client = self._clients.of(self._destination)
         except _NO_CLIENT as error:
             cause = diagnose(error, self._destination, kept=self._kept)
-            outcome: Outcome = "temporary" if isinstance(error, _UNREACHABLE) else "settings"
-            self._note("HeadBucket", outcome, cause)
+            self._note("HeadBucket", _outcome_without_client(error), cause)
             self._ended = True
             self._tell()
             return
@@ -377,6 +376,12 @@ _REGION_CODES = {
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
 }
+
+
+def _outcome_without_client(error: Exception) -> Outcome:
+    if isinstance(error, _UNREACHABLE):
+        return "temporary"
+    return "operator" if isinstance(error, NeedsOperator) else "settings"
 
 
 def _outcome(cause: Cause) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from sqlalchemy.engine import Connection
 
-from tailrace.notify.outage_mails import DAY_MICROS, is_tried
+from tailrace.notify.outage_mails import DAY_MICROS
 from tailrace.state.conflicts import in_conflict, met_since
 from tailrace.state.delivery import Destination
 from tailrace.state.destination_book import find_destination
@@ -34,13 +34,8 @@ def find_conflicts(connection: Connection, known: Mapping[str, Warned], now: int
     due = []
     for number in waiting:
         warned = known.get(_name(number))
-        if warned is not None and (
-            _is_of_today(warned, now) or not met_since(connection, number, warned.mailed_micros)
-        ):
-            continue
-        found = find_destination(connection, number)
-        if is_tried(connection, found):
-            due.append(found)
+        if warned is None or _is_due_again(connection, number, warned, now):
+            due.append(find_destination(connection, number))
     # Kept for a day, so that one that comes and goes is mailed of once a day as well.
     over = (
         name
@@ -50,8 +45,16 @@ def find_conflicts(connection: Connection, known: Mapping[str, Warned], now: int
     return FoundConflicts(tuple(over), tuple(_name(one.id) for one in due), tuple(due))
 
 
-def _is_of_today(warned: Warned, now: int) -> bool:
+def _is_due_again(connection: Connection, number: int, warned: Warned, now: int) -> bool:
     # A mail of the future was made by a clock that has been set back since.
+    if warned.mailed_micros > now:
+        return True
+    if _is_of_today(warned, now):
+        return False
+    return met_since(connection, number, warned.mailed_micros)
+
+
+def _is_of_today(warned: Warned, now: int) -> bool:
     return 0 <= now - warned.mailed_micros < DAY_MICROS
 
 

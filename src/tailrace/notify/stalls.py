@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from tailrace.clock import MICROS
 from tailrace.notify.outage_mails import DAY_MICROS, is_tried
 from tailrace.state.delivery import Cause, Destination
-from tailrace.state.owed import Owed, owed
+from tailrace.state.owed import Owed, is_owed, owed
 from tailrace.state.room import Warned
 from tailrace.state.stalls import delivered_since, passing_cause, without_outage
 
@@ -50,7 +50,7 @@ def find_stalls(connection: Connection, known: Mapping[str, Warned], now: int) -
     """Return what is to be noted, mailed and forgotten now, given what was noted before."""
     going_on: set[str] = set()
     begun: list[str] = []
-    lasting: list[tuple[int, Stall]] = []
+    lasting: list[tuple[Destination, Cause, Warned]] = []
     for destination in without_outage(connection):
         name = f"{_STALL}{destination.id}"
         warned = known.get(name)
@@ -65,12 +65,14 @@ def find_stalls(connection: Connection, known: Mapping[str, Warned], now: int) -
         if warned is None:
             begun.append(name)
             continue
-        waits = owed(connection, destination.id)
-        stall = Stall(destination, cause, warned.since_micros, waits)
-        lasting.append((now - warned.mailed_micros, stall))
+        lasting.append((destination, cause, warned))
     told: tuple[Stall, ...] = ()
-    if any(age >= DAY_MICROS for age, _ in lasting):
-        told = tuple(one for age, one in lasting if age >= DAY_MICROS - _TOGETHER_MICROS)
+    if any(now - warned.mailed_micros >= DAY_MICROS for _, _, warned in lasting):
+        told = tuple(
+            Stall(destination, cause, warned.since_micros, owed(connection, destination.id))
+            for destination, cause, warned in lasting
+            if now - warned.mailed_micros >= DAY_MICROS - _TOGETHER_MICROS
+        )
     begun += [f"{_STALL}{one.destination.id}" for one in told]
     over = (name for name in known if name.startswith(_STALL) and name not in going_on)
     return FoundStalls(tuple(over), tuple(begun), told)
@@ -80,6 +82,6 @@ def _goes_on(connection: Connection, destination: Destination, warned: Warned, n
     # Noted by a clock that has been set back since: it begins anew.
     if warned.mailed_micros > now:
         return False
-    if not is_tried(connection, destination) or not owed(connection, destination.id).hours:
+    if not is_tried(connection, destination) or not is_owed(connection, destination.id):
         return False
     return not delivered_since(connection, destination.id, warned.since_micros)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tailrace.state.delivery import AUTOMATIC
 from tailrace.state.rows import cause_of, tries_of
-from tailrace.state.tables import delivery
+from tailrace.state.tables import delivery, destination, manual_export
 
 # A mail names no more: who looks at these finds the others.
 KEYS_MAX = 5
@@ -25,22 +28,18 @@ class InConflict(msgspec.Struct, frozen=True):
 
 
 def in_conflict(connection: Connection) -> list[int]:
-    """Return the destinations with runs in conflict."""
-    statement = (
-        sa.select(delivery.c.destination_id)
-        .where(delivery.c.state == "conflict")
-        .distinct()
-        .order_by(delivery.c.destination_id)
-    )
+    """Return the destinations with runs in conflict that wait for nothing else."""
+    statement = _waiting(delivery.c.destination_id).distinct().order_by(delivery.c.destination_id)
     return list(connection.execute(statement).scalars())
 
 
 def conflicts_of(connection: Connection, destination_id: int) -> InConflict:
     """Return what a destination's runs in conflict wait for."""
-    count = sa.select(sa.func.count()).where(*_of(destination_id))
+    own = delivery.c.destination_id == destination_id
+    count = _waiting(sa.func.count()).where(own)
     oldest = (
-        sa.select(delivery.c.cause)
-        .where(*_of(destination_id), delivery.c.cause.is_not(None))
+        _waiting(delivery.c.cause)
+        .where(own, delivery.c.cause.is_not(None))
         .order_by(delivery.c.hour, delivery.c.data_type, delivery.c.manual_export)
         .limit(KEYS_MAX)
     )
@@ -52,8 +51,8 @@ def conflicts_of(connection: Connection, destination_id: int) -> InConflict:
 def met_since(connection: Connection, destination_id: int, since_micros: int) -> bool:
     """Return whether a run of a destination came into conflict after a moment."""
     newest = (
-        sa.select(delivery.c.tries)
-        .where(*_of(destination_id))
+        _waiting(delivery.c.tries)
+        .where(delivery.c.destination_id == destination_id)
         .order_by(delivery.c.started_micros.desc())
         .limit(_NEWEST_MAX)
     )
@@ -64,5 +63,16 @@ def met_since(connection: Connection, destination_id: int, since_micros: int) ->
     )
 
 
-def _of(destination_id: int) -> tuple[sa.ColumnElement[bool], ...]:
-    return delivery.c.state == "conflict", delivery.c.destination_id == destination_id
+def _waiting(column: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Select from the runs in conflict but for those that a person has paused besides."""
+    goes_on = sa.or_(
+        sa.and_(delivery.c.manual_export == AUTOMATIC, destination.c.state == "active"),
+        manual_export.c.state == "running",
+    )
+    return (
+        sa.select(column)
+        .select_from(delivery)
+        .join(destination, destination.c.id == delivery.c.destination_id)
+        .outerjoin(manual_export, manual_export.c.id == delivery.c.manual_export)
+        .where(delivery.c.state == "conflict", goes_on)
+    )

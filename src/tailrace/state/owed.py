@@ -23,6 +23,17 @@ class Owed(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
+def is_owed(connection: Connection, destination_id: int) -> bool:
+    """Return whether any closed hour waits for a destination."""
+    waits = sa.exists().where(
+        delivery.c.destination_id == destination_id,
+        delivery.c.finished_micros.is_(None),
+        sealed_hour.c.scope == delivery.c.scope,
+        sealed_hour.c.hour == delivery.c.hour,
+    )
+    return bool(connection.execute(sa.select(waits)).scalar_one())
+
+
 def owed(connection: Connection, destination_id: int) -> Owed:
     """Return what waits for a destination, inside the caller's transaction."""
     waiting = (

@@ -13,6 +13,9 @@ from tailrace.state.tables import delivery, destination, manual_export
 # Runs of a destination that are looked at for a passing cause: in a store that is away, each has.
 _RUNS_MAX = 100
 
+# What is tried again for ever, and told to nobody when it is met. An unknown answer may pass, too.
+_PASSING = ("temporary", "unknown")
+
 # The newest hours go first, so that these are the first to come through.
 _HOURS_BACK = 48
 
@@ -44,7 +47,7 @@ def passing_cause(connection: Connection, destination_id: int, attempts_min: int
         .limit(_RUNS_MAX)
     )
     causes = (cause_of(text) for text in connection.execute(statement).scalars())
-    return next((one for one in causes if one is not None and one.kind == "temporary"), None)
+    return next((one for one in causes if one is not None and one.kind in _PASSING), None)
 
 
 def delivered_since(connection: Connection, destination_id: int, since_micros: int) -> bool:
