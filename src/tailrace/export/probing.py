@@ -11,31 +11,28 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
     ParamValidationError,
-    ReadTimeoutError,
 )
 
-from tailrace.errors import NeedsCustomer, NeedsOperator, TailraceError
-from tailrace.export.answers import ACTIONS, REGION_TITLE, TABLE
+from tailrace.errors import NeedsCustomer, TailraceError
+from tailrace.export.answers import ACTIONS, REGION_TITLE
 from tailrace.export.diagnose import diagnose, take_region
 from tailrace.export.encryption import encryption_options
 from tailrace.export.objects import STORE_ERRORS, code_of, is_precondition, status_of
+from tailrace.export.outcomes import (
+    NO_CLIENT,
+    UNREACHABLE,
+    Outcome,
+    outcome_of,
+    outcome_without_client,
+)
 from tailrace.export.policy import ACCESS_CHECK
 from tailrace.export.probe import ProbeObject
 from tailrace.state.delivery import Cause, Destination
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
-
-# `settings`: the destination names a bucket or region that is not so, or an endpoint that can't be.
-# `refused`: the store refuses the call, and not for a permission that would be known to be missing.
-Outcome = Literal[
-    "ok", "missing", "not tried", "temporary", "operator", "settings", "refused", "unknown"
-]
 
 _REGION_HEADER = "x-amz-bucket-region"
 
@@ -134,9 +131,9 @@ class Probes:
         """Find the bucket and its region."""
         try:
             self._client = self._clients.of(self._destination)
-        except _NO_CLIENT as error:
+        except NO_CLIENT as error:
             cause = diagnose(error, self._destination, kept=self._kept)
-            self._note("HeadBucket", _outcome_without_client(error), cause)
+            self._note("HeadBucket", outcome_without_client(error), cause)
             self._ended = True
             self._tell()
             return
@@ -158,7 +155,7 @@ class Probes:
         if lasting and refused and self.steps[0].outcome in _WORDLESS:
             # A HEAD's 403 or 400 has no body that could have said it: the credentials were refused
             # there, say, or the account.
-            self.steps[0] = Step("HeadBucket", self.steps[0].action, _outcome(refused), refused)
+            self.steps[0] = Step("HeadBucket", self.steps[0].action, outcome_of(refused), refused)
         self._tell()
 
     def put(self) -> bool:
@@ -314,14 +311,14 @@ class Probes:
         key = self._object.key if call not in {"HeadBucket", "ListObjectsV2"} else None
         cause = diagnose(error, self._destination, key, kept=self._kept)
         # botocore refuses a bucket name that can't be, before anything is sent.
-        outcome = "settings" if isinstance(error, ParamValidationError) else _outcome(cause)
+        outcome = "settings" if isinstance(error, ParamValidationError) else outcome_of(cause)
         self._note(call, outcome, cause)
         if call == "HeadBucket" and isinstance(error, ClientError):
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             self.region = headers.get(_REGION_HEADER)
         # Without a role there are no credentials to go on with.
         gone = cause.code == "NoSuchBucket" or cause.call == "AssumeRole"
-        gone = gone or isinstance(error, _UNREACHABLE)
+        gone = gone or isinstance(error, UNREACHABLE)
         refused = outcome in {"operator", "settings"} and cause.code not in _REGION_CODES
         # What the store made of the object says nothing against removing it.
         refused = refused and not isinstance(error, NeedsCustomer)
@@ -333,7 +330,7 @@ class Probes:
         if self.steps[0].outcome == "ok" or self.steps[0].outcome == "missing":
             self._note("HeadBucket", "settings", self._region_cause(self.region))
         # The other steps still tell which permissions are missing there.
-        with contextlib.suppress(*_NO_CLIENT):  # where the store names no real region
+        with contextlib.suppress(*NO_CLIENT):  # where the store names no real region
             self._client = self._clients.open_in(self._destination, self.region)
 
     def _clients_region(self) -> str:
@@ -366,33 +363,12 @@ class Probes:
 
 # How a HEAD ends whose answer, without a body, does not say why.
 _WORDLESS = {"missing", "unknown"}
-# An endpoint or region of which botocore or our own rules make no client, or not now.
-_NO_CLIENT = (TailraceError, BotoCoreError, ValueError)
-# Nothing would answer the other probes either, each after its whole time-out.
-_UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError)
 _REGION_CODES = {
     "PermanentRedirect",
     "TemporaryRedirect",
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
 }
-
-
-def _outcome_without_client(error: Exception) -> Outcome:
-    if isinstance(error, _UNREACHABLE):
-        return "temporary"
-    return "operator" if isinstance(error, NeedsOperator) else "settings"
-
-
-def _outcome(cause: Cause) -> Outcome:
-    if cause.kind == "access":
-        if cause.permission is not None:
-            return "missing"
-        # It says nothing of the other calls, which are tried.
-        return "refused" if cause.status == 403 and cause.code not in TABLE else "settings"
-    if cause.kind in {"temporary", "operator"}:
-        return "temporary" if cause.kind == "temporary" else "operator"
-    return "unknown"
 
 
 def _is_checksum_refusal(error: ClientError) -> bool:
