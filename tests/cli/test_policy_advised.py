@@ -15,37 +15,14 @@ from tailrace.cli.output import FAILED
 from tailrace.cli.verification import stored_policy, wanted_policy
 from tailrace.demo import seaweed
 from tailrace.settings import AwsSettings, Settings
-from tailrace.state.delivery import Destination
+from tests.destinations import AT_AMAZON
 
 Run = Callable[..., Any]
 
 OPERATOR = "arn:aws:iam::111122223333:role/operator"
 ROLE = "arn:aws:iam::111122223333:role/lake"
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234"
-WANTED = Destination(
-    id=1,
-    organization=100001,
-    project=187520,
-    kind="amazon-s3",
-    name="Lake",
-    bucket="acme-lake",
-    region="eu-west-1",
-    prefix="",
-    endpoint_url=None,
-    access_key_id=None,
-    secret_encrypted=None,
-    role_arn=None,
-    external_id=None,
-    include_events=True,
-    include_merged_ids=False,
-    manifest=True,
-    marker=True,
-    state="active",
-    from_hour=None,
-    until_hour=None,
-    capabilities=None,
-    created_micros=0,
-)
+WANTED = msgspec.structs.replace(AT_AMAZON, name="Lake", bucket="acme-lake", prefix="")
 BY_KEY = {"access_key_id": "AKIAIOSFODNN7EXAMPLE"}
 AT_STORE = {"endpoint_url": "https://s3.example.com", "region": None, "prefix": "raw/it's new/"}
 

@@ -34,6 +34,7 @@ from tailrace.state.destinations import Destinations, NewDestination
 from tailrace.state.ledger import Ledger
 from tailrace.state.reports import Run
 from tailrace.state.sealed import SealedFile, SealedHour
+from tests.destinations import AT_AMAZON
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -78,31 +79,17 @@ def make_destination(server: seaweed.Seaweed) -> Callable[..., Destination]:
     """Make a destination; the exporter's key, all capabilities."""
 
     def make(bucket: str, **changes: Any) -> Destination:
-        base = Destination(
-            id=1,
-            organization=100001,
-            project=187520,
-            kind="amazon-s3",
-            name="Amazon S3",
+        base = msgspec.structs.replace(
+            AT_AMAZON,
             bucket=bucket,
             region=seaweed.REGION,
             prefix=PREFIX,
             endpoint_url=server.endpoint_url,
             access_key_id=server.exporter.access_key_id,
             secret_encrypted=server.exporter.secret_access_key.encode(),
-            role_arn=None,
-            external_id=None,
-            include_events=True,
-            include_merged_ids=False,
-            manifest=True,
-            marker=True,
-            state="active",
-            from_hour=None,
-            until_hour=None,
             capabilities=Capabilities(
                 conditional_put=True, conditional_complete=True, checksums=True
             ),
-            created_micros=0,
         )
         return msgspec.structs.replace(base, **changes)
 
@@ -117,30 +104,7 @@ def destination(make_destination: Callable[..., Destination], bucket: str) -> De
 @pytest.fixture
 def acme() -> Destination:
     """A destination at Amazon S3, with the operator's credentials."""
-    return Destination(
-        id=1,
-        organization=100001,
-        project=187520,
-        kind="amazon-s3",
-        name="Amazon S3",
-        bucket="acme",
-        region="eu-west-1",
-        prefix="exports/",
-        endpoint_url=None,
-        access_key_id=None,
-        secret_encrypted=None,
-        role_arn=None,
-        external_id=None,
-        include_events=True,
-        include_merged_ids=False,
-        manifest=True,
-        marker=True,
-        state="active",
-        from_hour=None,
-        until_hour=None,
-        capabilities=None,
-        created_micros=0,
-    )
+    return AT_AMAZON
 
 
 @pytest.fixture

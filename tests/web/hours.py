@@ -10,33 +10,19 @@ from tailrace.clock import MICROS
 from tailrace.hours import HOUR_MICROS, Hour
 from tailrace.state.delivery import AUTOMATIC, Destination, RunState
 from tailrace.state.hours_read import KnownHourOf, RunOfHour
+from tests.destinations import AT_AMAZON
 
 TODAY = Hour.parse("2026-11-20T00")
 NOW = Hour.parse("2026-11-20T14")
 NOW_MICROS = NOW.start_micros + 20 * 60 * MICROS
 
-DESTINATION = Destination(
-    id=1,
-    organization=100001,
+DESTINATION = msgspec.structs.replace(
+    AT_AMAZON,
     project=300001,
-    kind="amazon-s3",
-    name="Amazon S3",
     bucket="acme-events",
     region="eu-central-1",
     prefix="raw/",
-    endpoint_url=None,
-    access_key_id=None,
-    secret_encrypted=None,
-    role_arn=None,
-    external_id=None,
-    include_events=True,
-    include_merged_ids=False,
-    manifest=True,
-    marker=True,
-    state="active",
     from_hour=TODAY,
-    until_hour=None,
-    capabilities=None,
     created_micros=TODAY.start_micros,
 )
 

@@ -11,7 +11,7 @@ from tailrace.demo import seaweed
 from tailrace.export import policy
 from tailrace.settings import AwsSettings, DiskSettings, ExportSettings, Settings
 from tailrace.state.database import writing
-from tailrace.state.delivery import Cause
+from tailrace.state.delivery import Cause, Destination
 from tailrace.state.mails import NewMail, keep_mail
 from tailrace.state.troubles import troubles
 from tests.export.conftest import clean_environment as clean_environment
@@ -223,21 +223,26 @@ class TestNearlyFull:
         assert "Nothing is lost" not in page.text
 
 
+def add_at(server: seaweed.Seaweed, place: Place, exports: Exports) -> Destination:
+    """Add a destination for a new bucket at a real store, whose policy lets nobody in."""
+    bucket = f"acme-{place.site.ids.random_bytes(6).hex()}"
+    server.create_bucket(bucket)
+    return exports.add(
+        bucket=bucket,
+        endpoint_url=server.endpoint_url,
+        access_key_id=server.exporter.access_key_id,
+        secret_encrypted=open_secrets(place.site.folder).encrypt(server.exporter.secret_access_key),
+    )
+
+
 class TestAtAStore:
     """Checks of a real store that enforces policies."""
 
     def test_check_again_names_what_is_missing_and_heals_what_is_mended(
         self, place: Place, exports: Exports, server: seaweed.Seaweed
     ) -> None:
-        bucket = f"acme-{place.site.ids.random_bytes(6).hex()}"
-        server.create_bucket(bucket)
-        secret = open_secrets(place.site.folder).encrypt(server.exporter.secret_access_key)
-        destination = exports.add(
-            bucket=bucket,
-            endpoint_url=server.endpoint_url,
-            access_key_id=server.exporter.access_key_id,
-            secret_encrypted=secret,
-        )
+        destination = add_at(server, place, exports)
+        bucket = destination.bucket
         exports.seal(exports.hour, exports.hour.plus(-1))
         exports.refuse()
         path = exports.dana.get(exports.path(destination), 303).location
@@ -264,16 +269,8 @@ class TestAtAStore:
     def test_check_again_ends_the_outage_of_a_paused_destination_too(
         self, place: Place, exports: Exports, server: seaweed.Seaweed
     ) -> None:
-        bucket = f"acme-{place.site.ids.random_bytes(6).hex()}"
-        server.create_bucket(bucket)
-        server.put_policy(bucket, seaweed.export_policy(PREFIX))
-        secret = open_secrets(place.site.folder).encrypt(server.exporter.secret_access_key)
-        destination = exports.add(
-            bucket=bucket,
-            endpoint_url=server.endpoint_url,
-            access_key_id=server.exporter.access_key_id,
-            secret_encrypted=secret,
-        )
+        destination = add_at(server, place, exports)
+        server.put_policy(destination.bucket, seaweed.export_policy(PREFIX))
         exports.seal(exports.hour)
         exports.refuse()
         exports.destinations.pause(destination.id)
@@ -290,16 +287,8 @@ class TestAtAStore:
     def test_what_waits_for_its_next_try_goes_out_at_once(
         self, place: Place, exports: Exports, server: seaweed.Seaweed
     ) -> None:
-        bucket = f"acme-{place.site.ids.random_bytes(6).hex()}"
-        server.create_bucket(bucket)
-        server.put_policy(bucket, seaweed.export_policy(PREFIX))
-        secret = open_secrets(place.site.folder).encrypt(server.exporter.secret_access_key)
-        destination = exports.add(
-            bucket=bucket,
-            endpoint_url=server.endpoint_url,
-            access_key_id=server.exporter.access_key_id,
-            secret_encrypted=secret,
-        )
+        destination = add_at(server, place, exports)
+        server.put_policy(destination.bucket, seaweed.export_policy(PREFIX))
         exports.seal(exports.hour)
         exports.ledger.retry(exports.held(), REFUSED, 10 * MINUTE)
         page = exports.dana.post(exports.path(destination, failure_name(REFUSED)), status=200)

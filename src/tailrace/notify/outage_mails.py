@@ -125,7 +125,7 @@ def _step(connection: Connection, found: Outage, now: int) -> Step | None:
         if not outage_history.is_well(connection, found) and owed(connection, destination.id).hours:
             return None
         return "all-clear" if made else "close"
-    if not is_tried(connection, destination):
+    if not _is_tried(connection, destination):
         return None
     if destination.outage_cause is None or destination.outage_cause.kind != "access":
         # The operator's fault, or the store's: nothing that its owner could mend is known now.
@@ -138,7 +138,7 @@ def _step(connection: Connection, found: Outage, now: int) -> Step | None:
     return "outage" if last is None or _a_day_ago(last, now) else None
 
 
-def is_tried(connection: Connection, destination: Destination) -> bool:
+def _is_tried(connection: Connection, destination: Destination) -> bool:
     """Return whether anything is to go to the destination: nobody is told of what they paused."""
     statement = sa.select(outages.is_tried()).where(tables.destination.c.id == destination.id)
     return bool(connection.execute(statement).scalar_one())

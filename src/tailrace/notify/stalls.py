@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from tailrace.clock import MICROS
-from tailrace.notify.outage_mails import DAY_MICROS, is_tried
+from tailrace.notify.outage_mails import DAY_MICROS
 from tailrace.state.delivery import Cause, Destination
 from tailrace.state.owed import Owed, is_owed, owed
 from tailrace.state.room import Warned
@@ -60,7 +60,7 @@ def find_stalls(connection: Connection, known: Mapping[str, Warned], now: int) -
             else:
                 warned = None
         cause = passing_cause(connection, destination.id, _ATTEMPTS)
-        if cause is None or not is_tried(connection, destination):
+        if cause is None:
             continue
         if warned is None:
             begun.append(name)
@@ -82,6 +82,6 @@ def _goes_on(connection: Connection, destination: Destination, warned: Warned, n
     # Noted by a clock that has been set back since: it begins anew.
     if warned.mailed_micros > now:
         return False
-    if not is_tried(connection, destination) or not is_owed(connection, destination.id):
+    if not is_owed(connection, destination.id):
         return False
     return not delivered_since(connection, destination.id, warned.since_micros)

@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 
 from tailrace.hours import Hour
 from tailrace.state.delivery import Cause, Destination
+from tailrace.state.outages import is_tried
 from tailrace.state.rows import cause_of, destination_of
 from tailrace.state.tables import delivery, destination, manual_export
 
@@ -21,13 +22,10 @@ _HOURS_BACK = 48
 
 
 def without_outage(connection: Connection) -> list[Destination]:
-    """Return the destinations that may be exported to, as far as nobody has refused it."""
+    """Return the destinations that something goes to, as far as nobody has refused it."""
     statement = (
         sa.select(destination)
-        .where(
-            destination.c.state.in_(("active", "paused")),
-            destination.c.outage_since_micros.is_(None),
-        )
+        .where(is_tried(), destination.c.outage_since_micros.is_(None))
         .order_by(destination.c.id)
     )
     return [destination_of(row) for row in connection.execute(statement)]
